@@ -1,0 +1,91 @@
+import { LowrankError } from "../errors/index.js";
+import type { AdapterEntry, AdapterInspection, ModelFacts, ProjectionName } from "../native/types.js";
+
+const PROJECTION_OF: Readonly<Record<string, ProjectionName>> = {
+  attn_q: "q_proj",
+  attn_k: "k_proj",
+  attn_v: "v_proj",
+  attn_output: "o_proj",
+  ffn_gate: "gate_proj",
+  ffn_up: "up_proj",
+  ffn_down: "down_proj",
+};
+
+/** GGUF's names of the architectures that Hugging Face names otherwise. */
+const GGUF_ARCHITECTURE: Readonly<Record<string, string>> = { mistral: "llama", gemma3_text: "gemma3" };
+
+function placeOf(name: string): { module: AdapterEntry["module"]; layer: number } | undefined {
+  if (name === "output") return { module: "lm_head", layer: -1 };
+  if (name === "token_embd") return { module: "embed_tokens", layer: -1 };
+  const found = /^blk\.(\d{1,4})\.([a-z_]+)$/.exec(name);
+  const module = found ? PROJECTION_OF[found[2]!] : undefined;
+  return module ? { module, layer: Number(found![1]) } : undefined;
+}
+
+/**
+ * What each tensor of a llama.cpp LoRA adapter is. Scaling is alpha / rank, or 1 where alpha is 0 (llama.cpp, llama-adapter.cpp). Llama
+ * files have the rows of q and k interleaved, B included.
+ */
+export function ggufEntries(
+  inspection: AdapterInspection,
+  facts: ModelFacts,
+): { entries: AdapterEntry[]; invocationTokens: number[] | null } {
+  const { metadata, tensors } = inspection;
+  const wanted = (key: string, value: string): void => {
+    if (metadata[key] !== value)
+      throw new LowrankError(
+        "ERR_ADAPTER_FORMAT",
+        `Expected "${value}" for ${key} in the GGUF adapter, received ${String(metadata[key])}.`,
+      );
+  };
+  wanted("general.type", "adapter");
+  wanted("adapter.type", "lora");
+  const architecture = GGUF_ARCHITECTURE[facts.architecture] ?? facts.architecture;
+  if (metadata["general.architecture"] !== architecture)
+    throw new LowrankError(
+      "ERR_ADAPTER_UNSUPPORTED",
+      `Expected an adapter for ${architecture}, received one for ${String(metadata["general.architecture"])}.`,
+    );
+  const alpha = metadata["adapter.lora.alpha"];
+  if (typeof alpha !== "number" || !(alpha >= 0 && alpha <= 1e6))
+    throw new LowrankError(
+      "ERR_ADAPTER_FORMAT",
+      "Expected a number from 0 to 1e6 for adapter.lora.alpha in the GGUF adapter.",
+    );
+  const halves = new Map<string, number>();
+  const entries = tensors.map((tensor): AdapterEntry => {
+    const found = /^(.+)\.weight\.lora_(a|b)$/.exec(tensor.name);
+    const place = found ? placeOf(found[1]!) : undefined;
+    if (!found || !place || place.layer >= facts.layers)
+      throw new LowrankError(
+        "ERR_ADAPTER_UNSUPPORTED",
+        `Expected a LoRA tensor of a module of the base model, received "${tensor.name}".`,
+      );
+    halves.set(found[1]!, (halves.get(found[1]!) ?? 0) + 1);
+    const isA = found[2] === "a";
+    const embedding = place.module === "embed_tokens";
+    // token_embd's A is stored as a table to gather from: [vocabulary, rank].
+    const rank = tensor.shape[isA && !embedding ? 0 : 1] ?? 0;
+    const interleaved =
+      architecture === "llama" && !isA && (place.module === "q_proj" || place.module === "k_proj");
+    return {
+      tensor: tensor.name,
+      ...place,
+      role: embedding ? (isA ? "lora_embedding_A" : "lora_embedding_B") : isA ? "lora_A" : "lora_B",
+      ...(isA ? { scaling: alpha === 0 ? 1 : alpha / Math.max(1, rank) } : {}),
+      ...(isA && embedding ? { transpose: true } : {}),
+      ...(interleaved ? { unpermuteHeads: place.module === "q_proj" ? facts.heads : facts.kvHeads } : {}),
+    };
+  });
+  for (const [name, count] of halves)
+    if (count !== 2)
+      throw new LowrankError(
+        "ERR_ADAPTER_FORMAT",
+        `Expected lora_a and lora_b for ${name}, one of them is missing.`,
+      );
+  const tokens = metadata["adapter.alora.invocation_tokens"];
+  return {
+    entries,
+    invocationTokens: tokens instanceof Float64Array && tokens.length > 0 ? Array.from(tokens) : null,
+  };
+}

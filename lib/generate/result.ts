@@ -1,0 +1,60 @@
+/** Log-probabilities are natural logarithms of the model's own distribution, before temperature, penalties and bias. */
+export interface TokenLogprob {
+  id: number;
+  /** The token's text alone; a part of a character reads as U+FFFD. */
+  token: string;
+  logprob: number;
+  /** Entropy of the position's distribution, in nats. */
+  entropy: number;
+  /** log(sum(exp(logits))) at this position. */
+  logsumexp: number;
+  /** The most likely tokens of this position, likeliest first, as many as were asked for. */
+  top: { id: number; token: string; logprob: number }[];
+}
+
+/** What a step added to an answer. */
+export interface GenerationPart {
+  /** Text that is now certain; may be empty while a character or a stop text is not complete. */
+  text: string;
+  /** Token ids that the step generated. */
+  tokens: number[];
+  /** Present where `logprobs` was asked for; one for each token. */
+  logprobs?: TokenLogprob[];
+}
+
+export interface Usage {
+  promptTokens: number;
+  completionTokens: number;
+}
+
+/** In milliseconds. */
+export interface GenerationTimings {
+  /** Waiting for other requests. */
+  queuedMs: number;
+  /** From the start of the prompt's computation to the first token. */
+  prefillMs: number;
+  /** From the first token to the last. */
+  decodeMs: number;
+  /** Prompt tokens a second. */
+  prefillTokensPerSecond: number;
+  /** Tokens a second after the first. */
+  decodeTokensPerSecond: number;
+}
+
+/**
+ * Why a generation ended: `stop` at an end token, stop text or stop token; `length` at maxTokens or where the context is full;
+ * `aborted` by the signal, by leaving the loop, or because the model was disposed.
+ */
+export type FinishReason = "stop" | "length" | "aborted";
+
+export interface GenerationResult {
+  text: string;
+  /** Generated token ids, without the one that ended the generation. */
+  tokens: Int32Array;
+  finishReason: FinishReason;
+  usage: Usage;
+  timings: GenerationTimings;
+  /** The seed that was used. */
+  seed: bigint;
+  logprobs?: TokenLogprob[];
+}

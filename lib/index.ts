@@ -1,0 +1,40 @@
+export { LowrankError, type ErrorCode, type LowrankErrorOptions } from "./errors/index.js";
+export { instructionSets, type MemoryUse, type ModelFacts, type Precision } from "./native/index.js";
+export {
+  loadModel,
+  Model,
+  MODEL_ALIASES,
+  type ChatOptions,
+  type LoadModelOptions,
+  type LoadProgress,
+  type ModelAlias,
+} from "./model/index.js";
+export {
+  Tokenizer,
+  type ChatMessage,
+  type ChatTemplateOptions,
+  type DecodeOptions,
+  type EncodeOptions,
+} from "./tokenizer/index.js";
+export {
+  AdapterRegistry,
+  type AdapterFacts,
+  type AdapterSelection,
+  type AdapterSource,
+  type AdapterUse,
+} from "./adapters/index.js";
+export {
+  Generation,
+  type FinishReason,
+  type GenerateOptions,
+  type GenerationPart,
+  type GenerationResult,
+  type GenerationTimings,
+  type LogitsOptions,
+  type LogitsResult,
+  type Prompt,
+  type ScoreOptions,
+  type ScoreResult,
+  type TokenLogprob,
+  type Usage,
+} from "./generate/index.js";

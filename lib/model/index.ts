@@ -1,0 +1,10 @@
+export { loadModel } from "./load-model.js";
+export { Model, type ChatOptions } from "./model.js";
+export type { LoadModelOptions, LoadProgress } from "./options.js";
+export {
+  MODEL_ALIASES,
+  resolveModel,
+  type ModelAlias,
+  type ResolvedModel,
+  type ResolveModelOptions,
+} from "./sources/index.js";

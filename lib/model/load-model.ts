@@ -1,0 +1,108 @@
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { expected, LowrankError } from "../errors/index.js";
+import { RequestRouter } from "../generate/index.js";
+import { addon } from "../native/addon.js";
+import type { NativeEngine } from "../native/types.js";
+import { TextProcessor, Tokenizer } from "../tokenizer/index.js";
+import { Model } from "./model.js";
+import { checkLoadOptions, type CheckedLoadOptions, type LoadModelOptions } from "./options.js";
+import { resolveModel, type ResolvedModel } from "./sources/index.js";
+
+async function readIfThere(path: string): Promise<string | undefined> {
+  try {
+    return await readFile(path, "utf8");
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
+    throw new LowrankError("ERR_IO", `Expected a readable file at ${path}: ${(error as Error).message}.`, {
+      cause: error,
+    });
+  }
+}
+
+/** Null where the model has no tokenizer. */
+async function loadTokenizer(resolved: ResolvedModel): Promise<Tokenizer | null> {
+  if (resolved.kind === "gguf") {
+    const metadata = await addon().readGgufMetadata(resolved.path);
+    return metadata["tokenizer.ggml.tokens"] === undefined ? null : Tokenizer.fromGguf(metadata);
+  }
+  const file = (name: string): Promise<string | undefined> => readIfThere(join(resolved.path, name));
+  const [tokenizerJson, tokenizerConfig, specialTokensMap, generationConfig, chatTemplate] =
+    await Promise.all([
+      file("tokenizer.json"),
+      file("tokenizer_config.json"),
+      file("special_tokens_map.json"),
+      file("generation_config.json"),
+      file("chat_template.jinja"),
+    ]);
+  if (tokenizerJson === undefined) return null;
+  return Tokenizer.fromFiles({
+    tokenizerJson,
+    tokenizerConfig,
+    specialTokensMap,
+    generationConfig,
+    chatTemplate,
+  });
+}
+
+async function loadEngine(
+  path: string,
+  options: CheckedLoadOptions,
+  router: RequestRouter,
+): Promise<NativeEngine> {
+  const { precision, threads, contextLength, maxSequences, onProgress, signal } = options;
+  const load = addon().loadEngine(
+    { path, precision, threads, contextLength, maxSequences },
+    router.dispatch,
+    (parameters, totalParameters) => onProgress?.({ stage: "load", parameters, totalParameters }),
+  );
+  signal?.addEventListener("abort", load.cancel, { once: true });
+  try {
+    return await load.promise;
+  } catch (error) {
+    if (signal?.aborted)
+      throw new LowrankError("ERR_ABORTED", "The load was aborted.", { cause: signal.reason });
+    throw error;
+  } finally {
+    signal?.removeEventListener("abort", load.cancel);
+  }
+}
+
+/**
+ * Loads a model: an alias ("smollm2-135m-instruct"), `hf:owner/name`, a folder with config.json and safetensors, or a `.gguf` file.
+ * Downloads what is missing. Weights are read, quantised and packed off the event loop.
+ *
+ * Throws LowrankError: ERR_MODEL_NOT_FOUND, ERR_DOWNLOAD, ERR_MODEL_FORMAT, ERR_MODEL_UNSUPPORTED, ERR_TOKENIZER, ERR_OUT_OF_MEMORY,
+ * ERR_BACKEND_UNAVAILABLE, ERR_ABORTED, ERR_INVALID_ARGUMENT.
+ */
+export async function loadModel(name: string, options: LoadModelOptions = {}): Promise<Model> {
+  if (typeof name !== "string" || name === "") throw expected("a model's name or path", "name", name);
+  const checked = checkLoadOptions(options);
+  if (checked.signal?.aborted)
+    throw new LowrankError("ERR_ABORTED", "The load was aborted.", { cause: checked.signal.reason });
+  if (checked.device === "cuda")
+    throw new LowrankError(
+      "ERR_BACKEND_UNAVAILABLE",
+      'Expected device "auto" or "cpu": this build has no CUDA backend.',
+    );
+  const { onProgress, signal, revision, token, offline, cacheDirectory } = options;
+  const resolved = await resolveModel(name, { onProgress, signal, revision, token, offline, cacheDirectory });
+
+  const router = new RequestRouter();
+  const [engine, tokenizer] = await Promise.allSettled([
+    loadEngine(resolved.path, checked, router),
+    loadTokenizer(resolved),
+  ]);
+  if (engine.status === "rejected") throw engine.reason;
+  if (tokenizer.status === "rejected") {
+    await engine.value.dispose();
+    throw tokenizer.reason;
+  }
+  return new Model({
+    engine: engine.value,
+    router,
+    tokenizer: tokenizer.value,
+    text: tokenizer.value ? new TextProcessor(tokenizer.value) : null,
+    name: resolved.name,
+  });
+}

@@ -1,0 +1,313 @@
+import { AdapterRegistry, type AdapterSelection } from "../adapters/index.js";
+import { expected, LowrankError, type ErrorCode } from "../errors/index.js";
+import { checkTokens } from "../errors/check.js";
+import {
+  checkGenerateOptions,
+  checkLogitsOptions,
+  checkScoreOptions,
+  Generation,
+  RequestRouter,
+  tokenLogprobs,
+  type CheckedGenerateOptions,
+  type GenerateOptions,
+  type LogitsOptions,
+  type LogitsResult,
+  type Prompt,
+  type ScoreOptions,
+  type ScoreResult,
+  type TokenLogprob,
+} from "../generate/index.js";
+import type { MemoryUse, ModelFacts, NativeEngine, NativeEvent, NativeRequest } from "../native/types.js";
+import type { ChatMessage, ChatTemplateOptions, TextProcessor, Tokenizer } from "../tokenizer/index.js";
+
+export interface ChatOptions extends GenerateOptions {
+  /** Passed to the model's chat template, for instance `tools`. */
+  template?: ChatTemplateOptions;
+}
+
+/** Most float32 values that one `logits` call may return: 1 GiB. */
+const MAX_LOGITS = 2 ** 28;
+
+/** What `loadModel` puts together. */
+export interface ModelParts {
+  engine: NativeEngine;
+  router: RequestRouter;
+  /** Null where the model came without a tokenizer: then prompts are token ids. */
+  tokenizer: Tokenizer | null;
+  text: TextProcessor | null;
+  name: string;
+}
+
+/** A loaded model. Make one with `loadModel`; free it with `dispose()` or `await using`. */
+export class Model implements AsyncDisposable {
+  /** The adapters that requests may name. */
+  readonly adapters: AdapterRegistry;
+  /** Facts of the model and of how it runs. */
+  readonly facts: ModelFacts;
+  /** Where the model came from: its alias, repository or file. */
+  readonly name: string;
+  readonly #engine: NativeEngine;
+  readonly #router: RequestRouter;
+  readonly #tokenizer: Tokenizer | null;
+  readonly #text: TextProcessor | null;
+  #disposed: Promise<void> | undefined;
+
+  /** @internal */
+  constructor(parts: ModelParts) {
+    this.#engine = parts.engine;
+    this.#router = parts.router;
+    this.#tokenizer = parts.tokenizer;
+    this.#text = parts.text;
+    this.name = parts.name;
+    this.facts = parts.engine.facts;
+    this.adapters = new AdapterRegistry(parts.engine, this.facts);
+  }
+
+  /** Throws ERR_TOKENIZER where the model came without one. */
+  get tokenizer(): Tokenizer {
+    return this.#tokenizer ?? this.#noTokenizer();
+  }
+
+  #noTokenizer(): never {
+    throw new LowrankError(
+      "ERR_TOKENIZER",
+      "Expected a tokenizer beside the model, there is none. Pass token ids as { tokens }, or put tokenizer.json into the model's folder.",
+    );
+  }
+
+  #alive(): void {
+    if (this.#disposed)
+      throw new LowrankError("ERR_DISPOSED", "The model was disposed. Load it again to use it.");
+  }
+
+  /** Text to token ids; long texts are handled off the event loop. */
+  async tokenize(
+    text: string,
+    options: { addSpecialTokens?: boolean; parseSpecialTokens?: boolean } = {},
+  ): Promise<Int32Array> {
+    this.#alive();
+    if (typeof text !== "string") throw expected("a string", "text", text);
+    return (this.#text ?? this.#noTokenizer()).encode(text, options);
+  }
+
+  /** Token ids to text. */
+  detokenize(tokens: ArrayLike<number>, options: { skipSpecialTokens?: boolean } = {}): string {
+    this.#alive();
+    return this.tokenizer.decode(checkTokens("tokens", tokens, this.facts.vocabularySize), options);
+  }
+
+  /** Continues a prompt. Errors of arguments are thrown here; those of the request reach the loop and `result()`. */
+  generate(prompt: Prompt, options: GenerateOptions = {}): Generation {
+    this.#alive();
+    const checked = checkGenerateOptions(options, this.facts.vocabularySize);
+    const given = this.#checkPrompt(prompt);
+    return this.#generation(checked, () => this.#tokensOf(given, checked));
+  }
+
+  /** Answers a conversation through the model's own chat template. */
+  chat(messages: ChatMessage[], options: ChatOptions = {}): Generation {
+    this.#alive();
+    const { template, ...rest } = options;
+    const checked = checkGenerateOptions(rest, this.facts.vocabularySize);
+    const text = this.#text ?? this.#noTokenizer();
+    return this.#generation(checked, () =>
+      text.applyChatTemplate(messages, { ...template, signal: checked.signal }),
+    );
+  }
+
+  /** Log-probabilities of a completion after a prompt. */
+  async score(prompt: Prompt, completion: Prompt, options: ScoreOptions = {}): Promise<ScoreResult> {
+    this.#alive();
+    const checked = checkScoreOptions(options);
+    const before = await this.#tokensOf(this.#checkPrompt(prompt), checked);
+    const after = await this.#tokensOf(this.#checkPrompt(completion, "completion"), {
+      ...checked,
+      addSpecialTokens: false,
+    });
+    if (before.length === 0) throw expected("at least one token", "prompt", "");
+    if (after.length === 0) throw expected("at least one token", "completion", "");
+    const tokens = new Int32Array(before.length + after.length);
+    tokens.set(before);
+    tokens.set(after, before.length);
+    const scored: TokenLogprob[] = [];
+    let logprob = 0;
+    await this.#evaluate(
+      {
+        kind: "score",
+        tokens,
+        from: before.length - 1,
+        to: tokens.length - 1,
+        topLogprobs: checked.topLogprobs,
+        adapters: [],
+      },
+      checked.adapter,
+      checked.signal,
+      (event) => scored.push(...tokenLogprobs(event, this.#tokenizer, checked.topLogprobs)),
+    );
+    for (const token of scored) logprob += token.logprob;
+    return {
+      logprob,
+      perplexity: Math.exp(-logprob / scored.length),
+      tokens: scored,
+      promptTokens: before.length,
+    };
+  }
+
+  /** The raw next-token logits of every position: for research and for proofs. */
+  async logits(tokens: ArrayLike<number>, options: LogitsOptions = {}): Promise<LogitsResult> {
+    this.#alive();
+    const ids = checkTokens("tokens", tokens, this.facts.vocabularySize);
+    if (ids.length === 0) throw expected("at least one token", "tokens", tokens);
+    const { adapter, from, to, signal } = checkLogitsOptions(options, ids.length);
+    const { vocabularySize } = this.facts;
+    if ((to - from) * vocabularySize > MAX_LOGITS)
+      throw expected(
+        `at most ${Math.floor(MAX_LOGITS / vocabularySize)} positions`,
+        "to - from",
+        to - from,
+        "Ask in several calls.",
+      );
+    const logits = new Float32Array((to - from) * vocabularySize);
+    let filled = 0;
+    await this.#evaluate(
+      { kind: "logits", tokens: ids, from, to, topLogprobs: -1, adapters: [] },
+      adapter,
+      signal,
+      (event) => {
+        if (!event.logits) return;
+        logits.set(event.logits, filled);
+        filled += event.logits.length;
+      },
+    );
+    return { logits, positions: to - from, vocabularySize };
+  }
+
+  /** Bytes held natively, by purpose. */
+  memory(): MemoryUse {
+    this.#alive();
+    return this.#engine.memory();
+  }
+
+  /** A hash of all base weights: equal before and after anything that adapters do. */
+  async checksum(): Promise<bigint> {
+    this.#alive();
+    return this.#engine.checksum();
+  }
+
+  /** Requests that are queued or being computed. */
+  get activeRequests(): number {
+    return this.#router.size;
+  }
+
+  /** Ends every request with finishReason "aborted" and frees all memory. May be called again. */
+  dispose(): Promise<void> {
+    this.#disposed ??= (async () => {
+      await this.#engine.dispose();
+      this.adapters.dispose();
+      await this.#text?.dispose();
+    })();
+    return this.#disposed;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.dispose();
+  }
+
+  #checkPrompt(prompt: Prompt, name = "prompt"): string | Int32Array {
+    if (typeof prompt === "string") {
+      if (!this.#tokenizer) this.#noTokenizer();
+      return prompt;
+    }
+    if (typeof prompt !== "object" || prompt === null || !("tokens" in prompt))
+      throw expected("a string or { tokens }", name, prompt);
+    return checkTokens(`${name}.tokens`, prompt.tokens, this.facts.vocabularySize);
+  }
+
+  async #tokensOf(
+    prompt: string | Int32Array,
+    options: { addSpecialTokens: boolean; parseSpecialTokens: boolean; signal: AbortSignal | undefined },
+  ): Promise<Int32Array> {
+    if (typeof prompt !== "string") return prompt;
+    const { addSpecialTokens, parseSpecialTokens, signal } = options;
+    return this.#text!.encode(prompt, { addSpecialTokens, parseSpecialTokens, signal });
+  }
+
+  #generation(options: CheckedGenerateOptions, tokenize: () => Promise<Int32Array>): Generation {
+    return new Generation(
+      {
+        tokenizer: this.#tokenizer,
+        start: async (onEvent) => {
+          const tokens = await tokenize();
+          if (tokens.length === 0) throw expected("at least one token", "prompt", "");
+          const endOfText = options.ignoreEndOfText ? [] : (this.#tokenizer?.eosTokenIds ?? []);
+          const endTokens = new Set<number>([...endOfText, ...options.stopTokens]);
+          const cancel = this.#submit(
+            {
+              kind: "generate",
+              tokens,
+              adapters: [],
+              maxTokens: options.maxTokens,
+              stopTokens: Int32Array.from(endTokens),
+              sampling: options.sampling,
+              topLogprobs: options.topLogprobs,
+            },
+            options.adapter,
+            onEvent,
+          );
+          return { cancel, endTokens };
+        },
+      },
+      options,
+    );
+  }
+
+  /** Pins the adapters' versions for as long as the request runs. */
+  #submit(
+    request: NativeRequest,
+    adapter: AdapterSelection | undefined,
+    onEvent: (event: NativeEvent) => void,
+  ): () => void {
+    this.#alive();
+    const pinned = this.adapters.acquire(adapter, request.tokens);
+    try {
+      const id = this.#engine.submit({ ...request, adapters: pinned.applied });
+      this.#router.add(id, (event) => {
+        if (event.finish !== undefined) pinned.release();
+        onEvent(event);
+      });
+      return () => this.#engine.cancel(id);
+    } catch (error) {
+      pinned.release();
+      throw error;
+    }
+  }
+
+  #evaluate(
+    request: NativeRequest,
+    adapter: AdapterSelection | undefined,
+    signal: AbortSignal | undefined,
+    onEvent: (event: NativeEvent) => void,
+  ): Promise<void> {
+    return new Promise((resolve, reject) => {
+      if (signal?.aborted) return reject(aborted(signal));
+      const cancel = this.#submit(request, adapter, (event) => {
+        onEvent(event);
+        if (event.finish === undefined) return;
+        signal?.removeEventListener("abort", cancel);
+        if (event.finish === "complete") return resolve();
+        if (event.finish === "error")
+          return reject(new LowrankError(event.error!.code as ErrorCode, event.error!.message));
+        reject(
+          signal?.aborted
+            ? aborted(signal)
+            : new LowrankError("ERR_DISPOSED", "The model was disposed before the request was done."),
+        );
+      });
+      signal?.addEventListener("abort", cancel, { once: true });
+    });
+  }
+}
+
+function aborted(signal: AbortSignal): LowrankError {
+  return new LowrankError("ERR_ABORTED", "The request was aborted.", { cause: signal.reason });
+}

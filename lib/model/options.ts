@@ -1,0 +1,80 @@
+import { checkChoice, checkFunction, checkKnown, checkNumber, checkSignal } from "../errors/check.js";
+import type { Precision } from "../native/types.js";
+import type { ModelSourceProgress } from "./sources/index.js";
+
+/** What `onProgress` is told: files being fetched, then weights being read, quantised and packed. */
+export type LoadProgress =
+  | ModelSourceProgress
+  | {
+      stage: "load";
+      /** Weights done and in all. */
+      parameters: number;
+      totalParameters: number;
+    };
+
+export interface LoadModelOptions {
+  /** Where to compute. "auto" takes the best there is; today that is the CPU. Default "auto". */
+  device?: "auto" | "cpu" | "cuda";
+  /**
+   * "int8": int8 weights and activations, bfloat16 KV cache. "w8-float32" and "float32" are for proving and comparing: the same int8
+   * weights, or the checkpoint's own, computed in float32. Default "int8".
+   */
+  precision?: Precision;
+  /** Threads that compute. 1 … 256; default: physical cores within the process's affinity mask and cgroup quota. */
+  threads?: number;
+  /** Tokens that one sequence may hold, prompt and answer. 1 … 2^24; default: what the model was trained for, at most 8192. */
+  contextLength?: number;
+  /** Requests that are computed at once; more wait their turn. 1 … 1024, default 8. */
+  maxSequences?: number;
+  /** Called with progress, at most about every 30 ms. */
+  onProgress?: (progress: LoadProgress) => void;
+  /** Stops the load with ERR_ABORTED. */
+  signal?: AbortSignal;
+  /** As `huggingface-cli`: branch, tag or commit of an `hf:` model. Default: "main", or the alias's pinned one. */
+  revision?: string;
+  /** Access token for private models. Default: HF_TOKEN, then the stored login. */
+  token?: string;
+  /** Use only what lies on this machine. Default: HF_HUB_OFFLINE. */
+  offline?: boolean;
+  /** Folder for downloaded models. Default: the hub's usual cache. */
+  cacheDirectory?: string;
+}
+
+const KEYS = [
+  "device",
+  "precision",
+  "threads",
+  "contextLength",
+  "maxSequences",
+  "onProgress",
+  "signal",
+  "revision",
+  "token",
+  "offline",
+  "cacheDirectory",
+] as const;
+
+export interface CheckedLoadOptions {
+  device: "auto" | "cpu" | "cuda";
+  precision: Precision;
+  threads: number;
+  contextLength: number;
+  maxSequences: number;
+  onProgress: ((progress: LoadProgress) => void) | undefined;
+  signal: AbortSignal | undefined;
+}
+
+export function checkLoadOptions(options: LoadModelOptions): CheckedLoadOptions {
+  checkKnown("options", options, KEYS);
+  const integer = (name: keyof LoadModelOptions, min: number, max: number, fallback: number): number =>
+    checkNumber(name, options[name], { min, max, default: fallback, integer: true });
+  return {
+    device: checkChoice("device", options.device, ["auto", "cpu", "cuda"], "auto"),
+    precision: checkChoice("precision", options.precision, ["int8", "w8-float32", "float32"], "int8"),
+    threads: integer("threads", 1, 256, 0),
+    contextLength: integer("contextLength", 1, 2 ** 24, 0),
+    maxSequences: integer("maxSequences", 1, 1024, 8),
+    onProgress: checkFunction("onProgress", options.onProgress),
+    signal: checkSignal(options.signal),
+  };
+}

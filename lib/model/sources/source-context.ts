@@ -1,0 +1,121 @@
+import { join, resolve } from "node:path";
+import { expected, LowrankError } from "../../errors/index.js";
+import { hubCacheDirectory, hubEndpoint, hubOffline, hubToken, modelCacheDirectory } from "./environment.js";
+import type { OnModelSourceProgress } from "./progress.js";
+
+/** Options of {@link resolveModel}. */
+export interface ResolveModelOptions {
+  /** Called with the state of downloads, checks and fallbacks. Default: nothing is reported. */
+  onProgress?: OnModelSourceProgress;
+  /** Stops the work with ERR_ABORTED; what was downloaded so far is kept and resumed the next time. */
+  signal?: AbortSignal;
+  /**
+   * Folder for downloaded models: hub files lie in it as in the hub's own cache (`models--owner--name/…`), models from
+   * wheels under `lowrank/`. Default: the hub's usual cache and `~/.cache/lowrank/models`.
+   */
+  cacheDirectory?: string;
+  /** Branch, tag or commit of an `hf:` model, for example `"main"` (the default) or `"refs/pr/1"`. */
+  revision?: string;
+  /** Access token for private or gated hub models. Default: `HF_TOKEN`, then the token that `hf auth login` stored. */
+  token?: string;
+  /** Use only what lies on this machine, without any network request. Default: `HF_HUB_OFFLINE`. */
+  offline?: boolean;
+}
+
+/** Bounds on what a server may make us wait for, retry or hold in memory. */
+export interface HubLimits {
+  /** Time to connect, in ms; a hub that cannot be reached must not hold up the fallback. */
+  connectMs: number;
+  /** Time from a request to the head of its answer, in ms. */
+  responseMs: number;
+  /** Time without a single byte inside an answer, in ms. */
+  stallMs: number;
+  /** Retries in a row without progress, for answers that may be better the next time. */
+  retries: number;
+  /** Wait before the first retry, in ms; doubled with each, 10 s at most. */
+  retryDelayMs: number;
+  /** Size of an answer of the hub's JSON API, in bytes. */
+  metadataBytes: number;
+  /** Entries that one listing of a repository may have. */
+  listedFiles: number;
+}
+
+export const DEFAULT_HUB_LIMITS: HubLimits = {
+  connectMs: 3_000,
+  responseMs: 10_000,
+  stallMs: 30_000,
+  retries: 4,
+  retryDelayMs: 500,
+  metadataBytes: 16 * 1024 * 1024,
+  listedFiles: 10_000,
+};
+
+/** Everything that a source needs to know, read once at the start of a call. */
+export interface SourceContext {
+  onProgress: OnModelSourceProgress | undefined;
+  signal: AbortSignal | undefined;
+  /** Absolute folder in the layout of the hub's cache. */
+  hubCache: string;
+  /** Absolute folder of the models that came from wheels, `<alias>/<file>`. */
+  modelCache: string;
+  endpoint: string;
+  token: string | undefined;
+  offline: boolean;
+  limits: HubLimits;
+}
+
+/** Throws ERR_INVALID_ARGUMENT unless every option has the type that it should. */
+export function checkOptions(options: ResolveModelOptions): void {
+  if ((options as object | null) === null || typeof options !== "object")
+    throw expected("an object", "options", options);
+  const { onProgress, signal, cacheDirectory, revision, token, offline } = options;
+  if (onProgress !== undefined && typeof onProgress !== "function") {
+    throw expected("a function", "options.onProgress", onProgress);
+  }
+  if (signal !== undefined && !(signal instanceof AbortSignal)) {
+    throw expected("an AbortSignal", "options.signal", signal);
+  }
+  for (const [name, value] of Object.entries({ cacheDirectory, revision })) {
+    if (value !== undefined && (typeof value !== "string" || value === "" || value.includes("\0"))) {
+      throw expected("a string that is not empty", `options.${name}`, value);
+    }
+  }
+  // The type alone is shown: the value is a secret.
+  if (token !== undefined && typeof token !== "string")
+    throw expected("a string", "options.token", typeof token);
+  if (offline !== undefined && typeof offline !== "boolean") {
+    throw expected("true or false", "options.offline", offline);
+  }
+}
+
+/** Joins checked options with the environment. Throws ERR_INVALID_ARGUMENT on variables that cannot be used. */
+export async function createSourceContext(
+  options: ResolveModelOptions,
+  limits: Partial<HubLimits> = {},
+): Promise<SourceContext> {
+  const { onProgress, signal, cacheDirectory, token, offline } = options;
+  const directory = cacheDirectory === undefined ? undefined : resolve(cacheDirectory);
+  return {
+    onProgress,
+    signal,
+    hubCache: directory ?? hubCacheDirectory(),
+    modelCache: directory === undefined ? modelCacheDirectory() : join(directory, "lowrank"),
+    endpoint: hubEndpoint(),
+    token: await hubToken(token),
+    offline: offline ?? hubOffline(),
+    limits: { ...DEFAULT_HUB_LIMITS, ...limits },
+  };
+}
+
+/** Throws ERR_ABORTED once `signal` is aborted. */
+export function throwIfAborted(signal: AbortSignal | undefined): void {
+  if (signal?.aborted) throw aborted(signal);
+}
+
+export function aborted(signal: AbortSignal): LowrankError {
+  return new LowrankError(
+    "ERR_ABORTED",
+    "Expected the model to be resolved, received an abort signal. Call again to go on where it stopped.",
+    { cause: signal.reason },
+  );
+}

@@ -1,0 +1,9 @@
+import { addon } from "./addon.js";
+
+export { addon } from "./addon.js";
+export type { MemoryUse, ModelFacts, Precision } from "./types.js";
+
+/** Instruction sets that this build has kernels for, best first. LOWRANK_ISA forces one by its name. */
+export function instructionSets(): { name: string; description: string; available: boolean }[] {
+  return addon().instructionSets();
+}

@@ -1,0 +1,196 @@
+/** The typed face of the native addon. Arguments are checked in TypeScript before they come here. */
+
+export type Precision = "int8" | "w8-float32" | "float32";
+
+/** One tensor of a file. `shape` is outermost first. */
+export interface NativeTensor {
+  name: string;
+  dtype: string;
+  shape: number[];
+}
+
+export interface AdapterInspection {
+  format: "safetensors" | "gguf";
+  tensors: NativeTensor[];
+  /** GGUF key-values, or the `__metadata__` of a safetensors file. */
+  metadata: Record<string, unknown>;
+}
+
+export type ProjectionName =
+  "q_proj" | "k_proj" | "v_proj" | "o_proj" | "gate_proj" | "up_proj" | "down_proj";
+export type LayerNormName =
+  | "input_layernorm"
+  | "post_attention_layernorm"
+  | "pre_feedforward_layernorm"
+  | "post_feedforward_layernorm"
+  | "q_norm"
+  | "k_norm";
+
+/** What one tensor of an adapter file is; see native/lora/adapter.h, AdapterEntry. */
+export interface AdapterEntry {
+  tensor: string;
+  role:
+    | "lora_A"
+    | "lora_B"
+    | "lora_magnitude_vector"
+    | "lora_B.bias"
+    | "bias"
+    | "weight"
+    | "lora_embedding_A"
+    | "lora_embedding_B";
+  module: ProjectionName | LayerNormName | "norm" | "lm_head" | "embed_tokens";
+  /** Index of the decoder layer; -1 for norm, lm_head and embed_tokens. */
+  layer: number;
+  /** lora_A and lora_embedding_A only: alpha / rank, or alpha / sqrt(rank). */
+  scaling?: number;
+  /** A run of the tensor's rows; all where absent. */
+  rowBegin?: number;
+  rowCount?: number;
+  transpose?: boolean;
+  unpermuteHeads?: number;
+}
+
+/** Facts of the loaded base model. */
+export interface ModelFacts {
+  architecture: string;
+  hiddenSize: number;
+  intermediateSize: number;
+  layers: number;
+  heads: number;
+  kvHeads: number;
+  headDim: number;
+  vocabularySize: number;
+  contextLength: number;
+  trainedContextLength: number;
+  tiedEmbeddings: boolean;
+  /** Norms that each layer has. */
+  layerNorms: LayerNormName[];
+  parameters: number;
+  precision: Precision;
+  backend: string;
+  instructionSet: string;
+  threads: number;
+  weightBytes: number;
+  kvBytesPerToken: number;
+}
+
+export interface MemoryUse {
+  weightBytes: number;
+  kvCacheBytes: number;
+  adapterBytes: number;
+  scratchBytes: number;
+}
+
+export interface SamplingOptions {
+  temperature: number;
+  topK: number;
+  topP: number;
+  minP: number;
+  repetitionPenalty: number;
+  presencePenalty: number;
+  frequencyPenalty: number;
+  /** Token ids and what is added to their logits. */
+  logitBiasIds: Int32Array;
+  logitBiasValues: Float32Array;
+  /** 64 bits, as a BigInt. */
+  seed: bigint;
+}
+
+export interface AppliedAdapter {
+  /** As `loadAdapter` gave it. */
+  id: number;
+  scale: number;
+  /** First position at which the adapter is active (activated LoRA); 0 for all others. */
+  fromPosition: number;
+}
+
+export interface GenerateRequest {
+  kind: "generate";
+  tokens: Int32Array;
+  adapters: AppliedAdapter[];
+  maxTokens: number;
+  stopTokens: Int32Array;
+  sampling: SamplingOptions;
+  /** Number of most likely tokens to report at each position; -1: no log-probabilities at all. */
+  topLogprobs: number;
+}
+
+/** Evaluates tokens without sampling. */
+export interface EvaluateRequest {
+  kind: "score" | "logits";
+  tokens: Int32Array;
+  adapters: AppliedAdapter[];
+  /** Positions [from, to) of `tokens` whose next-token distribution is wanted. */
+  from: number;
+  to: number;
+  /** score only: as in GenerateRequest. */
+  topLogprobs: number;
+}
+
+export type NativeRequest = GenerateRequest | EvaluateRequest;
+
+/** What happened to a request in one step. Natural logarithms throughout. */
+export interface NativeEvent {
+  request: number;
+  /** Sampled tokens (generate), or the position's actual next token (score; -1 at the last position). */
+  tokens?: Int32Array;
+  logprobs?: Float32Array;
+  entropies?: Float32Array;
+  logsumexps?: Float32Array;
+  /** [tokens.length, topLogprobs] */
+  topIds?: Int32Array;
+  topLogprobs?: Float32Array;
+  /** logits: [positions, vocabularySize] of the next run of positions. */
+  logits?: Float32Array;
+  /** Present in the request's last event. */
+  finish?: "stop" | "length" | "aborted" | "complete" | "error";
+  error?: { code: string; message: string };
+  timings?: {
+    queuedMs: number;
+    prefillMs: number;
+    decodeMs: number;
+    promptTokens: number;
+    generatedTokens: number;
+  };
+}
+
+export interface LoadOptions {
+  path: string;
+  precision: Precision;
+  /** 0: physical cores within affinity mask and cgroup quota. */
+  threads: number;
+  /** Tokens of one sequence; 0: what the model was trained for, at most 8192. */
+  contextLength: number;
+  maxSequences: number;
+}
+
+export interface NativeEngine {
+  readonly facts: ModelFacts;
+  submit(request: NativeRequest): number;
+  cancel(request: number): void;
+  loadAdapter(
+    bytes: Uint8Array,
+    entries: AdapterEntry[],
+  ): Promise<{ id: number; bytes: number; maxRank: number }>;
+  /** Gives up the handle; memory is freed when the last sequence that uses it ends. */
+  releaseAdapter(id: number): void;
+  memory(): MemoryUse;
+  checksum(): Promise<bigint>;
+  /** Ends every request with `aborted` and frees everything. Safe to call twice. */
+  dispose(): Promise<void>;
+}
+
+export interface NativeAddon {
+  /** The class that native errors are made of: `new errorClass(code, message)`. Set once, before anything else. */
+  setErrorClass(errorClass: new (code: never, message: string) => Error): void;
+  loadEngine(
+    options: LoadOptions,
+    onEvents: (events: NativeEvent[]) => void,
+    onProgress: (done: number, total: number) => void,
+  ): { promise: Promise<NativeEngine>; cancel(): void };
+  /** Tensor names and metadata of an adapter held in memory. */
+  inspectAdapter(bytes: Uint8Array): Promise<AdapterInspection>;
+  /** Key-values of a GGUF file, for the tokenizer and the chat template. Number arrays come as Float64Array. */
+  readGgufMetadata(path: string): Promise<Record<string, unknown>>;
+  instructionSets(): { name: string; description: string; available: boolean }[];
+}

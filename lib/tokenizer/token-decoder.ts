@@ -1,0 +1,177 @@
+import { LowrankError } from "../errors/index.js";
+import { BYTE_OF_CHARACTER } from "./byte-alphabet.js";
+import type { ByteBuffer } from "./byte-buffer.js";
+import type { Vocabulary } from "./vocabulary.js";
+
+/** What the `decoder` of a tokenizer.json comes to for the supported kinds: a rule from tokens to bytes. */
+export interface DecoderRule {
+  /** GPT-2's byte alphabet. */
+  readonly byteLevel: boolean;
+  /** Tokens <0x00> .. <0xFF> stand for one byte. */
+  readonly byteFallback: boolean;
+  /** Replacements inside each token, in order. */
+  readonly replacements: readonly { readonly from: string; readonly to: string }[];
+  /** Up to `count` of `content` are taken off the beginning of the whole text. */
+  readonly strip: { readonly content: string; readonly count: number } | null;
+  /** This character vanishes from the first token altogether (Metaspace). */
+  readonly dropFromFirst: string | null;
+  /** Put between tokens (" " where there is no decoder). */
+  readonly separator: string;
+}
+
+/** Reads the `decoder` of a tokenizer.json. Throws ERR_TOKENIZER for a kind whose output is no plain sequence of bytes. */
+export function compileDecoder(config: unknown): DecoderRule {
+  const rule = {
+    byteLevel: false,
+    byteFallback: false,
+    replacements: [] as { from: string; to: string }[],
+    strip: null as DecoderRule["strip"],
+    dropFromFirst: null as string | null,
+    separator: config === null || config === undefined ? " " : "",
+  };
+  let fused = false;
+  const add = (step: Record<string, unknown>, depth: number): void => {
+    if (depth > 8 || rule.replacements.length > 64) throw unsupported("at most 64 steps, 8 deep", step?.["type"]);
+    switch (step?.["type"]) {
+      case "Sequence":
+        if (!Array.isArray(step["decoders"])) throw unsupported("a list of decoders", "Sequence");
+        for (const inner of step["decoders"] as Record<string, unknown>[]) add(inner, depth + 1);
+        return;
+      case "ByteLevel":
+        rule.byteLevel = true;
+        return;
+      case "ByteFallback":
+        rule.byteFallback = true;
+        return;
+      case "Fuse":
+        fused = true;
+        return;
+      case "Replace": {
+        const from = (step["pattern"] as Record<string, unknown> | undefined)?.["String"];
+        const to = step["content"];
+        if (typeof from !== "string" || from === "" || typeof to !== "string") throw unsupported("a Replace of one string by another", from);
+        rule.replacements.push({ from, to });
+        return;
+      }
+      case "Metaspace": {
+        const mark = step["replacement"] ?? "\u2581";
+        if (typeof mark !== "string" || mark === "") throw unsupported("one character as replacement", mark);
+        const scheme = step["prepend_scheme"] ?? (step["add_prefix_space"] === false ? "never" : "always");
+        if (scheme !== "never") rule.dropFromFirst = mark;
+        rule.replacements.push({ from: mark, to: " " });
+        return;
+      }
+      case "Strip": {
+        const { content = " ", start = 0, stop = 0 } = step;
+        if (!fused || typeof content !== "string" || content === "" || !Number.isInteger(start) || stop !== 0)
+          throw unsupported("a Strip of the beginning behind Fuse", step["type"]);
+        rule.strip = { content, count: start as number };
+        return;
+      }
+      default:
+        throw unsupported("Sequence, ByteLevel, ByteFallback, Fuse, Replace, Metaspace or Strip", step?.["type"]);
+    }
+  };
+  if (config !== null && config !== undefined) add(config as Record<string, unknown>, 0);
+  return rule;
+}
+
+const unsupported = (what: string, received: unknown): LowrankError =>
+  new LowrankError("ERR_TOKENIZER", `Expected ${what} for decoder, received ${JSON.stringify(received)?.slice(0, 80) ?? "nothing"}. Use a model whose tokenizer is of the Llama, Qwen, Mistral or Gemma kind.`);
+
+/** Tokens to bytes, by the rule of the tokenizer. `DecodingPosition` holds what depends on the place in the text. */
+export class TokenDecoder {
+  readonly #vocabulary: Vocabulary;
+  readonly #rule: DecoderRule;
+  readonly #added: ReadonlyMap<number, string>;
+  readonly #replacements: readonly { readonly from: Buffer; readonly to: string }[];
+  readonly #separator: Buffer;
+
+  /** @param added what stands for each added token: its content, normalised where it is looked for in normalised text */
+  constructor(vocabulary: Vocabulary, rule: DecoderRule, added: ReadonlyMap<number, string>) {
+    this.#vocabulary = vocabulary;
+    this.#rule = rule;
+    this.#added = added;
+    this.#replacements = rule.replacements.map(({ from, to }) => ({ from: Buffer.from(from), to }));
+    this.#separator = Buffer.from(rule.separator);
+  }
+
+  /** Appends the bytes of a token in the middle of a text. Ids out of range have none. */
+  append(id: number, out: ByteBuffer): void {
+    if (!Number.isInteger(id) || id < 0 || id >= this.#vocabulary.size) return;
+    const added = this.#added.get(id);
+    const utf8 = added === undefined ? this.#vocabulary.utf8Of(id) : Buffer.from(added);
+    if (this.#rule.byteLevel && added === undefined && appendAlphabet(utf8, out)) return;
+    const byte = this.#rule.byteFallback ? byteOfFallback(utf8) : -1;
+    if (byte >= 0) out.push(byte);
+    else out.append(this.#replace(utf8));
+  }
+
+  #replace(utf8: Uint8Array): Uint8Array {
+    let bytes = Buffer.from(utf8.buffer, utf8.byteOffset, utf8.length);
+    for (const { from, to } of this.#replacements)
+      if (bytes.indexOf(from) >= 0) bytes = Buffer.from(bytes.toString().replaceAll(from.toString(), () => to));
+    return bytes;
+  }
+
+  /** A new text. */
+  begin(): DecodingPosition {
+    return { first: true, stripLeft: this.#rule.strip?.count ?? 0 };
+  }
+
+  /** Appends the bytes of a token at this place in the text, which moves on. */
+  appendNext(id: number, position: DecodingPosition, out: ByteBuffer): void {
+    const { dropFromFirst } = this.#rule;
+    const start = out.length;
+    if (!position.first) out.append(this.#separator);
+    if (position.first && dropFromFirst !== null && id >= 0 && id < this.#vocabulary.size)
+      out.append(this.#replace(Buffer.from(this.#vocabulary.tokenOf(id).replaceAll(dropFromFirst, ""))));
+    else this.append(id, out);
+    position.first = false;
+    if (position.stripLeft > 0 && out.length > start) this.#strip(start, position, out);
+  }
+
+  #strip(start: number, position: DecodingPosition, out: ByteBuffer): void {
+    const content = Buffer.from(this.#rule.strip!.content);
+    const bytes = Buffer.from(out.view(start));
+    let cut = 0;
+    while (position.stripLeft > 0 && content.equals(bytes.subarray(cut, cut + content.length))) {
+      cut += content.length;
+      --position.stripLeft;
+    }
+    if (cut < bytes.length) position.stripLeft = 0; // the text has begun with something else
+    out.truncate(start);
+    out.append(bytes.subarray(cut));
+  }
+}
+
+/** Appends the bytes that a token in GPT-2's alphabet stands for; false when it has a character outside the alphabet. */
+function appendAlphabet(utf8: Uint8Array, out: ByteBuffer): boolean {
+  const start = out.length;
+  for (let i = 0; i < utf8.length; ++i) {
+    const lead = utf8[i]!;
+    // The alphabet ends at U+0143: one or two bytes of UTF-8.
+    const character = lead < 0x80 ? lead : lead < 0xe0 ? ((lead & 0x1f) << 6) | (utf8[++i]! & 0x3f) : -1;
+    const byte = BYTE_OF_CHARACTER[character] ?? -1;
+    if (byte < 0) {
+      out.truncate(start);
+      return false;
+    }
+    out.push(byte);
+  }
+  return true;
+}
+
+/** The byte of a token <0x00> .. <0xFF>, or -1. */
+function byteOfFallback(utf8: Uint8Array): number {
+  if (utf8.length !== 6 || utf8[0] !== 0x3c || utf8[1] !== 0x30 || utf8[2] !== 0x78 || utf8[5] !== 0x3e) return -1;
+  const digits = String.fromCharCode(utf8[3]!, utf8[4]!);
+  return /^[0-9A-Fa-f]{2}$/.test(digits) ? Number.parseInt(digits, 16) : -1;
+}
+
+/** What the bytes of the next token depend on. */
+export interface DecodingPosition {
+  first: boolean;
+  /** How many leading characters may still be taken off. */
+  stripLeft: number;
+}

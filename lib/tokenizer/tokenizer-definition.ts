@@ -1,0 +1,79 @@
+import { LowrankError } from "../errors/index.js";
+import type { AddedToken } from "./added-tokens.js";
+import type { BytePairModel } from "./byte-pair-encoder.js";
+import type { DecoderRule } from "./token-decoder.js";
+import type { UnigramModel } from "./unigram-encoder.js";
+import type { VocabularyTables } from "./vocabulary.js";
+
+/** A word is a token as a whole, or unknown (-1: dropped). */
+export interface WordLevelModel {
+  readonly type: "WordLevel";
+  readonly unknownId: number;
+}
+
+/**
+ * A tokenizer, read and checked, whatever file it came from. It holds plain data and tables in shared memory only, so a
+ * structured clone hands it to another thread in no time and without a second copy.
+ */
+export interface TokenizerDefinition {
+  readonly vocabulary: VocabularyTables;
+  readonly model: BytePairModel | UnigramModel | WordLevelModel;
+  readonly addedTokens: readonly AddedToken[];
+  /** `normalizer` and `pre_tokenizer` as they stand in tokenizer.json. */
+  readonly normalizer: unknown;
+  readonly preTokenizer: unknown;
+  readonly decoder: DecoderRule;
+  /** Ids put before and behind a text by `addSpecialTokens`. */
+  readonly prefix: readonly number[];
+  readonly suffix: readonly number[];
+  readonly bosTokenId: number | null;
+  /** Every id that ends a generation, the tokenizer's own first. */
+  readonly eosTokenIds: readonly number[];
+  /** Special tokens by their role, as chat templates see them: bos_token, eos_token, unk_token, pad_token. */
+  readonly specialTokens: Readonly<Record<string, string>>;
+  /** The model's own Jinja chat template, or null. */
+  readonly chatTemplate: string | null;
+}
+
+/** Most added tokens (Gemma 3 has 6,415). */
+export const MAX_ADDED_TOKENS = 1 << 16;
+/** Longest chat template, in UTF-16 units. */
+export const MAX_TEMPLATE_LENGTH = 1 << 18;
+
+/** End-of-text and end-of-turn tokens of the supported model families. They count where the vocabulary has them as control tokens. */
+const END_TOKENS = [
+  "<|im_end|>",
+  "<|eot_id|>",
+  "<|eom_id|>",
+  "<end_of_turn>",
+  "<|end_of_text|>",
+  "<|endoftext|>",
+  "<|end|>",
+  "</s>",
+];
+
+/** The ids that end a generation: those that the model's files name, then the well-known control tokens that it has. */
+export function collectEosTokenIds(named: Iterable<number | null>, addedTokens: readonly AddedToken[]): number[] {
+  const ids = new Set<number>();
+  for (const id of named) if (id !== null) ids.add(id);
+  for (const content of END_TOKENS) {
+    const token = addedTokens.find((added) => added.content === content && added.special);
+    if (token !== undefined) ids.add(token.id);
+  }
+  return [...ids];
+}
+
+/** Checks a token id that a file names. Throws ERR_TOKENIZER past the vocabulary. */
+export function checkTokenId(id: unknown, size: number, name: string): number {
+  const value = typeof id === "bigint" ? Number(id) : id;
+  if (typeof value !== "number" || !Number.isInteger(value) || value < 0 || value >= size)
+    throw new LowrankError("ERR_TOKENIZER", `Expected an id of 0 to ${size - 1} for ${name}, received ${String(id)}.`);
+  return value;
+}
+
+/** Checks a chat template. Throws ERR_TOKENIZER for what is no text of bounded length. */
+export function checkTemplate(template: unknown, name: string): string {
+  if (typeof template !== "string" || template.length > MAX_TEMPLATE_LENGTH)
+    throw new LowrankError("ERR_TOKENIZER", `Expected a text of at most ${MAX_TEMPLATE_LENGTH} characters for ${name}, received ${typeof template === "string" ? template.length : typeof template}.`);
+  return template;
+}

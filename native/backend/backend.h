@@ -1,0 +1,56 @@
+// What a backend offers to the layers above: memory packing behind opaque handles, and the op table.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "ops/op_table.h"
+
+namespace lowrank {
+
+// Reads rows [row_begin, row_begin + row_count) of a matrix into out [row_count, cols] float32. Thread-safe.
+using RowReader = std::function<void(int32_t row_begin, int32_t row_count, float* out)>;
+
+struct MatrixSpec {
+  int32_t rows;
+  int32_t cols;
+  WeightFormat format;
+  ActivationFormat activation;
+  std::vector<float> input_scale;  // [cols] or empty; see Matrix::input_scale
+};
+
+enum class LoraDType : uint8_t { kBFloat16, kFloat32 };
+
+class Backend {
+ public:
+  virtual ~Backend() = default;
+  virtual const char* name() const = 0;             // "cpu", "cuda"
+  virtual const char* instruction_set() const = 0;  // "avx512_vnni", "avx2", "reference"
+  virtual const OpTable& ops() const = 0;
+
+  // Quantises where the format asks for it, and packs. Work is spread over `threads`.
+  virtual std::unique_ptr<Matrix> pack(const MatrixSpec& spec, const RowReader& read, int threads) const = 0;
+  // The logical weights of rows [row_begin, row_begin + row_count) as the engine holds them: out [row_count, cols].
+  virtual void unpack(const Matrix& matrix, int32_t row_begin, int32_t row_count, float* out) const = 0;
+  // A hash of everything the matrix holds, to prove that base weights stay untouched.
+  virtual uint64_t checksum(const Matrix& matrix) const = 0;
+
+  virtual std::unique_ptr<LoraFactor> pack_lora_a(const float* a, int32_t rank, int32_t in, LoraDType dtype) const = 0;
+  virtual std::unique_ptr<LoraFactor> pack_lora_b(const float* b, int32_t out, int32_t rank, LoraDType dtype) const = 0;
+};
+
+// The CPU backend for the best instruction set of this machine, or the one that LOWRANK_ISA names.
+// Throws Error(kBackendUnavailable) where LOWRANK_ISA names one that is unknown or that this processor lacks.
+const Backend& cpu_backend();
+
+struct InstructionSet {
+  const char* name;
+  const char* description;
+  bool available;
+};
+std::vector<InstructionSet> cpu_instruction_sets();  // best first
+const Backend& cpu_backend(const std::string& instruction_set);
+
+}  // namespace lowrank

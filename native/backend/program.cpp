@@ -1,0 +1,41 @@
+#include "backend/program.h"
+
+namespace lowrank {
+
+void* Program::allocate_bytes(size_t bytes) {
+  bytes = (bytes + 15) / 16 * 16;
+  if (bytes > kChunk) {
+    large_.push_back(std::make_unique<uint8_t[]>(bytes));
+    return large_.back().get();
+  }
+  if (chunks_.empty()) chunks_.push_back(std::make_unique<uint8_t[]>(kChunk));
+  if (used_ + bytes > kChunk) {
+    if (++chunk_ == chunks_.size()) chunks_.push_back(std::make_unique<uint8_t[]>(kChunk));
+    used_ = 0;
+  }
+  void* block = chunks_[chunk_].get() + used_;
+  used_ += bytes;
+  return block;
+}
+
+void Program::run(int threads) {
+  ThreadPool::process().run(
+      threads,
+      [](void* context, int part, int parts, Barrier& barrier) {
+        const auto& steps = static_cast<Program*>(context)->steps_;
+        for (const Step& step : steps) {
+          step.call(step.op, step.args, part, parts);
+          if (parts > 1) barrier.wait();
+        }
+      },
+      this);
+}
+
+void Program::clear() {
+  steps_.clear();
+  large_.clear();
+  chunk_ = 0;
+  used_ = 0;
+}
+
+}  // namespace lowrank

@@ -1,0 +1,38 @@
+// Between JavaScript values and the engine's structs. Everything is checked again here: a wrong number must be an
+// error, never a wild read.
+#pragma once
+
+#include <napi.h>
+
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "engine/request.h"
+#include "formats/gguf.h"
+#include "formats/tensor_source.h"
+#include "lora/adapter.h"
+#include "model/config.h"
+#include "model/weights.h"
+
+namespace lowrank::bindings {
+
+using AdapterMap = std::map<int32_t, std::shared_ptr<const Adapter>>;
+
+std::string string_of(const Napi::Object& object, const char* key);
+int64_t integer_of(const Napi::Object& object, const char* key, int64_t least, int64_t most);
+double number_of(const Napi::Object& object, const char* key, double least, double most);
+Precision precision_of(const std::string& name);
+const char* precision_name(Precision precision);
+const char* layer_norm_name(LayerNorm norm);
+
+Request request_of(const Napi::Object& object, const ModelConfig& config, int32_t context_length, const AdapterMap& adapters);
+std::vector<AdapterEntry> entries_of(const Napi::Array& array);
+std::vector<uint8_t> bytes_of(const Napi::Value& value);
+
+Napi::Object event_object(Napi::Env env, const Event& event);
+Napi::Array tensors_array(Napi::Env env, const TensorSource& source);
+Napi::Object gguf_object(Napi::Env env, const GgufFile& file);
+
+}  // namespace lowrank::bindings

@@ -1,0 +1,274 @@
+#include "bindings/engine_binding.h"
+
+#include <atomic>
+#include <chrono>
+#include <cstring>
+#include <utility>
+
+#include "bindings/errors.h"
+
+namespace lowrank::bindings {
+namespace {
+
+// Between two progress events of a load.
+constexpr auto kProgressInterval = std::chrono::milliseconds(30);
+constexpr int32_t kDefaultContext = 8192;
+
+struct LoadOptions {
+  std::string path;
+  Precision precision;
+  int threads;
+  int32_t context_length;
+  int32_t max_sequences;
+};
+
+LoadOptions load_options_of(const Napi::Object& object) {
+  LoadOptions options;
+  options.path = string_of(object, "path");
+  options.precision = precision_of(string_of(object, "precision"));
+  options.threads = static_cast<int>(integer_of(object, "threads", 0, 256));
+  if (options.threads == 0) options.threads = ThreadPool::default_threads();
+  options.context_length = static_cast<int32_t>(integer_of(object, "contextLength", 0, 1 << 24));
+  options.max_sequences = static_cast<int32_t>(integer_of(object, "maxSequences", 1, 1024));
+  return options;
+}
+
+// Calls a JavaScript function from any thread.
+class Callback {
+ public:
+  Callback(Environment& environment, const Napi::Function& function)
+      : environment_(&environment), function_(environment.keep(Napi::Persistent(function))) {}
+  void post(std::function<void(Napi::Env, const Napi::FunctionReference&)> call) const {
+    environment_->post([function = function_, call = std::move(call)](Napi::Env env) { call(env, *function); });
+  }
+
+ private:
+  Environment* environment_;
+  std::shared_ptr<Napi::FunctionReference> function_;
+};
+
+std::unique_ptr<Model> load_model(const LoadOptions& options, const Callback& on_progress, const std::atomic<bool>& cancelled,
+                                  const std::atomic<bool>& ending) {
+  auto last = std::chrono::steady_clock::now() - kProgressInterval;
+  return Model::load(options.path, options.precision, cpu_backend(), options.threads, [&](int64_t done, int64_t total) {
+    if (cancelled || ending) throw Error(ErrorCode::kAborted, "The load was aborted.");
+    const auto now = std::chrono::steady_clock::now();
+    if (now - last < kProgressInterval && done < total) return;
+    last = now;
+    on_progress.post([done, total](Napi::Env env, const Napi::FunctionReference& function) {
+      function.Call({Napi::Number::New(env, static_cast<double>(done)), Napi::Number::New(env, static_cast<double>(total))});
+    });
+  });
+}
+
+// Request ids hold the environment from submit to their last event.
+Engine::Sink sink_to(Environment& environment, const Callback& on_events) {
+  return [&environment, on_events](std::vector<Event>&& events) {
+    on_events.post([&environment, events = std::make_shared<std::vector<Event>>(std::move(events))](
+                       Napi::Env env, const Napi::FunctionReference& function) {
+      auto array = Napi::Array::New(env, events->size());
+      for (size_t i = 0; i < events->size(); ++i) {
+        array.Set(static_cast<uint32_t>(i), event_object(env, (*events)[i]));
+        if ((*events)[i].finish != Finish::kNone) environment.release();
+      }
+      function.Call({array});
+    });
+  };
+}
+
+}  // namespace
+
+void EngineBinding::define(Napi::Env env) {
+  const Napi::Function constructor =
+      DefineClass(env, "Engine",
+                  {InstanceAccessor<&EngineBinding::facts>("facts"), InstanceMethod<&EngineBinding::submit>("submit"),
+                   InstanceMethod<&EngineBinding::cancel>("cancel"), InstanceMethod<&EngineBinding::load_adapter>("loadAdapter"),
+                   InstanceMethod<&EngineBinding::release_adapter>("releaseAdapter"),
+                   InstanceMethod<&EngineBinding::memory>("memory"), InstanceMethod<&EngineBinding::checksum>("checksum"),
+                   InstanceMethod<&EngineBinding::dispose>("dispose")});
+  Environment::of(env).engine_class = Napi::Persistent(constructor);
+}
+
+Napi::Value EngineBinding::load(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  return guarded(env, [&]() -> Napi::Value {
+    Environment& environment = Environment::of(env);
+    const LoadOptions options = load_options_of(info[0].As<Napi::Object>());
+    const Callback on_events(environment, info[1].As<Napi::Function>());
+    const Callback on_progress(environment, info[2].As<Napi::Function>());
+    const auto cancelled = std::make_shared<std::atomic<bool>>(false);
+    const auto ending = environment.ending_flag();
+
+    const Napi::Promise promise = run_async<std::shared_ptr<Engine>>(
+        env,
+        [options, on_events, on_progress, cancelled, ending, &environment] {
+          auto model = load_model(options, on_progress, *cancelled, *ending);
+          const int32_t trained = model->config().trained_context;
+          EngineOptions engine_options;
+          engine_options.threads = options.threads;
+          engine_options.context_length = options.context_length != 0 ? options.context_length : std::min(trained, kDefaultContext);
+          engine_options.max_sequences = options.max_sequences;
+          return std::make_shared<Engine>(std::move(model), engine_options, sink_to(environment, on_events));
+        },
+        [](Napi::Env task_env, std::shared_ptr<Engine>&& engine) -> Napi::Value {
+          return Environment::of(task_env).engine_class.New({Napi::External<std::shared_ptr<Engine>>::New(task_env, &engine)});
+        });
+    auto handle = Napi::Object::New(env);
+    handle.Set("promise", promise);
+    handle.Set("cancel", Napi::Function::New(env, [cancelled](const Napi::CallbackInfo&) { *cancelled = true; }, "cancel"));
+    return handle;
+  });
+}
+
+EngineBinding::EngineBinding(const Napi::CallbackInfo& info)
+    : Napi::ObjectWrap<EngineBinding>(info), environment_(&Environment::of(info.Env())) {
+  if (info.Length() != 1 || !info[0].IsExternal())
+    throw Napi::TypeError::New(info.Env(), "Illegal constructor: use loadEngine.");
+  engine_ = *info[0].As<Napi::External<std::shared_ptr<Engine>>>().Data();
+  environment_->engines.insert(this);
+}
+
+EngineBinding::~EngineBinding() {
+  if (engine_ != nullptr) shut_down();
+  if (environment_ != nullptr) environment_->engines.erase(this);
+}
+
+void EngineBinding::shut_down() {
+  if (engine_ == nullptr) return;
+  engine_->shut_down();
+  engine_.reset();
+  adapters_.clear();
+  if (environment_->ending()) environment_ = nullptr;
+}
+
+const std::shared_ptr<Engine>& EngineBinding::engine() const {
+  if (engine_ == nullptr) throw Error(ErrorCode::kDisposed, "The model was disposed. Load it again to use it.");
+  return engine_;
+}
+
+Napi::Value EngineBinding::facts(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  return guarded(env, [&]() -> Napi::Value {
+    const Engine& engine = *this->engine();
+    const Model& model = engine.model();
+    const ModelConfig& config = model.config();
+    auto facts = Napi::Object::New(env);
+    facts.Set("architecture", config.architecture);
+    facts.Set("hiddenSize", config.hidden_size);
+    facts.Set("intermediateSize", config.intermediate_size);
+    facts.Set("layers", static_cast<double>(config.layers.size()));
+    facts.Set("heads", config.heads);
+    facts.Set("kvHeads", config.kv_heads);
+    facts.Set("headDim", config.head_dim);
+    facts.Set("vocabularySize", config.vocabulary_size);
+    facts.Set("contextLength", engine.options().context_length);
+    facts.Set("trainedContextLength", config.trained_context);
+    facts.Set("maxSequences", engine.options().max_sequences);
+    facts.Set("tiedEmbeddings", config.tied_embeddings);
+    auto norms = Napi::Array::New(env);
+    for (const NormName& norm : config.norms) norms.Set(norms.Length(), layer_norm_name(norm.norm));
+    facts.Set("layerNorms", norms);
+    facts.Set("parameters", static_cast<double>(model.weights().parameters));
+    facts.Set("precision", precision_name(model.precision()));
+    facts.Set("backend", model.backend().name());
+    facts.Set("instructionSet", model.backend().instruction_set());
+    facts.Set("threads", engine.options().threads);
+    facts.Set("weightBytes", static_cast<double>(model.weights().bytes));
+    facts.Set("kvBytesPerToken", static_cast<double>(engine.kv_bytes_per_token()));
+    return facts;
+  });
+}
+
+Napi::Value EngineBinding::submit(const Napi::CallbackInfo& info) {
+  return guarded(info.Env(), [&]() -> Napi::Value {
+    Engine& engine = *this->engine();
+    Request request =
+        request_of(info[0].As<Napi::Object>(), engine.model().config(), engine.options().context_length, adapters_);
+    request.id = next_request_++;
+    const auto id = static_cast<double>(request.id);
+    engine.submit(std::move(request));
+    environment_->hold();
+    return Napi::Number::New(info.Env(), id);
+  });
+}
+
+Napi::Value EngineBinding::cancel(const Napi::CallbackInfo& info) {
+  return guarded(info.Env(), [&]() -> Napi::Value {
+    if (engine_ != nullptr && info[0].IsNumber())
+      engine_->cancel(static_cast<uint64_t>(info[0].As<Napi::Number>().Int64Value()));
+    return info.Env().Undefined();
+  });
+}
+
+Napi::Value EngineBinding::load_adapter(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  return guarded(env, [&]() -> Napi::Value {
+    const auto engine = this->engine();
+    auto bytes = std::make_shared<std::vector<uint8_t>>(bytes_of(info[0]));
+    auto entries = std::make_shared<std::vector<AdapterEntry>>(entries_of(info[1].As<Napi::Array>()));
+    const auto self = environment_->keep(Napi::Persistent(info.This().As<Napi::Object>()));
+    return run_async<std::shared_ptr<const Adapter>>(
+        env,
+        [engine, bytes, entries] {
+          const auto source = open_adapter(std::move(*bytes));
+          return build_adapter(*source, *entries, engine->model().base(engine->options().threads));
+        },
+        [self](Napi::Env task_env, std::shared_ptr<const Adapter>&& adapter) -> Napi::Value {
+          EngineBinding& binding = *Unwrap(self->Value());
+          binding.engine();
+          const int32_t id = binding.next_adapter_++;
+          auto result = Napi::Object::New(task_env);
+          result.Set("id", id);
+          result.Set("bytes", static_cast<double>(adapter->bytes));
+          result.Set("maxRank", adapter->max_rank);
+          binding.adapters_.emplace(id, std::move(adapter));
+          return result;
+        });
+  });
+}
+
+Napi::Value EngineBinding::release_adapter(const Napi::CallbackInfo& info) {
+  if (info[0].IsNumber()) adapters_.erase(info[0].As<Napi::Number>().Int32Value());
+  return info.Env().Undefined();
+}
+
+Napi::Value EngineBinding::memory(const Napi::CallbackInfo& info) {
+  return guarded(info.Env(), [&]() -> Napi::Value {
+    const EngineMemory memory = this->engine()->memory();
+    size_t adapters = 0;
+    for (const auto& [id, adapter] : adapters_) adapters += adapter->bytes;
+    auto object = Napi::Object::New(info.Env());
+    object.Set("weightBytes", static_cast<double>(memory.weight_bytes));
+    object.Set("kvCacheBytes", static_cast<double>(memory.kv_cache_bytes));
+    object.Set("scratchBytes", static_cast<double>(memory.scratch_bytes));
+    object.Set("adapterBytes", static_cast<double>(adapters));
+    return object;
+  });
+}
+
+Napi::Value EngineBinding::checksum(const Napi::CallbackInfo& info) {
+  return guarded(info.Env(), [&]() -> Napi::Value {
+    const auto engine = this->engine();
+    return run_async<uint64_t>(
+        info.Env(), [engine] { return engine->model().checksum(); },
+        [](Napi::Env env, uint64_t&& sum) -> Napi::Value { return Napi::BigInt::New(env, sum); });
+  });
+}
+
+Napi::Value EngineBinding::dispose(const Napi::CallbackInfo& info) {
+  return guarded(info.Env(), [&]() -> Napi::Value {
+    const auto engine = std::make_shared<std::shared_ptr<Engine>>(std::move(engine_));
+    engine_.reset();
+    adapters_.clear();
+    return run_async<bool>(
+        info.Env(),
+        [engine] {
+          if (*engine != nullptr) (*engine)->shut_down();
+          engine->reset();
+          return true;
+        },
+        [](Napi::Env env, bool&&) -> Napi::Value { return env.Undefined(); });
+  });
+}
+
+}  // namespace lowrank::bindings

@@ -1,0 +1,96 @@
+#include "bindings/environment.h"
+
+#include <atomic>
+#include <utility>
+
+#include "bindings/engine_binding.h"
+
+namespace lowrank::bindings {
+
+Environment::Environment(Napi::Env env) : queue_(std::make_shared<Queue>()), env_(env) {
+  auto* context = new std::shared_ptr<Queue>(queue_);
+  const napi_value name = Napi::String::New(env, "lowrank");
+  const napi_status status = napi_create_threadsafe_function(
+      env, nullptr, nullptr, name, 0, 1, nullptr,
+      [](napi_env, void*, void* hint) { delete static_cast<std::shared_ptr<Queue>*>(hint); }, context, drain, &queue_->function);
+  if (status != napi_ok) {
+    delete context;
+    throw Napi::Error::New(env, "lowrank: no thread-safe function could be made");
+  }
+  napi_unref_threadsafe_function(env, queue_->function);
+}
+
+// Runs as the finaliser of the instance data, when the environment ends: nothing may touch it afterwards.
+Environment::~Environment() {
+  *ending_ = true;
+  {
+    std::lock_guard<std::mutex> lock(queue_->mutex);
+    queue_->closed = true;
+  }
+  for (EngineBinding* engine : engines) engine->shut_down();
+  for (std::thread& thread : threads_) thread.join();
+  std::vector<Task> dropped;
+  {
+    std::lock_guard<std::mutex> lock(queue_->mutex);
+    dropped.swap(queue_->tasks);
+  }
+  napi_release_threadsafe_function(queue_->function, napi_tsfn_abort);
+}
+
+bool Environment::Queue::post(Task&& task) {
+  std::lock_guard<std::mutex> lock(mutex);
+  if (closed) return false;
+  tasks.push_back(std::move(task));
+  if (!scheduled) scheduled = napi_call_threadsafe_function(function, nullptr, napi_tsfn_nonblocking) == napi_ok;
+  return true;
+}
+
+void Environment::drain(napi_env env, napi_value, void* context, void*) {
+  if (env == nullptr) return;
+  const std::shared_ptr<Queue> queue = *static_cast<std::shared_ptr<Queue>*>(context);
+  std::vector<Task> tasks;
+  {
+    std::lock_guard<std::mutex> lock(queue->mutex);
+    tasks.swap(queue->tasks);
+    queue->scheduled = false;
+  }
+  for (Task& task : tasks) {
+    Napi::HandleScope scope(env);
+    try {
+      task(Napi::Env(env));
+    } catch (const Napi::Error& error) {
+      // A callback of the package threw: as uncaught as any exception of an event handler.
+      napi_fatal_exception(env, error.Value());
+    }
+  }
+}
+
+void Environment::hold() {
+  if (holds_++ == 0) napi_ref_threadsafe_function(env_, queue_->function);
+}
+
+void Environment::release() {
+  if (--holds_ == 0) napi_unref_threadsafe_function(env_, queue_->function);
+}
+
+void Environment::start(std::function<Task()> work) {
+  hold();
+  const auto place = threads_.emplace(threads_.end());
+  try {
+    *place = std::thread([this, place, work = std::move(work)] {
+      Task then = work();
+      post([this, place, then = std::move(then)](Napi::Env env) {
+        place->join();
+        threads_.erase(place);
+        release();
+        then(env);
+      });
+    });
+  } catch (...) {
+    threads_.erase(place);
+    release();
+    throw;
+  }
+}
+
+}  // namespace lowrank::bindings

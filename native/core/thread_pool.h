@@ -1,0 +1,60 @@
+// One pool of threads for the whole process: every model's steps run on it, one parallel region at a time.
+#pragma once
+
+#include <atomic>
+#include <condition_variable>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+namespace lowrank {
+
+// A barrier for the `parts` threads of one region. It spins briefly, then yields, so that a thread that was
+// descheduled (Node's own threads want the cores, too) does not keep the others burning.
+class Barrier {
+ public:
+  explicit Barrier(int parts) : parts_(parts) {}
+  void wait();
+
+ private:
+  const int parts_;
+  std::atomic<int> arrived_{0};
+  std::atomic<uint32_t> generation_{0};
+};
+
+class ThreadPool {
+ public:
+  // A region's body: called once for each part in [0, parts), each on its own thread; part 0 on the caller's.
+  using Body = void (*)(void* context, int part, int parts, Barrier& barrier);
+
+  static ThreadPool& process();  // the one pool
+  static int default_threads();  // physical cores within the affinity mask and the cgroup's CPU quota, at least 1
+
+  // Runs `body` on `parts` threads and returns when all have finished. Regions of several callers take turns.
+  // `body` must not throw.
+  void run(int parts, Body body, void* context);
+
+  ~ThreadPool();
+
+ private:
+  ThreadPool() = default;
+  void grow(int workers);
+  void work(int index);
+
+  std::mutex region_;  // held for the length of one region
+  std::mutex mutex_;   // guards the fields below
+  std::condition_variable wake_;
+  std::vector<std::thread> workers_;
+  std::atomic<uint64_t> ticket_{0};  // counts regions; a worker runs each ticket once
+  std::atomic<int> running_{0};
+  std::atomic<bool> stopping_{false};
+  int sleepers_ = 0;
+  int parts_ = 0;
+  Body body_ = nullptr;
+  void* context_ = nullptr;
+  Barrier* barrier_ = nullptr;
+};
+
+}  // namespace lowrank

@@ -1,0 +1,179 @@
+// The 16-lane vectors that the kernels of cpu/simd/ are written in, as one 512-bit register each.
+// Every operation is one instruction or a fixed sequence, so that a sum's order never depends on where it is made.
+#pragma once
+
+// g++ 12 takes the deliberately undefined operand inside many AVX-512 intrinsics for a mistake of the caller's.
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
+#pragma GCC diagnostic ignored "-Wuninitialized"
+#endif
+#include <immintrin.h>
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic pop
+#endif
+
+#include <cstdint>
+
+#include "cpu/simd/force_inline.h"
+
+namespace lowrank::cpu {
+
+struct Avx512Vnni {
+  struct F32 {
+    __m512 v;
+  };
+  struct I32 {
+    __m512i v;
+  };
+  static constexpr int kLanes = 16;
+
+  // How many values the loops of cpu/simd/ keep in the 32 registers at once.
+  static constexpr int kMatmulRows = 8;    // rows of a float product's tile …
+  static constexpr int kMatmulTiles = 3;   // … times columns / 16
+  static constexpr int kExpandRows = 8;    // rows that share a vector of B in the LoRA expand
+  static constexpr int kShrinkRows = 4;    // rows times ranks of the LoRA shrink
+  static constexpr int kShrinkRanks = 4;
+  static constexpr int kScoreQueries = 12;  // queries times 32 keys of the attention's scores
+  static constexpr int kValueQueries = 6;   // queries times …
+  static constexpr int kValueVectors = 4;   // … dimensions / 16 of the attention's sums of values
+
+  static LOWRANK_INLINE F32 zero() { return {_mm512_setzero_ps()}; }
+  static LOWRANK_INLINE F32 set1(float x) { return {_mm512_set1_ps(x)}; }
+  static LOWRANK_INLINE F32 load(const float* p) { return {_mm512_loadu_ps(p)}; }
+  static LOWRANK_INLINE void store(float* p, F32 x) { _mm512_storeu_ps(p, x.v); }
+  // The first `count` lanes (0 to 16), the others zero; memory behind them is not touched.
+  static LOWRANK_INLINE F32 load_first(const float* p, int count) {
+    return {_mm512_maskz_loadu_ps(first_mask(count), p)};
+  }
+  static LOWRANK_INLINE void store_first(float* p, F32 x, int count) {
+    _mm512_mask_storeu_ps(p, first_mask(count), x.v);
+  }
+
+  static LOWRANK_INLINE F32 add(F32 a, F32 b) { return {_mm512_add_ps(a.v, b.v)}; }
+  static LOWRANK_INLINE F32 sub(F32 a, F32 b) { return {_mm512_sub_ps(a.v, b.v)}; }
+  static LOWRANK_INLINE F32 mul(F32 a, F32 b) { return {_mm512_mul_ps(a.v, b.v)}; }
+  static LOWRANK_INLINE F32 div(F32 a, F32 b) { return {_mm512_div_ps(a.v, b.v)}; }
+  static LOWRANK_INLINE F32 fma(F32 a, F32 b, F32 c) { return {_mm512_fmadd_ps(a.v, b.v, c.v)}; }
+  static LOWRANK_INLINE F32 neg_fma(F32 a, F32 b, F32 c) { return {_mm512_fnmadd_ps(a.v, b.v, c.v)}; }  // c - a b
+  static LOWRANK_INLINE float sqrt_scalar(float x) { return _mm_cvtss_f32(_mm_sqrt_ss(_mm_set_ss(x))); }
+  // Where either is NaN, the second.
+  static LOWRANK_INLINE F32 max(F32 a, F32 b) { return {_mm512_max_ps(a.v, b.v)}; }
+  static LOWRANK_INLINE F32 min(F32 a, F32 b) { return {_mm512_min_ps(a.v, b.v)}; }
+  // Lanes [begin, end) of x, and `other` elsewhere.
+  static LOWRANK_INLINE F32 keep_range(F32 x, int begin, int end, F32 other) {
+    const auto mask = static_cast<__mmask16>(first_mask(end) & ~first_mask(begin));
+    return {_mm512_mask_blend_ps(mask, other.v, x.v)};
+  }
+
+  static LOWRANK_INLINE I32 int_zero() { return {_mm512_setzero_si512()}; }
+  static LOWRANK_INLINE I32 int_set1(int32_t x) { return {_mm512_set1_epi32(x)}; }
+  static LOWRANK_INLINE I32 int_load(const void* p) { return {_mm512_loadu_si512(p)}; }
+  static LOWRANK_INLINE I32 int_add(I32 a, I32 b) { return {_mm512_add_epi32(a.v, b.v)}; }
+  static LOWRANK_INLINE I32 int_max(I32 a, I32 b) { return {_mm512_max_epi32(a.v, b.v)}; }
+  static LOWRANK_INLINE I32 int_and(I32 a, I32 b) { return {_mm512_and_si512(a.v, b.v)}; }
+  static LOWRANK_INLINE I32 int_xor(I32 a, I32 b) { return {_mm512_xor_si512(a.v, b.v)}; }
+  template <int Bits>
+  static LOWRANK_INLINE I32 int_shift_left(I32 a) {
+    return {_mm512_slli_epi32(a.v, Bits)};
+  }
+  template <int Bits>
+  static LOWRANK_INLINE I32 int_shift_right(I32 a) {  // keeps the sign
+    return {_mm512_srai_epi32(a.v, Bits)};
+  }
+  static LOWRANK_INLINE I32 bits(F32 a) { return {_mm512_castps_si512(a.v)}; }
+  static LOWRANK_INLINE F32 from_bits(I32 a) { return {_mm512_castsi512_ps(a.v)}; }
+  static LOWRANK_INLINE F32 to_float(I32 a) { return {_mm512_cvtepi32_ps(a.v)}; }
+  static LOWRANK_INLINE I32 round_even(F32 a) {
+    return {_mm512_cvt_roundps_epi32(a.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)};
+  }
+
+  static LOWRANK_INLINE F32 load_bfloat16(const uint16_t* p) {
+    return widen_bfloat16(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
+  }
+  static LOWRANK_INLINE F32 load_bfloat16_first(const uint16_t* p, int count) {
+    return widen_bfloat16(_mm256_maskz_loadu_epi16(first_mask(count), p));
+  }
+  // The first `count` lanes as float32_to_bfloat16 rounds them, NaN included.
+  static LOWRANK_INLINE void store_bfloat16_first(uint16_t* p, F32 x, int count) {
+    const __m512i raw = _mm512_castps_si512(x.v);
+    const __m512i odd = _mm512_and_si512(_mm512_srli_epi32(raw, 16), _mm512_set1_epi32(1));
+    const __m512i rounded = _mm512_add_epi32(_mm512_add_epi32(raw, _mm512_set1_epi32(0x7fff)), odd);
+    const __mmask16 nan = _mm512_cmp_ps_mask(x.v, x.v, _CMP_UNORD_Q);
+    const __m512i quiet = _mm512_or_si512(raw, _mm512_set1_epi32(0x400000));
+    const __m512i upper = _mm512_srli_epi32(_mm512_mask_blend_epi32(nan, rounded, quiet), 16);
+    _mm256_mask_storeu_epi16(p, first_mask(count), _mm512_cvtepi32_epi16(upper));
+  }
+  // The lanes, each within int8, as 16 bytes.
+  static LOWRANK_INLINE void store_int8(int8_t* p, I32 x) {
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_cvtepi32_epi8(x.v));
+  }
+
+  // ((l0 + l8) + (l4 + l12)) + … : halves are added to halves, down to one lane.
+  static LOWRANK_INLINE float reduce_add(F32 x) {
+    const __m128 four = fold(x);
+    const __m128 two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+    return _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)));
+  }
+  // Four such sums at once, each bit-equal to reduce_add.
+  static LOWRANK_INLINE void reduce_add4(F32 a, F32 b, F32 c, F32 d, float* out) {
+    const __m128 fa = fold(a), fb = fold(b), fc = fold(c), fd = fold(d);
+    const __m128 ab = _mm_add_ps(_mm_unpacklo_ps(fa, fb), _mm_unpackhi_ps(fa, fb));
+    const __m128 cd = _mm_add_ps(_mm_unpacklo_ps(fc, fd), _mm_unpackhi_ps(fc, fd));
+    _mm_storeu_ps(out, _mm_add_ps(_mm_movelh_ps(ab, cd), _mm_movehl_ps(cd, ab)));
+  }
+  static LOWRANK_INLINE float first(F32 x) { return _mm512_cvtss_f32(x.v); }
+  static LOWRANK_INLINE float reduce_max(F32 x) {
+    const __m256 eight = _mm256_max_ps(_mm512_castps512_ps256(x.v), _mm512_extractf32x8_ps(x.v, 1));
+    const __m128 four = _mm_max_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));
+    const __m128 two = _mm_max_ps(four, _mm_movehl_ps(four, four));
+    return _mm_cvtss_f32(_mm_max_ss(two, _mm_movehdup_ps(two)));
+  }
+  static LOWRANK_INLINE int32_t int_reduce_add(I32 x) { return _mm512_reduce_add_epi32(x.v); }
+  static LOWRANK_INLINE int32_t int_reduce_max(I32 x) { return _mm512_reduce_max_epi32(x.v); }
+
+  // Reads `columns` (1 to 16) dwords of each of 16 rows and calls emit(column, the 16 rows' dwords) for each column.
+  template <class Emit>
+  static LOWRANK_INLINE void transpose(const uint8_t* rows, size_t row_bytes, int columns, Emit emit) {
+    const __mmask16 mask = first_mask(columns);
+    __m512i a[16], b[16];
+#pragma GCC unroll 16
+    for (int i = 0; i < 16; ++i) a[i] = _mm512_maskz_loadu_epi32(mask, rows + static_cast<size_t>(i) * row_bytes);
+    // Within each quarter: 4 x 4 blocks.
+#pragma GCC unroll 4
+    for (int i = 0; i < 16; i += 4) {
+      const __m512i low01 = _mm512_unpacklo_epi32(a[i], a[i + 1]), high01 = _mm512_unpackhi_epi32(a[i], a[i + 1]);
+      const __m512i low23 = _mm512_unpacklo_epi32(a[i + 2], a[i + 3]), high23 = _mm512_unpackhi_epi32(a[i + 2], a[i + 3]);
+      b[i] = _mm512_unpacklo_epi64(low01, low23);
+      b[i + 1] = _mm512_unpackhi_epi64(low01, low23);
+      b[i + 2] = _mm512_unpacklo_epi64(high01, high23);
+      b[i + 3] = _mm512_unpackhi_epi64(high01, high23);
+    }
+    // b[4 i + c] holds, in quarter p, column 4 p + c of rows 4 i … 4 i + 3: the quarters are transposed in turn.
+#pragma GCC unroll 4
+    for (int c = 0; c < 4; ++c) {
+      const __m512i even01 = _mm512_shuffle_i32x4(b[c], b[c + 4], 0x88), odd01 = _mm512_shuffle_i32x4(b[c], b[c + 4], 0xdd);
+      const __m512i even23 = _mm512_shuffle_i32x4(b[c + 8], b[c + 12], 0x88);
+      const __m512i odd23 = _mm512_shuffle_i32x4(b[c + 8], b[c + 12], 0xdd);
+      a[c] = _mm512_shuffle_i32x4(even01, even23, 0x88);
+      a[c + 4] = _mm512_shuffle_i32x4(odd01, odd23, 0x88);
+      a[c + 8] = _mm512_shuffle_i32x4(even01, even23, 0xdd);
+      a[c + 12] = _mm512_shuffle_i32x4(odd01, odd23, 0xdd);
+    }
+#pragma GCC unroll 16
+    for (int i = 0; i < 16; ++i)
+      if (i < columns) emit(i, I32{a[i]});
+  }
+
+ private:
+  static LOWRANK_INLINE __mmask16 first_mask(int count) { return static_cast<__mmask16>((1u << count) - 1u); }
+  static LOWRANK_INLINE F32 widen_bfloat16(__m256i x) {
+    return {_mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(x), 16))};
+  }
+  static LOWRANK_INLINE __m128 fold(F32 x) {
+    const __m256 eight = _mm256_add_ps(_mm512_castps512_ps256(x.v), _mm512_extractf32x8_ps(x.v, 1));
+    return _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));
+  }
+};
+
+}  // namespace lowrank::cpu

@@ -1,0 +1,124 @@
+#include "backend/backend.h"
+
+#include <cstdlib>
+#include <string>
+
+#include "core/error.h"
+#include "cpu/detect.h"
+#include "cpu/instruction_set.h"
+#include "cpu/packing.h"
+
+namespace lowrank {
+namespace {
+
+class CpuBackend final : public Backend {
+ public:
+  CpuBackend(const char* instruction_set, const OpTable& ops)
+      : instruction_set_(instruction_set), ops_(ops) {}
+
+  const char* name() const override { return "cpu"; }
+  const char* instruction_set() const override { return instruction_set_; }
+  const OpTable& ops() const override { return ops_; }
+
+  std::unique_ptr<Matrix> pack(const MatrixSpec& spec, const RowReader& read, int threads) const override {
+    return cpu::pack_matrix(spec, read, threads);
+  }
+  void unpack(const Matrix& matrix, int32_t row_begin, int32_t row_count, float* out) const override {
+    cpu::unpack_rows(static_cast<const cpu::PackedMatrix&>(matrix), row_begin, row_count, out);
+  }
+  uint64_t checksum(const Matrix& matrix) const override {
+    return cpu::checksum(static_cast<const cpu::PackedMatrix&>(matrix));
+  }
+  std::unique_ptr<LoraFactor> pack_lora_a(const float* a, int32_t rank, int32_t in,
+                                          LoraDType dtype) const override {
+    return cpu::pack_lora_a(a, rank, in, dtype);
+  }
+  std::unique_ptr<LoraFactor> pack_lora_b(const float* b, int32_t out, int32_t rank,
+                                          LoraDType dtype) const override {
+    return cpu::pack_lora_b(b, out, rank, dtype);
+  }
+
+ private:
+  const char* instruction_set_;
+  const OpTable& ops_;
+};
+
+// One instruction set that this source knows, compiled in or not.
+struct Candidate {
+  InstructionSet facts;
+  const Backend* backend;  // null where it is not available
+};
+
+// Best first. The backends live as long as the process.
+const std::vector<Candidate>& candidates() {
+  static const std::vector<Candidate> all = [] {
+    std::vector<Candidate> list;
+    const auto add = [&](const char* name, const char* description, const Backend* backend) {
+      list.push_back({{name, description, backend != nullptr}, backend});
+    };
+    const Backend* avx512_vnni = nullptr;
+    const Backend* avx2 = nullptr;
+#if defined(LOWRANK_HAVE_AVX512_VNNI)
+    if (cpu::processor_has_avx512_vnni()) {
+      static const CpuBackend backend("avx512_vnni", cpu::avx512_vnni_ops());
+      avx512_vnni = &backend;
+    }
+#endif
+#if defined(LOWRANK_HAVE_AVX2)
+    if (cpu::processor_has_avx2()) {
+      static const CpuBackend backend("avx2", cpu::avx2_ops());
+      avx2 = &backend;
+    }
+#endif
+    static const CpuBackend reference("reference", cpu::reference_ops());
+    add("avx512_vnni", "x86-64 with AVX-512 F, BW, DQ, VL, VNNI and BF16", avx512_vnni);
+    add("avx2", "x86-64 with AVX2, FMA and F16C", avx2);
+    add("reference", "any processor; plain C++ that every other instruction set is checked against",
+        &reference);
+    return list;
+  }();
+  return all;
+}
+
+std::string available_names() {
+  std::string names;
+  for (const Candidate& one : candidates()) {
+    if (!one.facts.available) continue;
+    if (!names.empty()) names += ", ";
+    names += one.facts.name;
+  }
+  return names;
+}
+
+// `asked_by` names the place that the name came from.
+const Backend& find_backend(const std::string& name, const char* asked_by) {
+  for (const Candidate& one : candidates())
+    if (name == one.facts.name && one.backend != nullptr) return *one.backend;
+  throw Error(ErrorCode::kBackendUnavailable,
+              std::string("Expected an instruction set of this processor and build for ") + asked_by +
+                  ", received \"" + name + "\". Use one of: " + available_names() + ".");
+}
+
+}  // namespace
+
+std::vector<InstructionSet> cpu_instruction_sets() {
+  std::vector<InstructionSet> sets;
+  for (const Candidate& one : candidates())
+    sets.push_back(one.facts);
+  return sets;
+}
+
+const Backend& cpu_backend(const std::string& instruction_set) {
+  return find_backend(instruction_set, "the CPU backend");
+}
+
+const Backend& cpu_backend() {
+  // Read at each call, so that a program may set it before it loads a model.
+  const char* forced = std::getenv("LOWRANK_ISA");
+  if (forced != nullptr && *forced != '\0') return find_backend(forced, "LOWRANK_ISA");
+  for (const Candidate& one : candidates())
+    if (one.backend != nullptr) return *one.backend;
+  throw Error(ErrorCode::kInternal, "Expected at least the reference instruction set.");
+}
+
+}  // namespace lowrank

@@ -1,0 +1,34 @@
+// How the CPU backend lays out what it packs: one layout for every instruction set, for prefill, decode and gather.
+#pragma once
+
+#include <cstdint>
+
+#include "core/buffer.h"
+#include "ops/types.h"
+
+namespace lowrank::cpu {
+
+inline constexpr int32_t kTileRows = 16;  // output channels side by side: one 512-bit register of int32
+inline constexpr int32_t kTileDepth = 4;  // input channels that one vpdpbusd lane sums
+
+// int8:     [ceil(N/16)][ceil64(K)/4][16][4] uint8, w + 128; padding holds 128 (that is, zero).
+// bfloat16: [ceil(N/16)][ceil64(K)/2][16][2] uint16.
+// float32:  [ceil(N/16)][ceil64(K)][16] float.
+// A decode streams it strictly forwards; K's padding to 64 matches that of Activations.
+struct PackedMatrix : Matrix {
+  Buffer data;
+  Buffer scale;              // [ceil16(N)] float32, int8 only; padding 0
+  Buffer input_scale_store;  // [ceil64(K)] float32 or empty; backs Matrix::input_scale
+  int32_t padded_rows() const { return round_up(rows, kTileRows); }
+  int32_t padded_cols() const { return round_up(cols, kActivationAlignment); }
+};
+
+// A: [rank][ceil64(in)], row-major, padding zero. B: [ceil(out/16)][rank][16], padding zero.
+struct PackedFactor : LoraFactor {
+  Buffer data;
+  bool bfloat16 = true;  // else float32
+  bool is_a = true;
+  int32_t stride = 0;  // A only: ceil64(in)
+};
+
+}  // namespace lowrank::cpu

@@ -1,0 +1,304 @@
+#include "cpu/packing.h"
+
+#include <algorithm>
+#include <atomic>
+#include <bit>
+#include <cmath>
+#include <cstring>
+#include <exception>
+#include <mutex>
+#include <string>
+#include <system_error>
+#include <thread>
+#include <vector>
+
+#include "core/error.h"
+#include "core/float16.h"
+#include "quant/int8.h"
+
+namespace lowrank::cpu {
+namespace {
+
+constexpr size_t kBlockBytes = size_t{1} << 20;  // float rows that one thread reads at a time
+constexpr uint8_t kZeroPoint = 128;              // what stands for 0 among the packed int8 weights
+
+void check_bound(int64_t value, int64_t largest, const char* name) {
+  if (value >= 1 && value <= largest) return;
+  throw Error(ErrorCode::kInvalidArgument, "Expected 1 to " + std::to_string(largest) + " for " + name +
+                                               ", received " + std::to_string(value) + ".");
+}
+
+void check_spec(const MatrixSpec& spec) {
+  check_bound(spec.rows, kMaxMatrixRows, "the rows of a weight matrix");
+  check_bound(spec.cols, kMaxMatrixCols, "the columns of a weight matrix");
+  if (spec.activation == ActivationFormat::kInt8 && spec.format != WeightFormat::kInt8)
+    throw Error(ErrorCode::kInvalidArgument,
+                "Expected float32 activations for a matrix that is not int8, received int8 activations.");
+  if (spec.input_scale.empty()) return;
+  if (spec.input_scale.size() != static_cast<size_t>(spec.cols))
+    throw Error(ErrorCode::kInvalidArgument, "Expected " + std::to_string(spec.cols) +
+                                                 " values for the input scale of a matrix, received " +
+                                                 std::to_string(spec.input_scale.size()) + ".");
+  for (const float scale : spec.input_scale)
+    if (!(scale > 0.0f) || !std::isfinite(scale))
+      throw Error(ErrorCode::kInvalidArgument,
+                  "Expected finite values above zero for the input scale of a matrix, received " +
+                      std::to_string(scale) + ".");
+}
+
+[[noreturn]] void throw_not_finite(int32_t row) {
+  throw Error(ErrorCode::kModelFormat,
+              "Expected finite numbers for a weight matrix, received NaN or infinity in row " +
+                  std::to_string(row) + ". The file may be damaged: fetch it again.");
+}
+
+template <class T>
+T* writable_tile(PackedMatrix& matrix, int32_t row) {
+  return const_cast<T*>(tile_of_row<T>(matrix, row));
+}
+
+// Packs rows one at a time.
+class RowPacker {
+ public:
+  explicit RowPacker(PackedMatrix& matrix) : matrix_(matrix), q_(static_cast<size_t>(matrix.padded_cols())) {}
+
+  // x [cols], already divided by the input scale.
+  void pack(int32_t row, const float* x) {
+    const uint32_t absmax = max_magnitude_bits(x, matrix_.cols);
+    if (absmax >= kInfinityBits) throw_not_finite(row);
+    switch (matrix_.format) {
+      case WeightFormat::kInt8: pack_int8(row, x); return;
+      case WeightFormat::kBFloat16:
+        // Rounding up to bfloat16 may leave its range.
+        if (float32_to_bfloat16(std::bit_cast<float>(absmax)) >= (kInfinityBits >> 16)) throw_not_finite(row);
+        scatter<uint16_t>(row, x, float32_to_bfloat16);
+        return;
+      case WeightFormat::kFloat32: scatter<float>(row, x, [](float value) { return value; }); return;
+    }
+  }
+
+ private:
+  void pack_int8(int32_t row, const float* x) {
+    auto* q = q_.as<int8_t>();
+    matrix_.scale.as<float>()[row] = quantize_row_int8(x, matrix_.cols, q);
+    auto* tile = writable_tile<uint8_t>(matrix_, row);
+    // Four at a time: q + 128 is q with its top bit flipped. The padding of q is 0, so the tile's becomes
+    // 128.
+    for (int32_t k = 0; k < matrix_.padded_cols(); k += kTileDepth) {
+      uint32_t four;
+      std::memcpy(&four, q + k, sizeof four);
+      four ^= 0x80808080u;
+      std::memcpy(tile + tile_offset(kTileDepth, row % kTileRows, k), &four, sizeof four);
+    }
+  }
+
+  template <class T, class Convert>
+  void scatter(int32_t row, const float* x, Convert convert) {
+    T* tile = writable_tile<T>(matrix_, row);
+    const int32_t depth = tile_depth(matrix_.format);
+    for (int32_t k = 0; k < matrix_.cols; ++k)
+      tile[tile_offset(depth, row % kTileRows, k)] = convert(x[k]);
+  }
+
+  PackedMatrix& matrix_;
+  Buffer q_;  // [ceil64(cols)] int8, zero from cols on
+};
+
+// Hands out blocks of rows to the threads of one pack, and keeps the first exception of any of them.
+class BlockQueue {
+ public:
+  BlockQueue(int32_t rows, int32_t block_rows) : rows_(rows), block_rows_(block_rows) {}
+
+  int32_t blocks() const { return (rows_ + block_rows_ - 1) / block_rows_; }
+  int32_t block_rows() const { return block_rows_; }
+
+  // The next block, or an empty one where none is left or a thread has failed.
+  Range next() {
+    const int64_t begin = failed_ ? rows_ : next_.fetch_add(block_rows_);
+    return {static_cast<int32_t>(std::min<int64_t>(begin, rows_)),
+            static_cast<int32_t>(std::min<int64_t>(begin + block_rows_, rows_))};
+  }
+  void fail(std::exception_ptr error) {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    if (!error_) error_ = std::move(error);
+    failed_ = true;
+  }
+  // Once all threads have finished.
+  void rethrow() const {
+    if (error_) std::rethrow_exception(error_);
+  }
+
+ private:
+  const int32_t rows_;
+  const int32_t block_rows_;  // a multiple of kTileRows: no two threads write one tile
+  std::atomic<int64_t> next_{0};
+  std::atomic<bool> failed_{false};
+  std::mutex mutex_;
+  std::exception_ptr error_;
+};
+
+void pack_blocks(PackedMatrix& matrix, const RowReader& read, BlockQueue& queue) noexcept {
+  try {
+    const size_t cols = static_cast<size_t>(matrix.cols);
+    const Buffer rows(static_cast<size_t>(queue.block_rows()) * cols * sizeof(float));  // [block_rows, cols]
+    RowPacker packer(matrix);
+    for (Range block = queue.next(); block.begin < block.end; block = queue.next()) {
+      read(block.begin, block.end - block.begin, rows.as<float>());
+      for (int32_t row = block.begin; row < block.end; ++row) {
+        float* x = rows.as<float>() + static_cast<size_t>(row - block.begin) * cols;
+        if (matrix.input_scale != nullptr)
+          for (size_t k = 0; k < cols; ++k)
+            x[k] /= matrix.input_scale[k];
+        packer.pack(row, x);
+      }
+    }
+  } catch (...) {
+    queue.fail(std::current_exception());
+  }
+}
+
+// Own threads, not the process's pool: a pack lasts far longer than a step, and the steps of other models
+// must not wait for it.
+void pack_on_threads(PackedMatrix& matrix, const RowReader& read, BlockQueue& queue, int threads) {
+  std::vector<std::thread> workers;
+  try {
+    for (int i = 1; i < std::min(threads, queue.blocks()); ++i)
+      workers.emplace_back([&] { pack_blocks(matrix, read, queue); });
+  } catch (const std::exception&) {
+    // The system grants no further thread: those that run do the work.
+  }
+  pack_blocks(matrix, read, queue);
+  for (std::thread& worker : workers)
+    worker.join();
+  queue.rethrow();
+}
+
+uint64_t hash_word(uint64_t state, uint64_t word) {
+  return std::rotl((state ^ word) * 0x9e3779b97f4a7c15u, 29);  // an odd factor: 2^64 over the golden ratio
+}
+
+uint64_t hash_buffer(uint64_t state, const Buffer& buffer) {
+  // Every buffer of a packed matrix is a multiple of 64 bytes.
+  for (size_t i = 0; i < buffer.bytes(); i += sizeof(uint64_t)) {
+    uint64_t word;
+    std::memcpy(&word, buffer.as<uint8_t>() + i, sizeof word);
+    state = hash_word(state, word);
+  }
+  return state;
+}
+
+std::unique_ptr<PackedFactor> make_factor(int32_t rank, int32_t dimension, LoraDType dtype, bool is_a) {
+  check_bound(rank, kMaxLoraRank, "the rank of a LoRA factor");
+  check_bound(dimension, kMaxMatrixRows, "the size of a LoRA factor");
+  auto factor = std::make_unique<PackedFactor>();
+  factor->rank = rank;
+  factor->dimension = dimension;
+  factor->bfloat16 = dtype == LoraDType::kBFloat16;
+  factor->is_a = is_a;
+  const int32_t padded = round_up(dimension, is_a ? kActivationAlignment : kTileRows);
+  if (is_a) factor->stride = padded;
+  factor->bytes = static_cast<size_t>(rank) * static_cast<size_t>(padded) * (factor->bfloat16 ? 2 : 4);
+  factor->data = Buffer(factor->bytes);
+  return factor;
+}
+
+void store_factor(PackedFactor& factor, size_t index, float value) {
+  const uint16_t rounded = float32_to_bfloat16(value);
+  if (!std::isfinite(factor.bfloat16 ? bfloat16_to_float32(rounded) : value))
+    throw Error(ErrorCode::kAdapterFormat,
+                "Expected finite numbers for the weights of an adapter, received NaN or infinity.");
+  if (factor.bfloat16)
+    factor.data.as<uint16_t>()[index] = rounded;
+  else
+    factor.data.as<float>()[index] = value;
+}
+
+}  // namespace
+
+float logical_weight(const PackedMatrix& matrix, int32_t row, int32_t k) {
+  const size_t offset = tile_offset(tile_depth(matrix.format), row % kTileRows, k);
+  float weight = 0.0f;
+  switch (matrix.format) {
+    case WeightFormat::kInt8:
+      weight = static_cast<float>(tile_of_row<uint8_t>(matrix, row)[offset] - kZeroPoint) *
+               matrix.scale.as<float>()[row];
+      break;
+    case WeightFormat::kBFloat16:
+      weight = bfloat16_to_float32(tile_of_row<uint16_t>(matrix, row)[offset]);
+      break;
+    case WeightFormat::kFloat32: weight = tile_of_row<float>(matrix, row)[offset]; break;
+  }
+  return matrix.input_scale == nullptr ? weight : weight * matrix.input_scale[k];
+}
+
+std::unique_ptr<Matrix> pack_matrix(const MatrixSpec& spec, const RowReader& read, int threads) {
+  check_spec(spec);
+  auto matrix = std::make_unique<PackedMatrix>();
+  matrix->rows = spec.rows;
+  matrix->cols = spec.cols;
+  matrix->format = spec.format;
+  matrix->activation = spec.activation;
+  const auto padded_rows = static_cast<size_t>(matrix->padded_rows());
+  const auto padded_cols = static_cast<size_t>(matrix->padded_cols());
+  matrix->data = Buffer(padded_rows * padded_cols * element_bytes(spec.format));
+  if (spec.format == WeightFormat::kInt8) {
+    matrix->scale = Buffer(padded_rows * sizeof(float));
+    if (matrix->rows != matrix->padded_rows())
+      std::memset(writable_tile<uint8_t>(*matrix, matrix->rows), kZeroPoint, kTileRows * padded_cols);
+  }
+  if (!spec.input_scale.empty()) {
+    matrix->input_scale_store = Buffer(padded_cols * sizeof(float));
+    auto* store = matrix->input_scale_store.as<float>();
+    std::copy(spec.input_scale.begin(), spec.input_scale.end(), store);
+    matrix->input_scale = store;
+  }
+  matrix->bytes = matrix->data.bytes() + matrix->scale.bytes() + matrix->input_scale_store.bytes();
+
+  const size_t tile_bytes = kTileRows * static_cast<size_t>(spec.cols) * sizeof(float);
+  const auto block_tiles = static_cast<int32_t>(std::max<size_t>(1, kBlockBytes / tile_bytes));
+  BlockQueue queue(spec.rows, block_tiles * kTileRows);
+  pack_on_threads(*matrix, read, queue, threads);
+  return matrix;
+}
+
+void unpack_rows(const PackedMatrix& matrix, int32_t row_begin, int32_t row_count, float* out) {
+  if (row_begin < 0 || row_count < 0 || row_count > matrix.rows - row_begin)
+    throw Error(ErrorCode::kInvalidArgument, "Expected rows below " + std::to_string(matrix.rows) +
+                                                 " for unpacking a weight matrix, received " +
+                                                 std::to_string(row_count) + " rows from " +
+                                                 std::to_string(row_begin) + " on.");
+  for (int32_t i = 0; i < row_count; ++i) {
+    float* row = out + static_cast<size_t>(i) * static_cast<size_t>(matrix.cols);
+    for (int32_t k = 0; k < matrix.cols; ++k)
+      row[k] = logical_weight(matrix, row_begin + i, k);
+  }
+}
+
+uint64_t checksum(const PackedMatrix& matrix) {
+  uint64_t state =
+      hash_word(0, static_cast<uint64_t>(matrix.rows) << 32 | static_cast<uint32_t>(matrix.cols));
+  state =
+      hash_word(state, static_cast<uint64_t>(matrix.format) << 8 | static_cast<uint64_t>(matrix.activation));
+  state = hash_buffer(state, matrix.data);
+  state = hash_buffer(state, matrix.scale);
+  return hash_buffer(state, matrix.input_scale_store);
+}
+
+std::unique_ptr<LoraFactor> pack_lora_a(const float* a, int32_t rank, int32_t in, LoraDType dtype) {
+  auto factor = make_factor(rank, in, dtype, true);
+  for (size_t r = 0; r < static_cast<size_t>(rank); ++r)
+    for (size_t k = 0; k < static_cast<size_t>(in); ++k)
+      store_factor(*factor, r * static_cast<size_t>(factor->stride) + k, a[r * static_cast<size_t>(in) + k]);
+  return factor;
+}
+
+std::unique_ptr<LoraFactor> pack_lora_b(const float* b, int32_t out, int32_t rank, LoraDType dtype) {
+  auto factor = make_factor(rank, out, dtype, false);
+  for (int32_t n = 0; n < out; ++n)
+    for (int32_t r = 0; r < rank; ++r)
+      store_factor(*factor, factor_b_offset(rank, n, r),
+                   b[static_cast<size_t>(n) * static_cast<size_t>(rank) + static_cast<size_t>(r)]);
+  return factor;
+}
+
+}  // namespace lowrank::cpu

@@ -1,0 +1,71 @@
+// Packing of weights and LoRA factors into the layout of layout.h, and the way back. One packing serves every
+// instruction set.
+#pragma once
+
+#include <memory>
+
+#include "backend/backend.h"
+#include "cpu/layout.h"
+
+namespace lowrank::cpu {
+
+// Bounds of a matrix. cols (K): an int32 sum of K products of two int8 must not overflow; rows * cols then
+// fit size_t.
+inline constexpr int32_t kMaxMatrixRows = 1 << 27;
+inline constexpr int32_t kMaxMatrixCols = 1 << 17;
+inline constexpr int32_t kMaxLoraRank = 1 << 13;
+
+// Elements of one lane that lie side by side: the [4], [2] or [1] that ends the layout.
+inline constexpr int32_t tile_depth(WeightFormat format) {
+  return format == WeightFormat::kInt8 ? kTileDepth : format == WeightFormat::kBFloat16 ? 2 : 1;
+}
+inline constexpr size_t element_bytes(WeightFormat format) {
+  return format == WeightFormat::kInt8 ? 1 : format == WeightFormat::kBFloat16 ? 2 : 4;
+}
+
+// Where element (lane, k) lies within its tile of 16 rows.
+inline constexpr size_t tile_offset(int32_t depth, int32_t lane, int32_t k) {
+  return (static_cast<size_t>(k / depth) * kTileRows + static_cast<size_t>(lane)) *
+             static_cast<size_t>(depth) +
+         static_cast<size_t>(k % depth);
+}
+
+// The first element of the tile that holds `row`. T: uint8_t, uint16_t or float, after the format.
+template <class T>
+const T* tile_of_row(const PackedMatrix& matrix, int32_t row) {
+  return matrix.data.as<T>() +
+         static_cast<size_t>(row / kTileRows) * kTileRows * static_cast<size_t>(matrix.padded_cols());
+}
+
+// The logical weight [row, k] as the engine holds it: dequantised and times input_scale.
+float logical_weight(const PackedMatrix& matrix, int32_t row, int32_t k);
+
+// Where B[n, r] lies in a packed B factor.
+inline constexpr size_t factor_b_offset(int32_t rank, int32_t n, int32_t r) {
+  return (static_cast<size_t>(n / kTileRows) * static_cast<size_t>(rank) + static_cast<size_t>(r)) *
+             kTileRows +
+         static_cast<size_t>(n % kTileRows);
+}
+
+// Reads the rows through `read`, quantises and packs them, on up to `threads` threads. Beside the packed
+// matrix, each thread holds a block of at most 1 MiB of float rows (or 16 rows, where those are larger). An
+// exception of `read` is rethrown here, on the caller's thread. Throws Error: kModelFormat for weights that
+// are not finite; kInvalidArgument for a spec outside the bounds above, an input_scale that is not [cols] of
+// finite values above zero, or int8 activations with weights that are not int8.
+std::unique_ptr<Matrix> pack_matrix(const MatrixSpec& spec, const RowReader& read, int threads);
+
+// out [row_count, cols] float32: the logical weights, that is dequantised and times input_scale.
+// Throws Error(kInvalidArgument) for rows outside the matrix.
+void unpack_rows(const PackedMatrix& matrix, int32_t row_begin, int32_t row_count, float* out);
+
+// A 64-bit hash of shape, formats, weights and scales. Each step is a bijection of the state and of the word,
+// so a change of any one word always changes it. Not for hostile input.
+uint64_t checksum(const PackedMatrix& matrix);
+
+// a [rank, in], b [out, rank], both row-major float32; rounded to nearest even where dtype is bfloat16.
+// Throw Error(kAdapterFormat) for values that are not finite, Error(kInvalidArgument) for shapes outside the
+// bounds.
+std::unique_ptr<LoraFactor> pack_lora_a(const float* a, int32_t rank, int32_t in, LoraDType dtype);
+std::unique_ptr<LoraFactor> pack_lora_b(const float* b, int32_t out, int32_t rank, LoraDType dtype);
+
+}  // namespace lowrank::cpu

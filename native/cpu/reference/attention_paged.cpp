@@ -1,0 +1,124 @@
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "core/float16.h"
+#include "cpu/reference/ops.h"
+
+namespace lowrank::cpu::reference {
+namespace {
+
+constexpr float kNoKey = -std::numeric_limits<float>::infinity();
+
+// The running state of an online softmax: sum_j exp(s_j - largest), and the same sum weighted by V.
+struct Softmax {
+  float largest = kNoKey;
+  float sum = 0.0f;
+  float values[kMaxHeadDim];  // [head_dim]
+
+  void clear(int32_t head_dim) {
+    largest = kNoKey;
+    sum = 0.0f;
+    std::fill_n(values, head_dim, 0.0f);
+  }
+  // Expresses the sums relative to `new_largest`.
+  void rescale(float new_largest, int32_t head_dim) {
+    const float factor = std::exp(largest - new_largest);
+    sum *= factor;
+    for (int32_t i = 0; i < head_dim; ++i)
+      values[i] *= factor;
+    largest = new_largest;
+  }
+  void merge(const Softmax& other, int32_t head_dim) {
+    const float new_largest = std::max(largest, other.largest);
+    rescale(new_largest, head_dim);
+    const float factor = std::exp(other.largest - new_largest);
+    sum += other.sum * factor;
+    for (int32_t i = 0; i < head_dim; ++i)
+      values[i] += other.values[i] * factor;
+  }
+};
+
+// One row, one kv head: where its keys and values lie.
+struct Keys {
+  const AttentionPagedArgs& args;
+  const int32_t* block_table;
+  int32_t kv_head;
+
+  // Element 0 of the key or value at absolute position j.
+  int64_t begin_of(int32_t j) const {
+    const int64_t page = block_table[j / kPageTokens];
+    return page * args.cache.page_elements +
+           (int64_t{kv_head} * kPageTokens + j % kPageTokens) * args.head_dim;
+  }
+  float load(const void* cache, int64_t element) const {
+    return args.cache.format == KvFormat::kBFloat16
+               ? bfloat16_to_float32(static_cast<const uint16_t*>(cache)[element])
+               : static_cast<const float*>(cache)[element];
+  }
+};
+
+// Adds the keys [j_begin, j_end) of one block of kPageTokens absolute positions to the split's softmax.
+void add_block(const Keys& keys, const float* q, int32_t j_begin, int32_t j_end, Softmax& split) {
+  const AttentionPagedArgs& args = keys.args;
+  float scores[kPageTokens];
+  float new_largest = split.largest;
+  for (int32_t j = j_begin; j < j_end; ++j) {
+    const int64_t key = keys.begin_of(j);
+    float dot = 0.0f;
+    for (int32_t i = 0; i < args.head_dim; ++i)
+      dot += q[i] * keys.load(args.cache.k, key + i);
+    scores[j - j_begin] = dot * args.scale;
+    new_largest = std::max(new_largest, scores[j - j_begin]);
+  }
+  split.rescale(new_largest, args.head_dim);
+  for (int32_t j = j_begin; j < j_end; ++j) {
+    const float weight = std::exp(scores[j - j_begin] - new_largest);
+    const int64_t value = keys.begin_of(j);
+    split.sum += weight;
+    for (int32_t i = 0; i < args.head_dim; ++i)
+      split.values[i] += weight * keys.load(args.cache.v, value + i);
+  }
+}
+
+void attend(const Keys& keys, const float* q, int32_t position, float* out) {
+  const AttentionPagedArgs& args = keys.args;
+  const int32_t first = args.window > 0 ? std::max(0, position - args.window + 1) : 0;
+  const int32_t end = position + 1;
+  Softmax total;
+  Softmax split;
+  total.clear(args.head_dim);
+  for (int32_t j = first; j < end;) {
+    const int32_t split_end = std::min(end, (j / kAttentionSplit + 1) * kAttentionSplit);
+    split.clear(args.head_dim);
+    while (j < split_end) {
+      const int32_t block_end = std::min(split_end, (j / kPageTokens + 1) * kPageTokens);
+      add_block(keys, q, j, block_end, split);
+      j = block_end;
+    }
+    total.merge(split, args.head_dim);
+  }
+  for (int32_t i = 0; i < args.head_dim; ++i)
+    out[i] = total.values[i] / total.sum;
+}
+
+}  // namespace
+
+void attention_paged(const AttentionPagedArgs& args, int part, int parts) {
+  const int32_t group = args.heads / args.kv_heads;
+  const Range pairs = split(args.rows * args.kv_heads, 1, part, parts);
+  for (int32_t pair = pairs.begin; pair < pairs.end; ++pair) {
+    const int32_t m = pair / args.kv_heads;
+    const int32_t kv_head = pair % args.kv_heads;
+    const Keys keys = {args, args.block_tables[m], kv_head};
+    for (int32_t h = kv_head * group; h < (kv_head + 1) * group; ++h) {
+      const float* q = args.q + static_cast<size_t>(m) * static_cast<size_t>(args.q_stride) +
+                       static_cast<size_t>(h) * static_cast<size_t>(args.head_dim);
+      float* out = args.out + static_cast<size_t>(m) * static_cast<size_t>(args.out_stride) +
+                   static_cast<size_t>(h) * static_cast<size_t>(args.head_dim);
+      attend(keys, q, args.positions[m], out);
+    }
+  }
+}
+
+}  // namespace lowrank::cpu::reference

@@ -1,0 +1,134 @@
+#include <algorithm>
+
+#include "core/float16.h"
+#include "cpu/packing.h"
+#include "cpu/reference/ops.h"
+
+namespace lowrank::cpu::reference {
+namespace {
+
+// One block of a tile of weights, unpacked: [kSumBlock][16], as int32 for int8 input and as float32 for float
+// input.
+template <class Number>
+using Block = Number[kSumBlock][kTileRows];
+
+template <class Number, class Packed, class Unpack>
+void unpack_block(const PackedMatrix& w, int32_t tile_row, int32_t k_begin, Block<Number>& block,
+                  Unpack unpack) {
+  const Packed* tile = tile_of_row<Packed>(w, tile_row);
+  const int32_t depth = tile_depth(w.format);
+  for (int32_t k = 0; k < kSumBlock; ++k)
+    for (int32_t lane = 0; lane < kTileRows; ++lane)
+      block[k][lane] = unpack(tile[tile_offset(depth, lane, k_begin + k)]);
+}
+
+template <class Number>
+void load_block(const PackedMatrix& w, int32_t tile_row, int32_t k_begin, Block<Number>& block) {
+  switch (w.format) {
+    case WeightFormat::kInt8:
+      return unpack_block<Number, uint8_t>(w, tile_row, k_begin, block,
+                                           [](uint8_t packed) { return static_cast<Number>(packed - 128); });
+    case WeightFormat::kBFloat16:
+      return unpack_block<Number, uint16_t>(w, tile_row, k_begin, block, [](uint16_t packed) {
+        return static_cast<Number>(bfloat16_to_float32(packed));
+      });
+    case WeightFormat::kFloat32:
+      return unpack_block<Number, float>(w, tile_row, k_begin, block,
+                                         [](float packed) { return static_cast<Number>(packed); });
+  }
+}
+
+// Rows of x that share one unpacking of the weights. Each row's sums are its own: the group changes no
+// result.
+constexpr int32_t kRowGroup = 8;
+
+// sums[m][lane] = sum_k x[m, k] * w[tile_row + lane, k] for `rows` rows of x [rows, stride]. K's padding adds
+// zeros.
+template <class Number, class Input>
+void tile_products(const PackedMatrix& w, int32_t tile_row, const Input* x, int32_t stride, int32_t rows,
+                   Number (&sums)[kRowGroup][kTileRows]) {
+  std::fill_n(&sums[0][0], kRowGroup * kTileRows, Number{0});
+  Block<Number> block;
+  for (int32_t begin = 0; begin < w.padded_cols(); begin += kSumBlock) {
+    load_block(w, tile_row, begin, block);
+    for (int32_t m = 0; m < rows; ++m) {
+      const Input* x_block =
+          x + static_cast<size_t>(m) * static_cast<size_t>(stride) + static_cast<size_t>(begin);
+      Number partial[kTileRows] = {};
+      for (int32_t k = 0; k < kSumBlock; ++k)
+        for (int32_t lane = 0; lane < kTileRows; ++lane)
+          partial[lane] += static_cast<Number>(x_block[k]) * block[k][lane];
+      for (int32_t lane = 0; lane < kTileRows; ++lane)
+        sums[m][lane] += partial[lane];
+    }
+  }
+}
+
+float factor_b(const PackedFactor& b, int32_t n, int32_t r) {
+  const size_t index = factor_b_offset(b.rank, n, r);
+  return b.bfloat16 ? bfloat16_to_float32(b.data.as<uint16_t>()[index]) : b.data.as<float>()[index];
+}
+
+// sum over the terms of sum_r h[r] * B[n, r]
+float expand(const AdapterRows& segment, const float* h, int32_t n) {
+  float sum = 0.0f;
+  for (int32_t t = 0; t < segment.expand_count; ++t) {
+    const ExpandTerm& term = segment.expand[t];
+    const auto& b = static_cast<const PackedFactor&>(*term.b);
+    if (n < term.n_begin || n >= term.n_begin + b.dimension) continue;
+    for (int32_t r = 0; r < b.rank; ++r)
+      sum += h[term.h_offset + r] * factor_b(b, n - term.n_begin, r);
+  }
+  return sum;
+}
+
+// y[m, n] from wx = (W x)[m, n]
+void store(const MatmulExpandArgs& args, int32_t m, int32_t n, float wx) {
+  const AdapterRows* segment = segment_of(args.adapters.rows, args.adapters.count, m);
+  const float* bias = args.bias;
+  float y = wx;
+  if (segment != nullptr) {
+    y += expand(*segment,
+                args.adapters.h + static_cast<size_t>(m) * static_cast<size_t>(args.adapters.h_stride), n);
+    if (segment->output_gain != nullptr) y *= segment->output_gain[n];
+    if (segment->bias != nullptr) bias = segment->bias;
+  }
+  if (bias != nullptr) y += bias[n];
+  const size_t index = static_cast<size_t>(m) * static_cast<size_t>(args.y_stride) + static_cast<size_t>(n);
+  if (args.residual != nullptr) y += args.residual[index];
+  args.y[index] = y;
+}
+
+// Rows [m_begin, m_end) of one tile of columns.
+void tile_rows(const MatmulExpandArgs& args, int32_t n_begin, int32_t m_begin, int32_t m_end) {
+  const auto& w = static_cast<const PackedMatrix&>(*args.w);
+  const float* w_scale = w.format == WeightFormat::kInt8 ? w.scale.as<float>() : nullptr;
+  const int32_t n_end = std::min(n_begin + kTileRows, w.rows);
+  const size_t x_begin = static_cast<size_t>(m_begin) * static_cast<size_t>(args.x.stride);
+  if (args.x.format == ActivationFormat::kInt8) {
+    int32_t sums[kRowGroup][kTileRows];
+    tile_products(w, n_begin, args.x.q + x_begin, args.x.stride, m_end - m_begin, sums);
+    for (int32_t m = m_begin; m < m_end; ++m)
+      for (int32_t n = n_begin; n < n_end; ++n)
+        store(args, m, n, args.x.scale[m] * w_scale[n] * static_cast<float>(sums[m - m_begin][n - n_begin]));
+  } else {
+    float sums[kRowGroup][kTileRows];
+    tile_products(w, n_begin, args.x.values + x_begin, args.x.stride, m_end - m_begin, sums);
+    for (int32_t m = m_begin; m < m_end; ++m)
+      for (int32_t n = n_begin; n < n_end; ++n) {
+        const float sum = sums[m - m_begin][n - n_begin];
+        store(args, m, n, w_scale == nullptr ? sum : sum * w_scale[n]);
+      }
+  }
+}
+
+}  // namespace
+
+void matmul_expand(const MatmulExpandArgs& args, int part, int parts) {
+  const Range columns = split(args.w->rows, kTileRows, part, parts);
+  for (int32_t n = columns.begin; n < columns.end; n += kTileRows)
+    for (int32_t m = args.row_begin; m < args.row_end; m += kRowGroup)
+      tile_rows(args, n, m, std::min(m + kRowGroup, args.row_end));
+}
+
+}  // namespace lowrank::cpu::reference

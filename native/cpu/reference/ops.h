@@ -1,0 +1,36 @@
+// The reference ops: every op's contract as plain loops, complete and never optimised at the expense of
+// clarity. Other instruction sets are checked against them. Sums of floats run in blocks of kSumBlock
+// consecutive terms, each block from its first term to its last, and the blocks' sums are added in ascending
+// order: one order whatever the number of rows or parts, with a rounding error that grows with the number of
+// blocks rather than of terms.
+#pragma once
+
+#include "cpu/layout.h"
+#include "ops/op_table.h"
+
+namespace lowrank::cpu::reference {
+
+inline constexpr int32_t kSumBlock = kActivationAlignment;
+
+void embed_gather(const EmbedGatherArgs& args, int part, int parts);
+void rmsnorm_quantize_shrink(const RmsNormQuantizeShrinkArgs& args, int part, int parts);
+void quantize_shrink(const QuantizeShrinkArgs& args, int part, int parts);
+void glu_quantize_shrink(const GluQuantizeShrinkArgs& args, int part, int parts);
+void matmul_expand(const MatmulExpandArgs& args, int part, int parts);
+void rope_angles(const RopeAnglesArgs& args, int part, int parts);
+void rope_write_kv(const RopeWriteKvArgs& args, int part, int parts);
+void attention_paged(const AttentionPagedArgs& args, int part, int parts);
+void rmsnorm_add(const RmsNormAddArgs& args, int part, int parts);
+
+// sum_k x[k]^2 in the order above.
+float sum_of_squares(const float* x, int32_t count);
+
+// The segment that holds `row`, or null where the row has no adapter.
+template <class Segment>
+const Segment* segment_of(const Segment* segments, int32_t count, int32_t row) {
+  for (int32_t i = 0; i < count; ++i)
+    if (row >= segments[i].row_begin && row < segments[i].row_end) return &segments[i];
+  return nullptr;
+}
+
+}  // namespace lowrank::cpu::reference

@@ -1,0 +1,157 @@
+#include <algorithm>
+#include <cmath>
+
+#include "core/float16.h"
+#include "cpu/reference/ops.h"
+#include "quant/int8.h"
+
+namespace lowrank::cpu::reference {
+namespace {
+
+float factor_a(const PackedFactor& a, int32_t r, int32_t k) {
+  const size_t index = static_cast<size_t>(r) * static_cast<size_t>(a.stride) + static_cast<size_t>(k);
+  return a.bfloat16 ? bfloat16_to_float32(a.data.as<uint16_t>()[index]) : a.data.as<float>()[index];
+}
+
+// h[offset + r] += sum_k u[k] * A[r, begin + k] over one block of k, for every term of the segment.
+void add_shrink_block(const AdapterRows& segment, const float* u, Range block, float* h) {
+  for (int32_t t = 0; t < segment.shrink_count; ++t) {
+    const ShrinkTerm& term = segment.shrink[t];
+    const auto& a = static_cast<const PackedFactor&>(*term.a);
+    for (int32_t r = 0; r < a.rank; ++r) {
+      float sum = 0.0f;
+      for (int32_t k = block.begin; k < block.end; ++k)
+        sum += u[k - block.begin] * factor_a(a, r, k);
+      h[term.h_offset + r] += sum;
+    }
+  }
+}
+
+// Fills h with zeros (before the blocks are added), or scales it (after them).
+void begin_shrink(const AdapterRows& segment, float* h) {
+  for (int32_t t = 0; t < segment.shrink_count; ++t)
+    std::fill_n(h + segment.shrink[t].h_offset, segment.shrink[t].a->rank, 0.0f);
+}
+void end_shrink(const AdapterRows& segment, float* h) {
+  for (int32_t t = 0; t < segment.shrink_count; ++t)
+    for (int32_t r = 0; r < segment.shrink[t].a->rank; ++r)
+      h[segment.shrink[t].h_offset + r] *= segment.shrink[t].scale;
+}
+
+// Row m of the output from u, which is asked for a block of k at a time (twice where the output is int8: an
+// op has no memory of its own to keep the row in). fill_u(block, u): u[k - block.begin] = u_k.
+template <class FillU>
+void quantize_shrink_row(const FillU& fill_u, const float* input_scale, const AdapterRows* segment,
+                         const AdapterSegments& adapters, const Activations& out, int32_t m) {
+  const size_t row_begin = static_cast<size_t>(m) * static_cast<size_t>(out.stride);
+  float* h = segment == nullptr
+                 ? nullptr
+                 : adapters.h + static_cast<size_t>(m) * static_cast<size_t>(adapters.h_stride);
+  float u[kSumBlock];
+  const auto for_each_block = [&](const auto& body) {
+    for (int32_t begin = 0; begin < out.cols; begin += kSumBlock) {
+      const Range block = {begin, std::min(begin + kSumBlock, out.cols)};
+      fill_u(block, u);
+      body(block);
+    }
+  };
+  const auto scale_input = [&](Range block) {
+    if (input_scale == nullptr) return;
+    for (int32_t k = block.begin; k < block.end; ++k)
+      u[k - block.begin] *= input_scale[k];
+  };
+
+  uint32_t absmax = 0;
+  if (segment != nullptr) begin_shrink(*segment, h);
+  for_each_block([&](Range block) {
+    if (segment != nullptr) add_shrink_block(*segment, u, block, h);
+    scale_input(block);
+    absmax = std::max(absmax, max_magnitude_bits(u, block.end - block.begin));
+    if (out.format == ActivationFormat::kFloat32)
+      std::copy_n(u, block.end - block.begin, out.values + row_begin + static_cast<size_t>(block.begin));
+  });
+  if (segment != nullptr) end_shrink(*segment, h);
+
+  if (out.format == ActivationFormat::kFloat32) {
+    std::fill(out.values + row_begin + static_cast<size_t>(out.cols),
+              out.values + row_begin + static_cast<size_t>(out.stride), 0.0f);
+    return;
+  }
+  int8_t* q = out.q + row_begin;
+  const Int8Scale row = int8_scale(absmax);
+  out.scale[m] = row.scale;
+  out.sum[m] = 0;
+  std::fill_n(q, out.stride, int8_t{0});
+  if (row.inverse == 0.0f) return;
+  for_each_block([&](Range block) {
+    scale_input(block);
+    for (int32_t k = block.begin; k < block.end; ++k) {
+      q[k] = quantize_int8(u[k - block.begin], row.inverse);
+      out.sum[m] += q[k];
+    }
+  });
+}
+
+float activate(Activation activation, float x) {
+  if (activation == Activation::kSilu) return x / (1.0f + std::exp(-x));
+  constexpr float kSqrtTwoOverPi = 0.79788456080286535588f;
+  return 0.5f * x * (1.0f + std::tanh(kSqrtTwoOverPi * (x + 0.044715f * x * x * x)));
+}
+
+}  // namespace
+
+float sum_of_squares(const float* x, int32_t count) {
+  float total = 0.0f;
+  for (int32_t begin = 0; begin < count; begin += kSumBlock) {
+    const int32_t end = std::min(begin + kSumBlock, count);
+    float sum = 0.0f;
+    for (int32_t k = begin; k < end; ++k)
+      sum += x[k] * x[k];
+    total += sum;
+  }
+  return total;
+}
+
+void rmsnorm_quantize_shrink(const RmsNormQuantizeShrinkArgs& args, int part, int parts) {
+  const int32_t width = args.out.cols;
+  const Range rows = split(args.rows, 1, part, parts);
+  for (int32_t m = rows.begin; m < rows.end; ++m) {
+    const int32_t source = args.row_index == nullptr ? m : args.row_index[m];
+    const float* x = args.x + static_cast<size_t>(source) * static_cast<size_t>(args.x_stride);
+    const AdapterRows* segment = segment_of(args.adapters.rows, args.adapters.count, m);
+    const float* gain = segment != nullptr && segment->norm_gain != nullptr ? segment->norm_gain : args.gain;
+    const float mean = sum_of_squares(x, width) / static_cast<float>(width);
+    const float factor = 1.0f / std::sqrt(mean + args.epsilon);
+    const auto fill_u = [&](Range block, float* u) {
+      for (int32_t k = block.begin; k < block.end; ++k)
+        u[k - block.begin] = x[k] * factor * gain[k];
+    };
+    quantize_shrink_row(fill_u, args.input_scale, segment, args.adapters, args.out, m);
+  }
+}
+
+void quantize_shrink(const QuantizeShrinkArgs& args, int part, int parts) {
+  const Range rows = split(args.rows, 1, part, parts);
+  for (int32_t m = rows.begin; m < rows.end; ++m) {
+    const float* x = args.x + static_cast<size_t>(m) * static_cast<size_t>(args.x_stride);
+    const AdapterRows* segment = segment_of(args.adapters.rows, args.adapters.count, m);
+    const auto fill_u = [&](Range block, float* u) { std::copy(x + block.begin, x + block.end, u); };
+    quantize_shrink_row(fill_u, args.input_scale, segment, args.adapters, args.out, m);
+  }
+}
+
+void glu_quantize_shrink(const GluQuantizeShrinkArgs& args, int part, int parts) {
+  const Range rows = split(args.rows, 1, part, parts);
+  for (int32_t m = rows.begin; m < rows.end; ++m) {
+    const float* gate = args.gate_up + static_cast<size_t>(m) * static_cast<size_t>(args.stride);
+    const float* up = gate + args.out.cols;
+    const AdapterRows* segment = segment_of(args.adapters.rows, args.adapters.count, m);
+    const auto fill_u = [&](Range block, float* u) {
+      for (int32_t k = block.begin; k < block.end; ++k)
+        u[k - block.begin] = activate(args.activation, gate[k]) * up[k];
+    };
+    quantize_shrink_row(fill_u, args.input_scale, segment, args.adapters, args.out, m);
+  }
+}
+
+}  // namespace lowrank::cpu::reference

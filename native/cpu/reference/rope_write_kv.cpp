@@ -1,0 +1,81 @@
+#include <cmath>
+
+#include "core/float16.h"
+#include "cpu/reference/ops.h"
+
+namespace lowrank::cpu::reference {
+namespace {
+
+// The gain of row m: its own where it has one.
+const float* gain_of_row(const float* gain, const float* const* gain_rows, int32_t m) {
+  return gain_rows != nullptr && gain_rows[m] != nullptr ? gain_rows[m] : gain;
+}
+
+void norm_head(float* head, int32_t head_dim, const float* gain, float epsilon) {
+  const float mean = sum_of_squares(head, head_dim) / static_cast<float>(head_dim);
+  const float factor = 1.0f / std::sqrt(mean + epsilon);
+  for (int32_t i = 0; i < head_dim; ++i)
+    head[i] = head[i] * factor * gain[i];
+}
+
+void rotate_head(float* head, int32_t half_dim, const float* cosine, const float* sine) {
+  for (int32_t i = 0; i < half_dim; ++i) {
+    const float low = head[i];
+    const float high = head[i + half_dim];
+    head[i] = low * cosine[i] - high * sine[i];
+    head[i + half_dim] = high * cosine[i] + low * sine[i];
+  }
+}
+
+void write_head(const RopeWriteKvArgs& args, void* cache, int32_t m, int32_t kv_head, const float* head) {
+  const int32_t position = args.positions[m];
+  const int64_t page = args.block_tables[m][position / kPageTokens];
+  const int64_t slot = int64_t{kv_head} * kPageTokens + position % kPageTokens;
+  const int64_t begin = page * args.cache.page_elements + slot * args.head_dim;
+  for (int32_t i = 0; i < args.head_dim; ++i) {
+    if (args.cache.format == KvFormat::kBFloat16)
+      static_cast<uint16_t*>(cache)[begin + i] = float32_to_bfloat16(head[i]);
+    else
+      static_cast<float*>(cache)[begin + i] = head[i];
+  }
+}
+
+}  // namespace
+
+void rope_angles(const RopeAnglesArgs& args, int part, int parts) {
+  const Range rows = split(args.rows, 1, part, parts);
+  for (int32_t m = rows.begin; m < rows.end; ++m) {
+    const size_t begin = static_cast<size_t>(m) * static_cast<size_t>(args.half_dim);
+    for (int32_t i = 0; i < args.half_dim; ++i) {
+      const float angle = static_cast<float>(args.positions[m]) * args.frequencies[i];
+      args.cosine[begin + static_cast<size_t>(i)] = std::cos(angle) * args.attention_factor;
+      args.sine[begin + static_cast<size_t>(i)] = std::sin(angle) * args.attention_factor;
+    }
+  }
+}
+
+void rope_write_kv(const RopeWriteKvArgs& args, int part, int parts) {
+  const int32_t head_dim = args.head_dim;
+  const int32_t half_dim = head_dim / 2;
+  const Range rows = split(args.rows, 1, part, parts);
+  for (int32_t m = rows.begin; m < rows.end; ++m) {
+    float* head = args.qkv + static_cast<size_t>(m) * static_cast<size_t>(args.stride);
+    const float* cosine = args.cosine + static_cast<size_t>(m) * static_cast<size_t>(half_dim);
+    const float* sine = args.sine + static_cast<size_t>(m) * static_cast<size_t>(half_dim);
+    const float* q_norm = gain_of_row(args.q_norm, args.q_norm_rows, m);
+    const float* k_norm = gain_of_row(args.k_norm, args.k_norm_rows, m);
+    for (int32_t h = 0; h < args.heads; ++h, head += head_dim) {
+      if (q_norm != nullptr) norm_head(head, head_dim, q_norm, args.norm_epsilon);
+      rotate_head(head, half_dim, cosine, sine);
+    }
+    for (int32_t h = 0; h < args.kv_heads; ++h, head += head_dim) {
+      if (k_norm != nullptr) norm_head(head, head_dim, k_norm, args.norm_epsilon);
+      rotate_head(head, half_dim, cosine, sine);
+      write_head(args, args.cache.k, m, h, head);
+    }
+    for (int32_t h = 0; h < args.kv_heads; ++h, head += head_dim)
+      write_head(args, args.cache.v, m, h, head);
+  }
+}
+
+}  // namespace lowrank::cpu::reference

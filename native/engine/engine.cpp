@@ -1,0 +1,291 @@
+#include "engine/engine.h"
+
+#include <algorithm>
+#include <cmath>
+#include <exception>
+#include <limits>
+
+namespace lowrank {
+namespace {
+
+// Rows of one step. Prefill streams the weights once for all of them; more rows cost cache space and delay the
+// decodes beside them.
+constexpr int32_t kMaxRows = 512;
+constexpr int32_t kMaxLogitRows = 16;
+
+KvCacheSpec cache_spec(const Model& model, const EngineOptions& options) {
+  const ModelConfig& config = model.config();
+  const int32_t pages = (options.context_length + kPageTokens - 1) / kPageTokens;
+  return {static_cast<int32_t>(config.layers.size()), config.kv_heads, config.head_dim, model.kv_format(),
+          pages * options.max_sequences};
+}
+
+double milliseconds(Clock::duration duration) { return std::chrono::duration<double, std::milli>(duration).count(); }
+
+}  // namespace
+
+Engine::Engine(std::unique_ptr<Model> model, const EngineOptions& options, Sink sink)
+    : model_(std::move(model)),
+      options_(options),
+      base_(model_->base(options.threads)),
+      sink_(std::move(sink)),
+      cache_(cache_spec(*model_, options)),
+      scratch_(model_->config(), std::min(kMaxRows, options.context_length), kMaxLogitRows),
+      kv_bytes_per_token_(cache_.bytes_per_token()) {
+  scratch_bytes_ = scratch_.bytes();
+  thread_ = std::thread([this] { run(); });
+}
+
+void Engine::shut_down() {
+  {
+    std::lock_guard<std::mutex> lock(mutex_);
+    if (stopping_) return;
+    stopping_ = true;
+  }
+  wake_.notify_one();
+  thread_.join();
+}
+
+void Engine::submit(Request request) {
+  {
+    std::lock_guard<std::mutex> lock(mutex_);
+    submitted_.push_back(std::move(request));
+  }
+  wake_.notify_one();
+}
+
+void Engine::cancel(uint64_t id) {
+  {
+    std::lock_guard<std::mutex> lock(mutex_);
+    cancelled_.push_back(id);
+  }
+  wake_.notify_one();
+}
+
+EngineMemory Engine::memory() const { return {model_->weights().bytes, kv_bytes_, scratch_bytes_}; }
+
+void Engine::run() {
+  for (;;) {
+    take_inbox(waiting_.empty() && active_.empty());
+    {
+      std::lock_guard<std::mutex> lock(mutex_);
+      if (stopping_) break;
+    }
+    admit();
+    if (plan()) step();
+    std::erase_if(active_, [](const Sequence& sequence) { return sequence.done; });
+    kv_bytes_ = cache_.bytes();
+    flush();
+  }
+  take_inbox(false);
+  for (auto* list : {&active_, &waiting_})
+    for (Sequence& sequence : *list)
+      if (!sequence.done) finish(sequence, Finish::kAborted);
+  active_.clear();
+  waiting_.clear();
+  flush();
+}
+
+void Engine::take_inbox(bool wait) {
+  std::vector<Request> submitted;
+  std::vector<uint64_t> cancelled;
+  {
+    std::unique_lock<std::mutex> lock(mutex_);
+    if (wait) wake_.wait(lock, [this] { return stopping_ || !submitted_.empty() || !cancelled_.empty(); });
+    submitted.swap(submitted_);
+    cancelled.swap(cancelled_);
+  }
+  for (Request& request : submitted) waiting_.emplace_back(std::move(request), cache_);
+  for (const uint64_t id : cancelled)
+    for (auto* list : {&active_, &waiting_})
+      for (Sequence& sequence : *list)
+        if (sequence.request.id == id && !sequence.done) finish(sequence, Finish::kAborted);
+  std::erase_if(waiting_, [](const Sequence& sequence) { return sequence.done; });
+  std::erase_if(active_, [](const Sequence& sequence) { return sequence.done; });
+}
+
+void Engine::admit() {
+  while (!waiting_.empty() && static_cast<int32_t>(active_.size()) < options_.max_sequences) {
+    Sequence& sequence = waiting_.front();
+    sequence.admitted = Clock::now();
+    try {
+      sequence.spans = compositions_.spans(sequence.request.adapters, base_);
+      if (sequence.request.sampling.repetition_penalty != 1)
+        for (const int32_t token : sequence.tokens) ++sequence.counts.seen[token];
+    } catch (const Error& error) {
+      fail(sequence, error.code(), error.what());
+    } catch (const std::exception& error) {
+      fail(sequence, ErrorCode::kOutOfMemory, error.what());
+    }
+    if (sequence.done)
+      waiting_.pop_front();
+    else
+      active_.splice(active_.end(), waiting_, waiting_.begin());
+  }
+}
+
+bool Engine::plan() {
+  batch_.clear();
+  outputs_.clear();
+  for (Sequence& sequence : active_)
+    if (sequence.decoding() && batch_.rows() < scratch_.max_rows) add_rows(sequence, 1);
+  for (Sequence& sequence : active_)
+    if (!sequence.decoding() && batch_.rows() < scratch_.max_rows)
+      add_rows(sequence, std::min(sequence.pending(), scratch_.max_rows - batch_.rows()));
+  return batch_.rows() > 0;
+}
+
+void Engine::add_rows(Sequence& sequence, int32_t count) {
+  const int32_t begin = sequence.computed;
+  const int32_t end = begin + count;
+  // The budget is maxSequences times contextLength, so a page is always to be had.
+  if (!sequence.blocks.reserve(end)) {
+    fail(sequence, ErrorCode::kOutOfMemory, "Expected a free page in the KV cache, all are in use.");
+    return;
+  }
+  const int32_t first_row = batch_.rows();
+  for (int32_t position = begin; position < end; ++position) {
+    batch_.tokens.push_back(sequence.tokens[static_cast<size_t>(position)]);
+    batch_.positions.push_back(position);
+    batch_.block_tables.push_back(sequence.blocks.pages());
+  }
+  for (size_t i = 0; i < sequence.spans.size(); ++i) {
+    const Composition* composition = sequence.spans[i].composition.get();
+    if (composition == nullptr) continue;
+    const int32_t span_end =
+        i + 1 < sequence.spans.size() ? sequence.spans[i + 1].begin : std::numeric_limits<int32_t>::max();
+    const int32_t from = std::max(begin, sequence.spans[i].begin);
+    const int32_t to = std::min(end, span_end);
+    if (from >= to) continue;
+    const int32_t row = first_row + from - begin;
+    if (!batch_.segments.empty() && batch_.segments.back().end == row && batch_.segments.back().composition == composition)
+      batch_.segments.back().end = row + to - from;
+    else
+      batch_.segments.push_back({row, row + to - from, composition});
+  }
+  const Request& request = sequence.request;
+  if (request.kind == Request::Kind::kGenerate) {
+    if (end == sequence.length()) outputs_.push_back({first_row + count - 1, &sequence, end - 1});
+  } else {
+    for (int32_t position = std::max(begin, request.from); position < std::min(end, request.to); ++position)
+      outputs_.push_back({first_row + position - begin, &sequence, position});
+  }
+  sequence.computed = end;
+}
+
+void Engine::step() {
+  try {
+    program_.clear();
+    Graph graph(program_, model_->backend().ops(), model_->config(), model_->weights(), cache_, scratch_, batch_);
+    model_->record(graph);
+    size_t done = 0;
+    do {
+      const size_t count = std::min<size_t>(outputs_.size() - done, static_cast<size_t>(scratch_.max_logit_rows));
+      std::vector<int32_t> rows;
+      for (size_t i = done; i < done + count; ++i) rows.push_back(outputs_[i].row);
+      if (count != 0) graph.logits(rows);
+      program_.run(options_.threads);
+      for (size_t i = 0; i < count; ++i) {
+        const Output& output = outputs_[done + i];
+        if (!output.sequence->done)
+          accept_logits(*output.sequence, output.position,
+                        scratch_.logits.as<float>() + static_cast<int64_t>(i) * model_->config().vocabulary_size);
+      }
+      done += count;
+      // The hidden states stay in scratch: what follows are further rows of logits alone.
+      program_.clear();
+    } while (done < outputs_.size());
+    scratch_bytes_ = scratch_.bytes();
+  } catch (const Error& error) {
+    for (Sequence& sequence : active_)
+      if (!sequence.done) fail(sequence, error.code(), error.what());
+  } catch (const std::exception& error) {
+    for (Sequence& sequence : active_)
+      if (!sequence.done) fail(sequence, ErrorCode::kOutOfMemory, error.what());
+  }
+  // Evaluations end when their last position is computed, whether or not it had an output.
+  for (Sequence& sequence : active_)
+    if (!sequence.done && sequence.request.kind != Request::Kind::kGenerate && sequence.computed >= sequence.request.to)
+      finish(sequence, Finish::kComplete);
+}
+
+void Engine::accept_logits(Sequence& sequence, int32_t position, const float* logits) {
+  const Request& request = sequence.request;
+  const int32_t vocabulary = model_->config().vocabulary_size;
+  Event& event = event_of(sequence);
+  if (request.kind == Request::Kind::kLogits) {
+    event.logits.insert(event.logits.end(), logits, logits + vocabulary);
+    return;
+  }
+  int32_t token = -1;
+  if (request.kind == Request::Kind::kGenerate) {
+    token = sampler_.sample(logits, vocabulary, request.sampling, sequence.counts, static_cast<uint64_t>(position) + 1);
+    if (token < 0) {
+      fail(sequence, ErrorCode::kInternal,
+           "Expected finite logits, the model produced NaN. The weights or an adapter of this request overflow.");
+      return;
+    }
+  } else if (position + 1 < sequence.length()) {
+    token = sequence.tokens[static_cast<size_t>(position) + 1];
+  }
+  event.tokens.push_back(token);
+  if (request.top_logprobs >= 0 || request.kind == Request::Kind::kScore) {
+    const Distribution distribution = Sampler::describe(logits, vocabulary, request.top_logprobs);
+    event.logprobs.push_back(token < 0 ? std::numeric_limits<float>::quiet_NaN() : logits[token] - distribution.logsumexp);
+    event.entropies.push_back(distribution.entropy);
+    event.logsumexps.push_back(distribution.logsumexp);
+    for (const auto& [id, logprob] : distribution.top) {
+      event.top_ids.push_back(id);
+      event.top_logprobs.push_back(logprob);
+    }
+  }
+  if (request.kind != Request::Kind::kGenerate) return;
+
+  if (sequence.generated() == 0) sequence.first_token = Clock::now();
+  sequence.tokens.push_back(token);
+  ++sequence.counts.generated[token];
+  ++sequence.counts.seen[token];
+  if (std::find(request.stop_tokens.begin(), request.stop_tokens.end(), token) != request.stop_tokens.end())
+    finish(sequence, Finish::kStop);
+  else if (sequence.generated() >= request.max_tokens || sequence.length() >= options_.context_length)
+    finish(sequence, Finish::kLength);
+}
+
+Event& Engine::event_of(Sequence& sequence) {
+  for (Event& event : events_)
+    if (event.request == sequence.request.id) return event;
+  events_.emplace_back();
+  events_.back().request = sequence.request.id;
+  return events_.back();
+}
+
+void Engine::finish(Sequence& sequence, Finish reason) {
+  const auto now = Clock::now();
+  Event& event = event_of(sequence);
+  event.finish = reason;
+  Timings& timings = event.timings;
+  const bool admitted = sequence.admitted != Clock::time_point{};
+  const bool started = sequence.first_token != Clock::time_point{};
+  timings.queued_ms = milliseconds((admitted ? sequence.admitted : now) - sequence.submitted);
+  if (admitted) timings.prefill_ms = milliseconds((started ? sequence.first_token : now) - sequence.admitted);
+  if (started) timings.decode_ms = milliseconds(now - sequence.first_token);
+  timings.prompt_tokens = static_cast<int32_t>(sequence.request.tokens.size());
+  timings.generated_tokens = sequence.generated();
+  sequence.blocks.clear();
+  sequence.done = true;
+}
+
+void Engine::fail(Sequence& sequence, ErrorCode code, const std::string& message) {
+  finish(sequence, Finish::kError);
+  Event& event = event_of(sequence);
+  event.error_code = code;
+  event.error_message = message;
+}
+
+void Engine::flush() {
+  if (events_.empty()) return;
+  sink_(std::move(events_));
+  events_.clear();
+}
+
+}  // namespace lowrank

@@ -1,0 +1,63 @@
+// What is asked of the engine, and what it reports.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "core/error.h"
+#include "engine/sampler.h"
+#include "lora/adapter.h"
+
+namespace lowrank {
+
+struct RequestAdapter {
+  std::shared_ptr<const Adapter> adapter;
+  float scale = 1;
+  int32_t from_position = 0;  // activated LoRA: rows before it run without this adapter
+};
+
+struct Request {
+  enum class Kind : uint8_t { kGenerate, kScore, kLogits };
+  uint64_t id = 0;
+  Kind kind = Kind::kGenerate;
+  std::vector<int32_t> tokens;  // the prompt, or what is evaluated
+  std::vector<RequestAdapter> adapters;
+  int32_t top_logprobs = -1;  // -1: no log-probabilities
+  // kGenerate
+  int32_t max_tokens = 0;
+  std::vector<int32_t> stop_tokens;
+  SamplingOptions sampling;
+  // kScore, kLogits: positions [from, to) whose next-token distribution is wanted
+  int32_t from = 0;
+  int32_t to = 0;
+};
+
+enum class Finish : uint8_t { kNone, kStop, kLength, kAborted, kComplete, kError };
+
+struct Timings {
+  double queued_ms = 0;
+  double prefill_ms = 0;
+  double decode_ms = 0;
+  int32_t prompt_tokens = 0;
+  int32_t generated_tokens = 0;
+};
+
+// What one step did for one request.
+struct Event {
+  uint64_t request = 0;
+  std::vector<int32_t> tokens;  // drawn (a stop token is the last), or the actual next tokens (kScore; -1 at the end)
+  std::vector<float> logprobs;  // of `tokens`; NaN where the token is -1
+  std::vector<float> entropies;
+  std::vector<float> logsumexps;
+  std::vector<int32_t> top_ids;      // [tokens, top_logprobs]
+  std::vector<float> top_logprobs;
+  std::vector<float> logits;         // kLogits: [positions, vocabulary]
+  Finish finish = Finish::kNone;
+  ErrorCode error_code = ErrorCode::kInternal;  // kError
+  std::string error_message;
+  Timings timings;  // where finish is not kNone
+};
+
+}  // namespace lowrank

@@ -1,0 +1,53 @@
+// A request in the engine's hands.
+#pragma once
+
+#include <chrono>
+#include <memory>
+#include <vector>
+
+#include "engine/request.h"
+#include "kv_cache/kv_cache.h"
+#include "lora/composition.h"
+
+namespace lowrank {
+
+using Clock = std::chrono::steady_clock;
+
+// From `begin` on, rows run with `composition` (null: the base alone).
+struct CompositionSpan {
+  int32_t begin;
+  std::shared_ptr<const Composition> composition;
+};
+
+// Compositions that some sequence uses, so that equal requests share one and their rows form one segment.
+class CompositionCache {
+ public:
+  // Spans by ascending begin, the first at 0. Throws as Composition does.
+  std::vector<CompositionSpan> spans(const std::vector<RequestAdapter>& adapters, const BaseModel& base);
+
+ private:
+  std::shared_ptr<const Composition> get(const std::vector<AppliedAdapter>& applied, const BaseModel& base);
+  std::vector<std::weak_ptr<const Composition>> live_;
+};
+
+struct Sequence {
+  Sequence(Request asked, KvCache& cache) : request(std::move(asked)), blocks(cache), tokens(request.tokens) {}
+
+  Request request;
+  BlockTable blocks;
+  std::vector<int32_t> tokens;  // prompt and generated
+  int32_t computed = 0;         // positions in the cache
+  std::vector<CompositionSpan> spans;
+  TokenCounts counts;
+  bool done = false;
+  Clock::time_point submitted = Clock::now();
+  Clock::time_point admitted{};
+  Clock::time_point first_token{};
+
+  int32_t length() const { return static_cast<int32_t>(tokens.size()); }
+  int32_t pending() const { return length() - computed; }
+  int32_t generated() const { return length() - static_cast<int32_t>(request.tokens.size()); }
+  bool decoding() const { return request.kind == Request::Kind::kGenerate && generated() > 0; }
+};
+
+}  // namespace lowrank

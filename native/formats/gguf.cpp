@@ -1,0 +1,170 @@
+#include "formats/gguf.h"
+
+#include <algorithm>
+#include <bit>
+#include <numeric>
+#include <utility>
+
+#include "core/error.h"
+#include "core/json.h"
+#include "formats/checked_math.h"
+#include "formats/gguf_header_reader.h"
+
+namespace lowrank {
+namespace {
+
+constexpr uint32_t kMagic = 0x46554747;  // "GGUF"
+constexpr uint64_t kDefaultAlignment = 32;
+constexpr char kAlignmentKey[] = "general.alignment";
+// The fewest bytes that one member (key length, key, type, value) and one tensor record (name length, name,
+// number of dimensions, one dimension, type, offset) take: with them a count is checked against the file's
+// size.
+constexpr uint64_t kLeastMemberBytes = 8 + 1 + 4 + 1;
+constexpr uint64_t kLeastTensorBytes = 8 + 1 + 4 + 8 + 4 + 8;
+
+uint32_t read_version(GgufHeaderReader& reader, const std::string& name) {
+  const uint32_t magic = reader.read_u32();
+  if (magic != kMagic) reader.fail("the letters \"GGUF\"", "other bytes");
+  const uint32_t version = reader.read_u32();
+  if (version != 2 && version != 3) {
+    const bool big_endian = version == 2u << 24 || version == 3u << 24;
+    throw Error(ErrorCode::kModelUnsupported,
+                "Expected GGUF version 2 or 3 for " + name + ", received " +
+                    (big_endian ? "a big-endian file" : "version " + std::to_string(version)) +
+                    ". Convert the model again with a current converter.");
+  }
+  return version;
+}
+
+// A count of things that take at least `least_bytes` each.
+uint64_t read_count(GgufHeaderReader& reader, const char* what, uint64_t least_bytes, uint64_t limit) {
+  const uint64_t count = reader.read_u64();
+  const uint64_t most = std::min(limit, reader.remaining() / least_bytes);
+  if (count > most) reader.fail("at most " + std::to_string(most) + " " + what, std::to_string(count));
+  return count;
+}
+
+// Its offset is still relative to the start of the data.
+TensorInfo read_tensor(GgufHeaderReader& reader, uint64_t alignment, const std::string& file_name) {
+  TensorInfo tensor{
+      reader.read_string("a tensor name", 1, TensorSource::kMaxNameBytes), DType::kF32, {}, 0, 0, 0};
+  const std::string label = "tensor " + quote_text(tensor.name);
+  const uint32_t dimensions = reader.read_u32();
+  if (dimensions < 1 || dimensions > GgufFile::kMaxDimensions) {
+    reader.fail("1 to " + std::to_string(GgufFile::kMaxDimensions) + " dimensions of " + label,
+                std::to_string(dimensions));
+  }
+  for (uint32_t i = 0; i < dimensions; ++i) {
+    const uint64_t size = reader.read_u64();
+    if (size == 0 || size >> 63 != 0) {
+      reader.fail("dimensions of 1 to 2^63 - 1 of " + label, std::to_string(size));
+    }
+    tensor.shape.push_back(static_cast<int64_t>(size));
+  }
+  std::reverse(tensor.shape.begin(), tensor.shape.end());  // the file has the innermost first
+  const uint32_t type = reader.read_u32();
+  const std::optional<DType> dtype = gguf_dtype(type);
+  if (!dtype) {
+    throw Error(ErrorCode::kModelUnsupported,
+                "Expected F32, F16, BF16, Q8_0, Q4_0, Q4_1, Q5_0, Q5_1, Q4_K, Q5_K or Q6_K for " + label +
+                    " in " + file_name + ", received " + ggml_type_name(type) +
+                    ". Take a file quantised to one of these types.");
+  }
+  tensor.dtype = *dtype;
+  tensor.offset = reader.read_u64();
+  if (tensor.offset % alignment != 0) {
+    reader.fail("an offset that is a multiple of " + std::to_string(alignment) + " for " + label,
+                std::to_string(tensor.offset));
+  }
+  tensor.byte_length = tensor_byte_length(tensor.dtype, tensor.shape, tensor.name, file_name);
+  return tensor;
+}
+
+uint64_t read_alignment(const std::vector<GgufMember>& members) {
+  for (const GgufMember& member : members) {
+    if (member.key != kAlignmentKey) continue;
+    const int64_t alignment = member.value.as_int64(kAlignmentKey);
+    if (alignment < 1 || static_cast<uint64_t>(alignment) > GgufFile::kMaxAlignment ||
+        !std::has_single_bit(static_cast<uint64_t>(alignment))) {
+      throw Error(ErrorCode::kModelFormat,
+                  "Expected a power of two of at most " + std::to_string(GgufFile::kMaxAlignment) +
+                      " for GGUF key " + quote_text(kAlignmentKey) + ", received " +
+                      std::to_string(alignment) + ". Convert the model again with a current converter.");
+    }
+    return static_cast<uint64_t>(alignment);
+  }
+  return kDefaultAlignment;
+}
+
+}  // namespace
+
+struct GgufFile::Header {
+  uint32_t version;
+  uint64_t alignment;
+  std::vector<GgufMember> members;
+  std::vector<TensorInfo> tensors;
+};
+
+std::unique_ptr<GgufFile> GgufFile::open(std::shared_ptr<ByteSource> bytes) {
+  GgufHeaderReader reader(*bytes, kMaxHeaderBytes);
+  Header header{};
+  header.version = read_version(reader, bytes->name());
+  const uint64_t tensor_count = read_count(reader, "tensors", kLeastTensorBytes, kMaxTensors);
+  const uint64_t member_count = read_count(reader, "metadata members", kLeastMemberBytes, kMaxMembers);
+  header.members.reserve(static_cast<size_t>(member_count));
+  for (uint64_t i = 0; i < member_count; ++i) {
+    std::string key = reader.read_string("a metadata key", 1, kMaxKeyBytes);
+    GgufValue value = reader.read_value(key);
+    header.members.push_back({std::move(key), std::move(value)});
+  }
+  header.alignment = read_alignment(header.members);
+  header.tensors.reserve(static_cast<size_t>(tensor_count));
+  for (uint64_t i = 0; i < tensor_count; ++i) {
+    header.tensors.push_back(read_tensor(reader, header.alignment, bytes->name()));
+  }
+  // No overflow: the header ends within kMaxHeaderBytes, and alignment is kMaxAlignment at most.
+  const uint64_t data_begin = *checked_align(reader.position(), header.alignment);
+  for (TensorInfo& tensor : header.tensors) {
+    const std::optional<uint64_t> offset = checked_add(data_begin, tensor.offset);
+    if (!offset) {
+      reader.fail("an offset within the file for tensor " + quote_text(tensor.name),
+                  std::to_string(tensor.offset));
+    }
+    tensor.offset = *offset;
+  }
+  return std::unique_ptr<GgufFile>(new GgufFile(std::move(header), std::move(bytes)));
+}
+
+GgufFile::GgufFile(Header header, std::shared_ptr<ByteSource> bytes)
+    : TensorSource(std::move(header.tensors), {bytes}),
+      version_(header.version),
+      alignment_(header.alignment),
+      members_(std::move(header.members)) {
+  by_key_.resize(members_.size());
+  std::iota(by_key_.begin(), by_key_.end(), 0u);
+  std::sort(by_key_.begin(), by_key_.end(),
+            [&](uint32_t a, uint32_t b) { return members_[a].key < members_[b].key; });
+  const auto same = std::adjacent_find(by_key_.begin(), by_key_.end(), [&](uint32_t a, uint32_t b) {
+    return members_[a].key == members_[b].key;
+  });
+  if (same != by_key_.end()) {
+    throw Error(ErrorCode::kModelFormat,
+                "Expected one GGUF key " + quote_text(members_[*same].key) + " for " + bytes->name() +
+                    ", received two. Convert the model again with a current converter.");
+  }
+}
+
+const GgufValue* GgufFile::find_value(std::string_view key) const {
+  const auto found = std::lower_bound(by_key_.begin(), by_key_.end(), key,
+                                      [&](uint32_t i, std::string_view k) { return members_[i].key < k; });
+  if (found == by_key_.end() || members_[*found].key != key) return nullptr;
+  return &members_[*found].value;
+}
+
+std::unique_ptr<GgufFile> open_gguf(std::shared_ptr<ByteSource> bytes) {
+  return GgufFile::open(std::move(bytes));
+}
+
+std::unique_ptr<GgufFile> open_gguf(const std::string& path) { return GgufFile::open(open_file(path)); }
+
+}  // namespace lowrank

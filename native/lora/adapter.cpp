@@ -1,0 +1,222 @@
+#include "lora/adapter.h"
+
+#include <algorithm>
+#include <cmath>
+#include <map>
+#include <string_view>
+#include <utility>
+
+#include "core/error.h"
+#include "core/float16.h"
+#include "lora/adapter_entries.h"
+#include "lora/adapter_tensors.h"
+#include "lora/dora.h"
+
+namespace lowrank {
+namespace {
+
+using Role = AdapterEntry::Role;
+
+size_t vector_bytes(const std::vector<float>& values) { return values.size() * sizeof(float); }
+
+class Builder {
+ public:
+  Builder(const TensorSource& source, const BaseModel& base) : tensors_(source), base_(base) {}
+
+  std::shared_ptr<const Adapter> build(const std::vector<AdapterEntry>& entries) {
+    const SortedEntries sorted = sort_entries(entries, base_);
+    check_parts(entries);
+    adapter_->layers.resize(sorted.layers.size());
+    for (int32_t layer = 0; layer < base_.layers; ++layer)
+      build_layer(layer, sorted.layers[static_cast<size_t>(layer)], adapter_->layers[static_cast<size_t>(layer)]);
+    adapter_->lm_head = build_module(sorted.lm_head, base_.vocabulary_size, base_.hidden_size, base_.read_lm_head);
+    adapter_->lm_head_weight = build_table(sorted.lm_head[Role::kWeight]);
+    adapter_->embedding = build_embedding(sorted.embed_tokens);
+    adapter_->embed_tokens_weight = build_table(sorted.embed_tokens[Role::kWeight]);
+    adapter_->final_norm = build_norm(sorted.final_norm[Role::kWeight], base_.hidden_size);
+    return std::move(adapter_);
+  }
+
+ private:
+  // A as the file has it and as the backend packed it, for the modules of one layer that share it.
+  struct SharedA {
+    const AdapterEntry* entry;
+    FloatMatrix values;
+    std::shared_ptr<LoraFactor> factor;
+  };
+
+  // Where modules take runs of one tensor's rows, the runs must reach its end: rows that no module takes mean another base.
+  void check_parts(const std::vector<AdapterEntry>& entries) const {
+    std::map<std::string_view, int64_t> ends;
+    for (const AdapterEntry& entry : entries)
+      if (entry.row_count > 0) {
+        int64_t& end = ends[entry.tensor];
+        end = std::max(end, int64_t{entry.row_begin} + entry.row_count);
+      }
+    for (const AdapterEntry& entry : entries) {
+      if (entry.row_count <= 0) continue;
+      const int64_t rows = tensors_.rows_in_file(entry);
+      const int64_t end = ends[entry.tensor];
+      if (rows != end)
+        throw Error(ErrorCode::kAdapterShape, "Expected " + std::to_string(end) + " rows for the adapter's tensor " + entry.tensor +
+                                                  ", received " + std::to_string(rows) +
+                                                  ". Load the base model that the adapter was trained on.");
+    }
+  }
+
+  void build_layer(int32_t layer, const LayerEntries& entries, AdapterLayer& out) {
+    shared_.clear();
+    for (int i = 0; i < kProjections; ++i) {
+      const auto projection = static_cast<Projection>(i);
+      const auto index = static_cast<size_t>(i);
+      const ModuleEntries& module = entries.projections[index];
+      const int32_t rows = base_.out_features(projection);
+      out.modules[index] = build_module(module, rows, base_.in_features(projection),
+                                        [&](int32_t begin, int32_t count, float* values) {
+                                          base_.read_weight(layer, projection, begin, count, values);
+                                        });
+      const AdapterEntry* bias = module[Role::kBias];
+      if (bias == nullptr) continue;
+      if (base_.bias(layer, projection) == nullptr)
+        throw Error(ErrorCode::kAdapterShape, "Expected a base model with a bias for the adapter's tensor " + bias->tensor +
+                                                  ", received one without. Load the base model that the adapter was trained on.");
+      out.biases[index] = counted(tensors_.vector(*bias, rows));
+    }
+    for (int i = 0; i < kLayerNorms; ++i) {
+      const auto norm = static_cast<LayerNorm>(i);
+      const bool head = norm == LayerNorm::kQ || norm == LayerNorm::kK;
+      out.norms[static_cast<size_t>(i)] =
+          build_norm(entries.norms[static_cast<size_t>(i)][Role::kWeight], head ? base_.head_dim : base_.hidden_size);
+    }
+    shared_.clear();
+  }
+
+  std::unique_ptr<LoraModule> build_module(const ModuleEntries& entries, int32_t out, int32_t in, const RowReader& read_weight) {
+    const AdapterEntry* a_entry = entries[Role::kLoraA];
+    if (a_entry == nullptr) return nullptr;
+    const SharedA& a = read_a(*a_entry, in);
+    const int32_t rank = a.values.rows;
+    FloatMatrix b = tensors_.matrix(*entries[Role::kLoraB], out, rank);
+    round_to_dtype(*entries[Role::kLoraB], b);
+
+    auto module = std::make_unique<LoraModule>();
+    module->a = a.factor;
+    module->b = base_.backend->pack_lora_b(b.values.data(), out, rank, base_.lora_dtype);
+    module->scaling = a_entry->scaling;
+    adapter_->bytes += module->b->bytes;
+    adapter_->max_rank = std::max(adapter_->max_rank, rank);
+    if (const AdapterEntry* bias = entries[Role::kLoraBBias]) module->b_bias = counted(tensors_.vector(*bias, out));
+    if (const AdapterEntry* magnitude = entries[Role::kMagnitude]) {
+      module->dora = std::make_unique<DoraNorms>(
+          dora_norms(a.values, b, tensors_.vector(*magnitude, out), read_weight, base_.threads));
+      adapter_->bytes += 4 * vector_bytes(module->dora->magnitude);
+      adapter_->has_dora = true;
+    }
+    return module;
+  }
+
+  const SharedA& read_a(const AdapterEntry& entry, int32_t in) {
+    for (const SharedA& held : shared_)
+      if (held.entry->tensor == entry.tensor && held.entry->row_begin == entry.row_begin &&
+          held.entry->row_count == entry.row_count && held.entry->transpose == entry.transpose && held.values.cols == in)
+        return held;
+    FloatMatrix values = tensors_.matrix(entry, AdapterTensors::kAnyRank, in);
+    round_to_dtype(entry, values);
+    std::shared_ptr<LoraFactor> factor = base_.backend->pack_lora_a(values.values.data(), values.rows, in, base_.lora_dtype);
+    adapter_->bytes += factor->bytes;
+    return shared_.emplace_back(SharedA{&entry, std::move(values), std::move(factor)});
+  }
+
+  // What the ops will multiply, so that DoRA's norms are those of the very same numbers.
+  void round_to_dtype(const AdapterEntry& entry, FloatMatrix& matrix) const {
+    if (base_.lora_dtype != LoraDType::kBFloat16) return;
+    for (float& value : matrix.values) {
+      value = bfloat16_to_float32(float32_to_bfloat16(value));
+      if (!std::isfinite(value))
+        throw Error(ErrorCode::kAdapterFormat, "Expected numbers within bfloat16's range for the adapter's tensor " + entry.tensor +
+                                                   ", received a larger one. The file is damaged or its training diverged.");
+    }
+  }
+
+  std::unique_ptr<EmbeddingModule> build_embedding(const ModuleEntries& entries) {
+    const AdapterEntry* a_entry = entries[Role::kEmbeddingA];
+    if (a_entry == nullptr) return nullptr;
+    const FloatMatrix a = tensors_.matrix(*a_entry, AdapterTensors::kAnyRank, base_.vocabulary_size);
+    auto module = std::make_unique<EmbeddingModule>();
+    module->rank = a.rows;
+    module->scaling = a_entry->scaling;
+    module->a.resize(a.values.size());
+    for (int32_t token = 0; token < a.cols; ++token)
+      for (int32_t r = 0; r < a.rows; ++r)
+        module->a[static_cast<size_t>(int64_t{token} * a.rows + r)] = a.values[static_cast<size_t>(int64_t{r} * a.cols + token)];
+    module->b = tensors_.matrix(*entries[Role::kEmbeddingB], base_.hidden_size, a.rows).values;
+    adapter_->bytes += vector_bytes(module->a) + vector_bytes(module->b);
+    adapter_->max_rank = std::max(adapter_->max_rank, a.rows);
+    return module;
+  }
+
+  // lm_head or embed_tokens as a whole, in the base's own format.
+  std::unique_ptr<Matrix> build_table(const AdapterEntry* entry) {
+    if (entry == nullptr) return nullptr;
+    const MatrixSpec& spec = base_.table_spec;
+    const TensorInfo& tensor = tensors_.table(*entry, spec.rows, spec.cols);
+    auto matrix = base_.backend->pack(
+        spec, [&](int32_t begin, int32_t count, float* out) { tensors_.read_table(tensor, begin, count, out); }, base_.threads);
+    adapter_->bytes += matrix->bytes;
+    return matrix;
+  }
+
+  std::vector<float> build_norm(const AdapterEntry* entry, int32_t size) {
+    if (entry == nullptr) return {};
+    std::vector<float> gains = tensors_.vector(*entry, size);
+    for (float& gain : gains) gain += base_.norm_gain_offset;
+    return counted(std::move(gains));
+  }
+
+  std::vector<float> counted(std::vector<float> values) {
+    adapter_->bytes += vector_bytes(values);
+    return values;
+  }
+
+  AdapterTensors tensors_;
+  const BaseModel& base_;
+  std::shared_ptr<Adapter> adapter_ = std::make_shared<Adapter>();
+  std::vector<SharedA> shared_;  // of the layer being built
+};
+
+}  // namespace
+
+int32_t BaseModel::out_features(Projection projection) const {
+  switch (projection) {
+    case Projection::kQ: return heads * head_dim;
+    case Projection::kK:
+    case Projection::kV: return kv_heads * head_dim;
+    case Projection::kGate:
+    case Projection::kUp: return intermediate_size;
+    case Projection::kO:
+    case Projection::kDown: return hidden_size;
+  }
+  return 0;
+}
+
+int32_t BaseModel::in_features(Projection projection) const {
+  switch (projection) {
+    case Projection::kO: return heads * head_dim;
+    case Projection::kDown: return intermediate_size;
+    default: return hidden_size;
+  }
+}
+
+std::shared_ptr<const Adapter> build_adapter(const TensorSource& source, const std::vector<AdapterEntry>& entries,
+                                             const BaseModel& base) {
+  try {
+    return Builder(source, base).build(entries);
+  } catch (const Error& error) {
+    // The readers and the packing speak of models; here it is the adapter that is wrong.
+    if (error.code() == ErrorCode::kModelFormat) throw Error(ErrorCode::kAdapterFormat, error.what());
+    if (error.code() == ErrorCode::kModelUnsupported) throw Error(ErrorCode::kAdapterUnsupported, error.what());
+    throw;
+  }
+}
+
+}  // namespace lowrank

@@ -1,0 +1,119 @@
+// A loaded adapter: what a file holds, packed for the backend, immutable once built. Sequences pin it by shared_ptr.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "backend/backend.h"
+
+namespace lowrank {
+
+enum class Projection : uint8_t { kQ, kK, kV, kO, kGate, kUp, kDown };
+inline constexpr int kProjections = 7;
+
+// The norms of a decoder layer that an adapter may replace (PEFT's modules_to_save). Which of them exist depends on the
+// architecture.
+enum class LayerNorm : uint8_t { kInput, kPostAttention, kPreFeedForward, kPostFeedForward, kQ, kK };
+inline constexpr int kLayerNorms = 6;
+
+// Above any real adapter's; bounds what one tensor can ask for.
+inline constexpr int32_t kMaxLoraRank = 1 << 13;
+
+// What the lora layer must know of the base model. The functions read the base as the engine holds it.
+struct BaseModel {
+  int32_t layers = 0;
+  int32_t hidden_size = 0;
+  int32_t intermediate_size = 0;
+  int32_t heads = 0;
+  int32_t kv_heads = 0;
+  int32_t head_dim = 0;
+  int32_t vocabulary_size = 0;
+  float norm_gain_offset = 0;  // Gemma stores gain - 1
+  std::array<bool, kLayerNorms> layer_norms{};
+
+  int32_t out_features(Projection projection) const;
+  int32_t in_features(Projection projection) const;
+
+  // out [row_count, in_features]: the logical weights.
+  std::function<void(int32_t layer, Projection, int32_t row_begin, int32_t row_count, float* out)> read_weight;
+  std::function<void(int32_t row_begin, int32_t row_count, float* out)> read_lm_head;
+  std::function<void(int32_t row_begin, int32_t row_count, float* out)> read_embed_tokens;
+  // [out_features] or null where the base has no bias.
+  std::function<const float*(int32_t layer, Projection)> bias;
+
+  const Backend* backend = nullptr;
+  LoraDType lora_dtype = LoraDType::kBFloat16;
+  // Format of a replaced lm_head or embedding table, as the base's own.
+  MatrixSpec table_spec{};
+  int threads = 1;
+};
+
+// The DoRA gain of one module. n0 = |W|^2, n1 = <W, BA>, n2 = |BA|^2 per output row:
+// g(t) = m / sqrt(n0 + 2 t s n1 + (t s)^2 n2), t being the request's scale (arXiv 2402.09353).
+struct DoraNorms {
+  std::vector<float> magnitude, n0, n1, n2;  // [out] each
+};
+
+struct LoraModule {
+  std::shared_ptr<LoraFactor> a;  // [rank, in]; one A may serve several modules (fused qkv_proj, gate_up_proj)
+  std::unique_ptr<LoraFactor> b;  // [out, rank]
+  float scaling = 1;              // alpha / rank, or alpha / sqrt(rank)
+  std::vector<float> b_bias;      // [out] lora_bias: added as t * scaling * b_bias; or empty
+  std::unique_ptr<DoraNorms> dora;
+};
+
+struct EmbeddingModule {
+  std::vector<float> a;  // [vocabulary, rank]
+  std::vector<float> b;  // [hidden, rank]
+  int32_t rank = 0;
+  float scaling = 1;
+};
+
+struct AdapterLayer {
+  std::array<std::unique_ptr<LoraModule>, kProjections> modules;
+  std::array<std::vector<float>, kProjections> biases;  // [out] in place of the base's; or empty
+  std::array<std::vector<float>, kLayerNorms> norms;    // gain as the op wants it (offset included); or empty
+};
+
+struct Adapter {
+  std::vector<AdapterLayer> layers;
+  std::unique_ptr<LoraModule> lm_head;
+  std::unique_ptr<EmbeddingModule> embedding;
+  std::unique_ptr<Matrix> lm_head_weight;       // modules_to_save
+  std::unique_ptr<Matrix> embed_tokens_weight;  // modules_to_save
+  std::vector<float> final_norm;
+  size_t bytes = 0;       // memory held
+  int32_t max_rank = 0;
+  bool has_dora = false;
+};
+
+// What one tensor of an adapter file is. The TypeScript layer reads names and configuration (adapters/), this layer
+// checks shapes and numbers.
+struct AdapterEntry {
+  enum class Role : uint8_t { kLoraA, kLoraB, kMagnitude, kLoraBBias, kBias, kWeight, kEmbeddingA, kEmbeddingB };
+  enum class Place : uint8_t { kProjection, kLayerNorm, kFinalNorm, kLmHead, kEmbedTokens };
+  std::string tensor;  // its name in the file
+  Role role{};
+  Place place{};
+  int32_t layer = -1;
+  Projection projection{};
+  LayerNorm norm{};
+  float scaling = 1;          // kLoraA and kEmbeddingA only: alpha / rank, or alpha / sqrt(rank)
+  int32_t row_begin = 0;      // a run of the tensor's rows (a fused projection's part); row_count 0: all rows
+  int32_t row_count = 0;
+  bool transpose = false;     // stored as the transpose (fan_in_fan_out; llama.cpp's token_embd.weight.lora_a)
+  int32_t unpermute_heads = 0;  // llama.cpp's order of q and k rows: heads to un-permute, or 0
+};
+
+class TensorSource;
+
+// Builds an adapter from `source` and what its tensors are. Throws Error with kAdapterFormat (unreadable, NaN or Inf, a
+// missing half), kAdapterShape (another base's sizes) or kAdapterUnsupported, naming the tensor. Nothing is kept on error.
+std::shared_ptr<const Adapter> build_adapter(const TensorSource& source, const std::vector<AdapterEntry>& entries,
+                                             const BaseModel& base);
+
+}  // namespace lowrank

@@ -1,0 +1,208 @@
+#include "lora/composition.h"
+
+#include <algorithm>
+#include <string>
+#include <utility>
+
+#include "core/error.h"
+#include "lora/dora.h"
+
+namespace lowrank {
+namespace {
+
+constexpr const char* kProjectionNames[kProjections] = {"self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj",
+                                                        "self_attn.o_proj", "mlp.gate_proj",    "mlp.up_proj",
+                                                        "mlp.down_proj"};
+
+std::string module_name(int32_t layer, Projection projection) {
+  return "layers." + std::to_string(layer) + "." + kProjectionNames[static_cast<size_t>(projection)];
+}
+
+[[noreturn]] void refuse(const std::string& expected, const std::string& remedy) {
+  throw Error(ErrorCode::kAdapterUnsupported, "Expected " + expected + ". " + remedy);
+}
+
+// One module's share of a product's plan: rows [n_begin, n_begin + out) of the [N] of the product.
+struct Place {
+  SitePlan& plan;
+  int32_t n;  // N
+  int32_t n_begin;
+  int32_t out;
+  std::string name;
+};
+
+using ModuleOf = const LoraModule* (*)(const Adapter&, int32_t layer, Projection);
+
+void add_gain(const Place& place, const LoraModule& module, float scale) {
+  std::vector<float>& gain = place.plan.output_gain;
+  if (gain.empty()) gain.assign(static_cast<size_t>(place.n), 1.0f);
+  dora_gain(*module.dora, scale, gain.data() + place.n_begin);
+}
+
+void add_terms(const Place& place, const LoraModule& module, float scale) {
+  SitePlan& plan = place.plan;
+  // Modules that share A at the same scale share h.
+  auto shrink = std::find_if(plan.shrink.begin(), plan.shrink.end(),
+                             [&](const ShrinkTerm& term) { return term.a == module.a.get() && term.scale == scale; });
+  if (shrink == plan.shrink.end()) {
+    shrink = plan.shrink.insert(plan.shrink.end(), {module.a.get(), plan.h_width, scale});
+    plan.h_width += module.a->rank;
+  }
+  plan.expand.push_back({module.b.get(), shrink->h_offset, place.n_begin});
+  if (module.b_bias.empty()) return;
+  if (plan.bias.empty()) plan.bias.assign(static_cast<size_t>(place.n), 0.0f);
+  for (int32_t i = 0; i < place.out; ++i)
+    plan.bias[static_cast<size_t>(place.n_begin + i)] += scale * module.b_bias[static_cast<size_t>(i)];
+}
+
+// The low-rank terms of all adapters at one module; plan.bias holds the base's or a replaced one where there is one.
+void add_modules(const Place& place, const std::vector<AppliedAdapter>& applied, ModuleOf module_of, int32_t layer,
+                 Projection projection) {
+  int active = 0;
+  bool dora = false;
+  for (const AppliedAdapter& one : applied) {
+    const LoraModule* module = module_of(*one.adapter, layer, projection);
+    if (module == nullptr) continue;
+    const float scale = module->scaling * one.scale;
+    if (scale == 0 && module->dora == nullptr) continue;
+    ++active;
+    dora = dora || module->dora != nullptr;
+    if (dora && active > 1)
+      refuse("a DoRA adapter to be alone on a module, received another adapter beside it on " + place.name,
+             "DoRA rescales the running result, so the order would matter: use one of them, or merge them.");
+    if (module->dora != nullptr) add_gain(place, *module, scale);
+    if (scale != 0) add_terms(place, *module, scale);
+  }
+}
+
+// `held` becomes `replacement` where there is one; only one adapter may have it.
+template <class T>
+void replace(const T*& held, const T* replacement, const std::string& name) {
+  if (replacement == nullptr) return;
+  if (held != nullptr)
+    refuse("at most one adapter that replaces " + name + " in a request, received two",
+           "Use one of them, or merge them into one adapter.");
+  held = replacement;
+}
+
+const float* data_or_null(const std::vector<float>& values) { return values.empty() ? nullptr : values.data(); }
+
+const LoraModule* projection_module(const Adapter& adapter, int32_t layer, Projection projection) {
+  return adapter.layers[static_cast<size_t>(layer)].modules[static_cast<size_t>(projection)].get();
+}
+const LoraModule* lm_head_module(const Adapter& adapter, int32_t, Projection) { return adapter.lm_head.get(); }
+
+// The projections stacked at each site, in order of their rows.
+const std::vector<Projection>& projections_of(Site site) {
+  static const std::vector<Projection> all[kSites] = {{Projection::kQ, Projection::kK, Projection::kV},
+                                                      {Projection::kO},
+                                                      {Projection::kGate, Projection::kUp},
+                                                      {Projection::kDown}};
+  return all[static_cast<size_t>(site)];
+}
+
+bool any_bias(const std::vector<AppliedAdapter>& applied, int32_t layer, Projection projection) {
+  return std::any_of(applied.begin(), applied.end(), [&](const AppliedAdapter& one) {
+    const LoraModule* module = projection_module(*one.adapter, layer, projection);
+    return !one.adapter->layers[static_cast<size_t>(layer)].biases[static_cast<size_t>(projection)].empty() ||
+           (module != nullptr && !module->b_bias.empty());
+  });
+}
+
+// plan.bias: the base's, or an adapter's in its place; left empty where no adapter has a say.
+void add_biases(SitePlan& plan, const std::vector<Place>& places, const std::vector<AppliedAdapter>& applied,
+                const BaseModel& base, int32_t layer, Site site) {
+  const auto& projections = projections_of(site);
+  if (std::none_of(projections.begin(), projections.end(),
+                   [&](Projection projection) { return any_bias(applied, layer, projection); }))
+    return;
+  plan.bias.assign(static_cast<size_t>(places.front().n), 0.0f);
+  for (size_t i = 0; i < projections.size(); ++i) {
+    const float* bias = nullptr;
+    for (const AppliedAdapter& one : applied)
+      replace(bias, data_or_null(one.adapter->layers[static_cast<size_t>(layer)].biases[static_cast<size_t>(projections[i])]),
+              "the bias of " + places[i].name);
+    if (bias == nullptr) bias = base.bias(layer, projections[i]);
+    if (bias != nullptr) std::copy_n(bias, places[i].out, plan.bias.begin() + places[i].n_begin);
+  }
+}
+
+void add_site(SitePlan& plan, const std::vector<AppliedAdapter>& applied, const BaseModel& base, int32_t layer, Site site) {
+  const auto& projections = projections_of(site);
+  int32_t n = 0;
+  for (const Projection projection : projections) n += base.out_features(projection);
+  std::vector<Place> places;
+  int32_t n_begin = 0;
+  for (const Projection projection : projections) {
+    const int32_t out = base.out_features(projection);
+    places.push_back({plan, n, n_begin, out, module_name(layer, projection)});
+    n_begin += out;
+  }
+  add_biases(plan, places, applied, base, layer, site);
+  for (size_t i = 0; i < projections.size(); ++i)
+    add_modules(places[i], applied, projection_module, layer, projections[i]);
+}
+
+}  // namespace
+
+Composition::Composition(std::vector<AppliedAdapter> applied, const BaseModel& base) : applied_(std::move(applied)) {
+  const auto doras = std::count_if(applied_.begin(), applied_.end(),
+                                   [](const AppliedAdapter& one) { return one.adapter->has_dora; });
+  if (doras > 1)
+    refuse("at most one adapter with DoRA in a request, received " + std::to_string(doras),
+           "DoRA rescales the running result, so the order would matter: use one of them, or merge them.");
+  layers_.resize(static_cast<size_t>(base.layers));
+  for (int32_t layer = 0; layer < base.layers; ++layer) add_layer(layer, base);
+  add_lm_head(base);
+  add_embedding();
+}
+
+void Composition::add_layer(int32_t index, const BaseModel& base) {
+  Layer& layer = layers_[static_cast<size_t>(index)];
+  for (int site = 0; site < kSites; ++site) {
+    SitePlan& plan = layer.sites[static_cast<size_t>(site)];
+    add_site(plan, applied_, base, index, static_cast<Site>(site));
+    max_h_width_ = std::max(max_h_width_, plan.h_width);
+  }
+  // With Gemma's four norms, post_attention_layernorm closes the attention and feeds no product.
+  const LayerNorm before_gate_up = base.layer_norms[static_cast<size_t>(LayerNorm::kPreFeedForward)]
+                                       ? LayerNorm::kPreFeedForward
+                                       : LayerNorm::kPostAttention;
+  for (int i = 0; i < kLayerNorms; ++i) {
+    const auto norm = static_cast<LayerNorm>(i);
+    const float*& gain = norm == LayerNorm::kInput   ? layer.sites[static_cast<size_t>(Site::kQkv)].norm_gain
+                         : norm == before_gate_up    ? layer.sites[static_cast<size_t>(Site::kGateUp)].norm_gain
+                                                     : layer.norms[static_cast<size_t>(i)];
+    for (const AppliedAdapter& one : applied_)
+      replace(gain, data_or_null(one.adapter->layers[static_cast<size_t>(index)].norms[static_cast<size_t>(i)]),
+              "a norm of layer " + std::to_string(index));
+  }
+}
+
+void Composition::add_lm_head(const BaseModel& base) {
+  const Place place{lm_head_, base.vocabulary_size, 0, base.vocabulary_size, "lm_head"};
+  add_modules(place, applied_, lm_head_module, 0, Projection::kQ);
+  max_h_width_ = std::max(max_h_width_, lm_head_.h_width);
+  for (const AppliedAdapter& one : applied_) {
+    replace(lm_head_.norm_gain, data_or_null(one.adapter->final_norm), "the final norm");
+    replace(lm_head_weight_, static_cast<const Matrix*>(one.adapter->lm_head_weight.get()), "lm_head");
+  }
+  if (lm_head_weight_ != nullptr && (!lm_head_.expand.empty() || !lm_head_.output_gain.empty()))
+    refuse("no LoRA on lm_head beside an adapter that replaces lm_head, received both",
+           "The LoRA was trained on the base's own table: use one of them.");
+}
+
+void Composition::add_embedding() {
+  for (const AppliedAdapter& one : applied_) {
+    replace(embed_tokens_weight_, static_cast<const Matrix*>(one.adapter->embed_tokens_weight.get()), "embed_tokens");
+    const EmbeddingModule* module = one.adapter->embedding.get();
+    if (module == nullptr) continue;
+    const float scale = module->scaling * one.scale;
+    if (scale != 0) embedding_terms_.push_back({module->a.data(), module->b.data(), module->rank, scale});
+  }
+  if (embed_tokens_weight_ != nullptr && !embedding_terms_.empty())
+    refuse("no LoRA on embed_tokens beside an adapter that replaces embed_tokens, received both",
+           "The LoRA was trained on the base's own table: use one of them.");
+}
+
+}  // namespace lowrank

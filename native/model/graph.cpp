@@ -1,0 +1,281 @@
+#include "model/graph.h"
+
+#include <algorithm>
+
+namespace lowrank {
+namespace {
+
+size_t floats(int64_t count) { return static_cast<size_t>(count) * sizeof(float); }
+
+}  // namespace
+
+void Batch::clear() {
+  tokens.clear();
+  positions.clear();
+  block_tables.clear();
+  segments.clear();
+}
+
+Scratch::Scratch(const ModelConfig& config, int32_t rows, int32_t logit_rows) : max_rows(rows), max_logit_rows(logit_rows) {
+  const int32_t qkv = site_rows(config, Site::kQkv);
+  const int32_t gate_up = site_rows(config, Site::kGateUp);
+  const int32_t attention = config.heads * config.head_dim;
+  const int32_t widest = std::max({config.hidden_size, config.intermediate_size, attention});
+  const int64_t m = rows;
+  const int32_t stride = round_up(widest, kActivationAlignment);
+  x = Buffer(floats(m * config.hidden_size));
+  y = Buffer(floats(m * config.hidden_size));
+  wide = Buffer(floats(m * std::max(qkv, gate_up)));
+  heads = Buffer(floats(m * attention));
+  q = Buffer(static_cast<size_t>(m * stride));
+  scale = Buffer(floats(m));
+  sum = Buffer(floats(m));
+  values = Buffer(floats(m * stride), Buffer::Pages::kSmall);
+  angles = Buffer(floats(m * config.head_dim * static_cast<int64_t>(config.ropes.size())));
+  logits = Buffer(floats(int64_t{logit_rows} * config.vocabulary_size), Buffer::Pages::kSmall);
+}
+
+void Scratch::reserve_h(int32_t width) {
+  if (width <= h_width) return;
+  h = Buffer(floats(int64_t{max_rows} * width), Buffer::Pages::kSmall);
+  h_width = width;
+}
+
+size_t Scratch::bytes() const {
+  size_t all = 0;
+  for (const Buffer* buffer : {&x, &y, &wide, &heads, &q, &scale, &sum, &values, &angles, &h, &logits}) all += buffer->bytes();
+  return all;
+}
+
+Graph::Graph(Program& program, const OpTable& ops, const ModelConfig& config, const Weights& weights, const KvCache& cache,
+             Scratch& scratch, const Batch& batch)
+    : program_(program), ops_(ops), config_(config), weights_(weights), cache_(cache), scratch_(scratch), batch_(batch),
+      rows_(batch.rows()) {
+  for (const RowSegment& segment : batch.segments) scratch_.reserve_h(segment.composition->max_h_width());
+}
+
+const float* Graph::gain(int32_t layer, LayerNorm norm) const {
+  return weights_.layers[static_cast<size_t>(layer)].norms[static_cast<size_t>(norm)].data();
+}
+
+// Descriptors of the segments that do something at this place; rows of the others run as the base.
+AdapterSegments Graph::describe(const std::vector<RowSegment>& segments,
+                                const SitePlan& (*plan)(const Composition&, int32_t, Site), int32_t layer, Site site) {
+  AdapterSegments out;
+  if (segments.empty()) return out;
+  auto* rows = program_.allocate<AdapterRows>(segments.size());
+  for (const RowSegment& segment : segments) {
+    const SitePlan& at = plan(*segment.composition, layer, site);
+    if (at.empty()) continue;
+    rows[out.count++] = {segment.begin,
+                         segment.end,
+                         at.shrink.data(),
+                         static_cast<int32_t>(at.shrink.size()),
+                         at.expand.data(),
+                         static_cast<int32_t>(at.expand.size()),
+                         at.output_gain.empty() ? nullptr : at.output_gain.data(),
+                         at.bias.empty() ? nullptr : at.bias.data(),
+                         at.norm_gain};
+    out.h_stride = std::max(out.h_stride, at.h_width);
+  }
+  out.rows = rows;
+  out.h = scratch_.h.as<float>();
+  return out;
+}
+
+AdapterSegments Graph::site_segments(int32_t layer, Site site) {
+  return describe(
+      batch_.segments,
+      [](const Composition& composition, int32_t at, Site which) -> const SitePlan& { return composition.site(at, which); },
+      layer, site);
+}
+
+const float* const* Graph::norm_rows(int32_t layer, LayerNorm norm) {
+  const float** gains = nullptr;
+  for (const RowSegment& segment : batch_.segments) {
+    const float* replaced = segment.composition->norm(layer, norm);
+    if (replaced == nullptr) continue;
+    if (gains == nullptr) {
+      gains = program_.allocate<const float*>(static_cast<size_t>(rows_));
+      std::fill(gains, gains + rows_, gain(layer, norm));
+    }
+    std::fill(gains + segment.begin, gains + segment.end, replaced);
+  }
+  return gains;
+}
+
+Activations Graph::activations(const Matrix& matrix) {
+  Activations out;
+  out.format = matrix.activation;
+  out.cols = matrix.cols;
+  out.stride = round_up(matrix.cols, kActivationAlignment);
+  out.q = scratch_.q.as<int8_t>();
+  out.scale = scratch_.scale.as<float>();
+  out.sum = scratch_.sum.as<int32_t>();
+  out.values = scratch_.values.as<float>();
+  return out;
+}
+
+void Graph::product(const Activations& in, const Matrix& matrix, const std::vector<float>& bias, const float* residual,
+                    float* y, int32_t y_stride, const AdapterSegments& adapters) {
+  program_.add<MatmulExpandArgs>(
+      ops_.matmul_expand, {in, &matrix, 0, rows_, bias.empty() ? nullptr : bias.data(), residual, y, y_stride, adapters});
+}
+
+void Graph::embed() {
+  EmbedGatherArgs args{};
+  args.tokens = batch_.tokens.data();
+  args.rows = rows_;
+  args.table = weights_.embed_tokens.get();
+  args.multiplier = config_.embedding_multiplier;
+  args.x = scratch_.x.as<float>();
+  auto* rows = program_.allocate<EmbeddingRows>(batch_.segments.size());
+  for (const RowSegment& segment : batch_.segments) {
+    const Composition& composition = *segment.composition;
+    const auto& terms = composition.embedding_terms();
+    if (terms.empty() && composition.embed_tokens_weight() == nullptr) continue;
+    rows[args.segment_count++] = {segment.begin,
+                                  segment.end,
+                                  terms.data(),
+                                  static_cast<int32_t>(terms.size()),
+                                  composition.embed_tokens_weight(),
+                                  nullptr};
+  }
+  args.segments = rows;
+  program_.add<EmbedGatherArgs>(ops_.embed_gather, args);
+
+  const int32_t half = config_.head_dim / 2;
+  float* angles = scratch_.angles.as<float>();
+  for (size_t i = 0; i < config_.ropes.size(); ++i) {
+    const RopeConfig& rope = config_.ropes[i];
+    float* cosine = angles + static_cast<int64_t>(2 * i) * scratch_.max_rows * half;
+    program_.add<RopeAnglesArgs>(ops_.rope_angles,
+                                 {batch_.positions.data(), rows_, rope.frequencies.data(), half, rope.attention_factor, cosine,
+                                  cosine + int64_t{scratch_.max_rows} * half});
+  }
+}
+
+// x += W in, or x += norm(W in).
+void Graph::add_block_output(int32_t layer, const Activations& in, Site site, std::optional<LayerNorm> post,
+                             const AdapterSegments& adapters) {
+  const LayerWeights& weights = weights_.layers[static_cast<size_t>(layer)];
+  const Matrix& matrix = *weights.products[static_cast<size_t>(site)];
+  const auto& bias = weights.biases[static_cast<size_t>(site)];
+  float* x = scratch_.x.as<float>();
+  if (!post) {
+    product(in, matrix, bias, x, x, config_.hidden_size, adapters);
+    return;
+  }
+  float* y = scratch_.y.as<float>();
+  product(in, matrix, bias, nullptr, y, config_.hidden_size, adapters);
+  program_.add<RmsNormAddArgs>(ops_.rmsnorm_add, {y, x, rows_, config_.hidden_size, gain(layer, *post), config_.norm_epsilon,
+                                                  norm_rows(layer, *post)});
+}
+
+void Graph::attention(int32_t layer, LayerNorm pre, std::optional<LayerNorm> post) {
+  const LayerWeights& weights = weights_.layers[static_cast<size_t>(layer)];
+  const LayerConfig& layer_config = config_.layers[static_cast<size_t>(layer)];
+  const Matrix& qkv = *weights.products[static_cast<size_t>(Site::kQkv)];
+  const int32_t qkv_stride = qkv.rows;
+  float* wide = scratch_.wide.as<float>();
+
+  const AdapterSegments in_adapters = site_segments(layer, Site::kQkv);
+  const Activations in = activations(qkv);
+  program_.add<RmsNormQuantizeShrinkArgs>(
+      ops_.rmsnorm_quantize_shrink, {scratch_.x.as<float>(), config_.hidden_size, nullptr, rows_, gain(layer, pre),
+                                     config_.norm_epsilon, qkv.input_scale, in, in_adapters});
+  product(in, qkv, weights.biases[static_cast<size_t>(Site::kQkv)], nullptr, wide, qkv_stride, in_adapters);
+
+  const int32_t half = config_.head_dim / 2;
+  const float* cosine = scratch_.angles.as<float>() + int64_t{2} * layer_config.rope * scratch_.max_rows * half;
+  const auto& q_norm = weights.norms[static_cast<size_t>(LayerNorm::kQ)];
+  const auto& k_norm = weights.norms[static_cast<size_t>(LayerNorm::kK)];
+  const KvLayer cache = cache_.layer(layer);
+  program_.add<RopeWriteKvArgs>(
+      ops_.rope_write_kv,
+      {wide, qkv_stride, rows_, config_.heads, config_.kv_heads, config_.head_dim, cosine,
+       cosine + int64_t{scratch_.max_rows} * half, q_norm.empty() ? nullptr : q_norm.data(),
+       k_norm.empty() ? nullptr : k_norm.data(), q_norm.empty() ? nullptr : norm_rows(layer, LayerNorm::kQ),
+       k_norm.empty() ? nullptr : norm_rows(layer, LayerNorm::kK), config_.norm_epsilon, batch_.positions.data(),
+       batch_.block_tables.data(), cache});
+
+  const Matrix& o = *weights.products[static_cast<size_t>(Site::kO)];
+  float* heads = scratch_.heads.as<float>();
+  const int32_t heads_width = config_.heads * config_.head_dim;
+  program_.add<AttentionPagedArgs>(ops_.attention_paged,
+                                   {wide, qkv_stride, rows_, config_.heads, config_.kv_heads, config_.head_dim,
+                                    config_.attention_scale, layer_config.window, batch_.positions.data(),
+                                    batch_.block_tables.data(), cache, heads, heads_width});
+
+  const AdapterSegments out_adapters = site_segments(layer, Site::kO);
+  const Activations mixed = activations(o);
+  program_.add<QuantizeShrinkArgs>(ops_.quantize_shrink, {heads, heads_width, rows_, o.input_scale, mixed, out_adapters});
+  add_block_output(layer, mixed, Site::kO, post, out_adapters);
+}
+
+void Graph::feed_forward(int32_t layer, LayerNorm pre, std::optional<LayerNorm> post) {
+  const LayerWeights& weights = weights_.layers[static_cast<size_t>(layer)];
+  const Matrix& gate_up = *weights.products[static_cast<size_t>(Site::kGateUp)];
+  const Matrix& down = *weights.products[static_cast<size_t>(Site::kDown)];
+  float* wide = scratch_.wide.as<float>();
+
+  const AdapterSegments in_adapters = site_segments(layer, Site::kGateUp);
+  const Activations in = activations(gate_up);
+  program_.add<RmsNormQuantizeShrinkArgs>(
+      ops_.rmsnorm_quantize_shrink, {scratch_.x.as<float>(), config_.hidden_size, nullptr, rows_, gain(layer, pre),
+                                     config_.norm_epsilon, gate_up.input_scale, in, in_adapters});
+  product(in, gate_up, weights.biases[static_cast<size_t>(Site::kGateUp)], nullptr, wide, gate_up.rows, in_adapters);
+
+  const AdapterSegments out_adapters = site_segments(layer, Site::kDown);
+  const Activations gated = activations(down);
+  program_.add<GluQuantizeShrinkArgs>(ops_.glu_quantize_shrink, {wide, gate_up.rows, rows_, config_.activation,
+                                                                down.input_scale, gated, out_adapters});
+  add_block_output(layer, gated, Site::kDown, post, out_adapters);
+}
+
+void Graph::logits(const std::vector<int32_t>& rows) {
+  const auto count = static_cast<int32_t>(rows.size());
+  auto* index = program_.allocate<int32_t>(rows.size());
+  std::copy(rows.begin(), rows.end(), index);
+
+  // The batch's segments, as seen from the chosen rows.
+  std::vector<RowSegment> segments;
+  for (int32_t i = 0; i < count; ++i) {
+    const auto found = std::find_if(batch_.segments.begin(), batch_.segments.end(), [&](const RowSegment& segment) {
+      return index[i] >= segment.begin && index[i] < segment.end;
+    });
+    if (found == batch_.segments.end()) continue;
+    if (!segments.empty() && segments.back().end == i && segments.back().composition == found->composition)
+      segments.back().end = i + 1;
+    else
+      segments.push_back({i, i + 1, found->composition});
+  }
+  const AdapterSegments adapters = describe(
+      segments, [](const Composition& composition, int32_t, Site) -> const SitePlan& { return composition.lm_head(); }, 0,
+      Site::kQkv);
+
+  const Matrix& base = *weights_.lm_head;
+  const Activations in = activations(base);
+  program_.add<RmsNormQuantizeShrinkArgs>(
+      ops_.rmsnorm_quantize_shrink, {scratch_.x.as<float>(), config_.hidden_size, index, count, weights_.final_norm.data(),
+                                     config_.norm_epsilon, base.input_scale, in, adapters});
+
+  // One product for each run of rows that has the same head.
+  float* logits = scratch_.logits.as<float>();
+  const auto head_of = [&](int32_t row) -> const Matrix* {
+    for (const RowSegment& segment : segments)
+      if (row >= segment.begin && row < segment.end && segment.composition->lm_head_weight() != nullptr)
+        return segment.composition->lm_head_weight();
+    return &base;
+  };
+  for (int32_t begin = 0; begin < count;) {
+    const Matrix* head = head_of(begin);
+    int32_t end = begin + 1;
+    while (end < count && head_of(end) == head) ++end;
+    program_.add<MatmulExpandArgs>(ops_.matmul_expand, {in, head, begin, end, nullptr, nullptr, logits,
+                                                       config_.vocabulary_size, adapters});
+    begin = end;
+  }
+}
+
+}  // namespace lowrank

@@ -1,0 +1,94 @@
+// Records one step of a decoder as ops: what an architecture's file is written in.
+#pragma once
+
+#include <optional>
+#include <vector>
+
+#include "backend/program.h"
+#include "core/buffer.h"
+#include "kv_cache/kv_cache.h"
+#include "lora/composition.h"
+#include "model/config.h"
+#include "model/weights.h"
+
+namespace lowrank {
+
+// Consecutive rows that run with the same adapters.
+struct RowSegment {
+  int32_t begin;
+  int32_t end;
+  const Composition* composition;
+};
+
+// The rows of one step: tokens of any number of sequences.
+struct Batch {
+  std::vector<int32_t> tokens;               // [M]
+  std::vector<int32_t> positions;            // [M], absolute
+  std::vector<const int32_t*> block_tables;  // [M]
+  std::vector<RowSegment> segments;          // ascending, disjoint; rows in none run with the base alone
+  int32_t rows() const { return static_cast<int32_t>(tokens.size()); }
+  void clear();
+};
+
+// Memory of a step's intermediate values, for at most `max_rows` rows and `max_logit_rows` rows of logits.
+class Scratch {
+ public:
+  Scratch(const ModelConfig& config, int32_t max_rows, int32_t max_logit_rows);
+  void reserve_h(int32_t width);  // ranks in sum at one site
+
+  int32_t max_rows;
+  int32_t max_logit_rows;
+  Buffer x;        // [max_rows, hidden] float32: the residual stream
+  Buffer y;        // [max_rows, max(hidden, …)] float32: a block's output before its norm
+  Buffer wide;     // [max_rows, max(q|k|v, gate|up)] float32
+  Buffer heads;    // [max_rows, heads * head_dim] float32
+  Buffer q;        // [max_rows, max stride] int8
+  Buffer scale;    // [max_rows] float32
+  Buffer sum;      // [max_rows] int32
+  Buffer values;   // [max_rows, max stride] float32
+  Buffer angles;   // [ropes][cos, sin][max_rows, head_dim / 2] float32
+  Buffer h;        // [max_rows, h_width] float32
+  int32_t h_width = 0;
+  Buffer logits;   // [max_logit_rows, vocabulary] float32
+  size_t bytes() const;
+};
+
+class Graph {
+ public:
+  Graph(Program& program, const OpTable& ops, const ModelConfig& config, const Weights& weights, const KvCache& cache,
+        Scratch& scratch, const Batch& batch);
+
+  const ModelConfig& config() const { return config_; }
+
+  // x = multiplier * embed_tokens[tokens]; and the angles of every kind of RoPE.
+  void embed();
+  // x += post(o(attention(rope(qkv(pre(x)))))); without `post`, the residual is added in o's epilogue.
+  void attention(int32_t layer, LayerNorm pre, std::optional<LayerNorm> post = std::nullopt);
+  // x += post(down(act(gate) * up)), gate|up = gate_up(pre(x)).
+  void feed_forward(int32_t layer, LayerNorm pre, std::optional<LayerNorm> post = std::nullopt);
+  // logits[i, :] = lm_head(norm(x[rows[i]])), at most scratch.max_logit_rows rows.
+  void logits(const std::vector<int32_t>& rows);
+
+ private:
+  AdapterSegments site_segments(int32_t layer, Site site);
+  AdapterSegments describe(const std::vector<RowSegment>& segments, const SitePlan& (*plan)(const Composition&, int32_t, Site),
+                           int32_t layer, Site site);
+  const float* const* norm_rows(int32_t layer, LayerNorm norm);
+  Activations activations(const Matrix& matrix);
+  void product(const Activations& in, const Matrix& matrix, const std::vector<float>& bias, const float* residual, float* y,
+               int32_t y_stride, const AdapterSegments& adapters);
+  void add_block_output(int32_t layer, const Activations& in, Site site, std::optional<LayerNorm> post,
+                        const AdapterSegments& adapters);
+  const float* gain(int32_t layer, LayerNorm norm) const;
+
+  Program& program_;
+  const OpTable& ops_;
+  const ModelConfig& config_;
+  const Weights& weights_;
+  const KvCache& cache_;
+  Scratch& scratch_;
+  const Batch& batch_;
+  int32_t rows_;
+};
+
+}  // namespace lowrank

@@ -1,0 +1,58 @@
+#include "model/model.h"
+
+namespace lowrank {
+
+std::unique_ptr<Model> Model::load(const std::string& path, Precision precision, const Backend& backend, int threads,
+                                   const LoadProgress& progress) {
+  const ModelFile file = ModelFile::open(path);
+  std::unique_ptr<Model> model(new Model);
+  model->architecture_ = &find_architecture(file);
+  model->backend_ = &backend;
+  model->precision_ = precision;
+  model->config_ = model->architecture_->read_config(file);
+  model->weights_ = load_weights(file, model->config_, backend, precision, threads, progress);
+  return model;
+}
+
+BaseModel Model::base(int threads) const {
+  BaseModel base;
+  base.layers = static_cast<int32_t>(config_.layers.size());
+  base.hidden_size = config_.hidden_size;
+  base.intermediate_size = config_.intermediate_size;
+  base.heads = config_.heads;
+  base.kv_heads = config_.kv_heads;
+  base.head_dim = config_.head_dim;
+  base.vocabulary_size = config_.vocabulary_size;
+  base.norm_gain_offset = config_.norm_gain_offset;
+  for (const NormName& name : config_.norms) base.layer_norms[static_cast<size_t>(name.norm)] = true;
+  base.read_weight = [this](int32_t layer, Projection projection, int32_t begin, int32_t count, float* out) {
+    const Matrix& matrix = *weights_.layers[static_cast<size_t>(layer)].products[static_cast<size_t>(site_of(projection))];
+    backend_->unpack(matrix, row_offset(config_, projection) + begin, count, out);
+  };
+  base.read_lm_head = [this](int32_t begin, int32_t count, float* out) { backend_->unpack(*weights_.lm_head, begin, count, out); };
+  base.read_embed_tokens = [this](int32_t begin, int32_t count, float* out) {
+    backend_->unpack(*weights_.embed_tokens, begin, count, out);
+  };
+  base.bias = [this](int32_t layer, Projection projection) -> const float* {
+    const auto& bias = weights_.layers[static_cast<size_t>(layer)].biases[static_cast<size_t>(site_of(projection))];
+    return bias.empty() ? nullptr : bias.data() + row_offset(config_, projection);
+  };
+  base.backend = backend_;
+  base.lora_dtype = precision_ == Precision::kInt8 ? LoraDType::kBFloat16 : LoraDType::kFloat32;
+  const Matrix& table = *weights_.embed_tokens;
+  base.table_spec = {table.rows, table.cols, table.format, table.activation, {}};
+  base.threads = threads;
+  return base;
+}
+
+uint64_t Model::checksum() const {
+  uint64_t sum = 0;
+  const auto mix = [&](uint64_t value) { sum = (sum ^ value) * 0x9E3779B97F4A7C15u; };
+  mix(backend_->checksum(*weights_.embed_tokens));
+  mix(backend_->checksum(*weights_.lm_head));
+  for (const LayerWeights& layer : weights_.layers)
+    for (const auto& product : layer.products) mix(backend_->checksum(*product));
+  return sum;
+}
+
+}  // namespace lowrank

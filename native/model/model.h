@@ -1,0 +1,38 @@
+// A loaded model: configuration, packed weights, and how its step is recorded. Immutable once loaded.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "backend/backend.h"
+#include "model/architectures/architecture.h"
+#include "model/weights.h"
+
+namespace lowrank {
+
+class Model {
+ public:
+  static std::unique_ptr<Model> load(const std::string& path, Precision precision, const Backend& backend, int threads,
+                                     const LoadProgress& progress);
+
+  const ModelConfig& config() const { return config_; }
+  const Weights& weights() const { return weights_; }
+  const Backend& backend() const { return *backend_; }
+  Precision precision() const { return precision_; }
+  // int8 keeps keys and values in bfloat16, the reference modes in float32.
+  KvFormat kv_format() const { return precision_ == Precision::kInt8 ? KvFormat::kBFloat16 : KvFormat::kFloat32; }
+  // What the lora layer sees of this model; valid as long as the model.
+  BaseModel base(int threads) const;
+  void record(Graph& graph) const { architecture_->record(graph); }
+  uint64_t checksum() const;
+
+ private:
+  Model() = default;
+  const Architecture* architecture_ = nullptr;
+  const Backend* backend_ = nullptr;
+  Precision precision_{};
+  ModelConfig config_;
+  Weights weights_;
+};
+
+}  // namespace lowrank

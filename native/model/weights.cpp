@@ -1,0 +1,259 @@
+#include "model/weights.h"
+
+#include <algorithm>
+#include <cmath>
+#include <string>
+
+#include "core/error.h"
+
+namespace lowrank {
+namespace {
+
+struct ProjectionName {
+  Projection projection;
+  const char* safetensors;
+  const char* gguf;
+};
+constexpr ProjectionName kProjectionNames[kProjections] = {
+    {Projection::kQ, "self_attn.q_proj", "attn_q"},       {Projection::kK, "self_attn.k_proj", "attn_k"},
+    {Projection::kV, "self_attn.v_proj", "attn_v"},       {Projection::kO, "self_attn.o_proj", "attn_output"},
+    {Projection::kGate, "mlp.gate_proj", "ffn_gate"},     {Projection::kUp, "mlp.up_proj", "ffn_up"},
+    {Projection::kDown, "mlp.down_proj", "ffn_down"},
+};
+
+int32_t projection_rows(const ModelConfig& config, Projection projection) {
+  switch (projection) {
+    case Projection::kQ: return config.heads * config.head_dim;
+    case Projection::kK:
+    case Projection::kV: return config.kv_heads * config.head_dim;
+    case Projection::kGate:
+    case Projection::kUp: return config.intermediate_size;
+    case Projection::kO:
+    case Projection::kDown: return config.hidden_size;
+  }
+  return 0;
+}
+
+class Loader {
+ public:
+  Loader(const ModelFile& file, const ModelConfig& config, const Backend& backend, Precision precision, int threads,
+         const LoadProgress& progress)
+      : file_(file), config_(config), backend_(backend), precision_(precision), threads_(threads), progress_(progress) {}
+
+  Weights load() {
+    Weights weights;
+    for (const TensorInfo& tensor : file_.tensors().tensors()) total_ += tensor.elements();
+    weights.embed_tokens = table(file_.is_gguf() ? "token_embd.weight" : "model.embed_tokens.weight");
+    if (config_.tied_embeddings) {
+      weights.lm_head = weights.embed_tokens.get();
+    } else {
+      weights.lm_head_matrix = table(file_.is_gguf() ? "output.weight" : "lm_head.weight");
+      weights.lm_head = weights.lm_head_matrix.get();
+    }
+    weights.final_norm = norm(file_.is_gguf() ? "output_norm.weight" : "model.norm.weight", config_.hidden_size);
+    weights.layers.resize(config_.layers.size());
+    for (size_t i = 0; i < weights.layers.size(); ++i) layer(static_cast<int32_t>(i), weights.layers[i]);
+    weights.bytes = bytes_;
+    weights.parameters = done_;
+    return weights;
+  }
+
+ private:
+  const TensorInfo& tensor(const std::string& name, int64_t rows, int64_t cols) const {
+    const TensorInfo* found = file_.tensors().find(name);
+    if (found == nullptr) throw Error(ErrorCode::kModelFormat, "Expected the tensor " + name + " in the model, it is missing.");
+    const bool vector = rows == 1 && found->shape.size() == 1 && found->shape[0] == cols;
+    const bool matrix = found->shape.size() == 2 && found->shape[0] == rows && found->shape[1] == cols;
+    if (!vector && !matrix) {
+      std::string shape;
+      for (const int64_t size : found->shape) shape += (shape.empty() ? "" : ", ") + std::to_string(size);
+      throw Error(ErrorCode::kModelFormat, "Expected the shape [" + (rows == 1 ? "" : std::to_string(rows) + ", ") +
+                                               std::to_string(cols) + "] for the tensor " + name + ", received [" + shape + "].");
+    }
+    return *found;
+  }
+
+  void advance(int64_t parameters, const Matrix* matrix) {
+    done_ += parameters;
+    if (matrix != nullptr) bytes_ += matrix->bytes;
+    if (progress_) progress_(done_, total_);
+  }
+
+  std::vector<float> vector(const std::string& name, int32_t size) {
+    const TensorInfo& found = tensor(name, 1, size);
+    std::vector<float> values(static_cast<size_t>(size));
+    file_.tensors().read_rows(found, 0, 1, values.data());
+    for (const float value : values)
+      if (!std::isfinite(value)) throw Error(ErrorCode::kModelFormat, "Expected finite numbers in the tensor " + name + ".");
+    bytes_ += values.size() * sizeof(float);
+    advance(size, nullptr);
+    return values;
+  }
+
+  std::vector<float> norm(const std::string& name, int32_t size) {
+    std::vector<float> gains = vector(name, size);
+    // llama.cpp's converter adds the offset itself.
+    if (!file_.is_gguf() && config_.norm_gain_offset != 0)
+      for (float& gain : gains) gain += config_.norm_gain_offset;
+    return gains;
+  }
+
+  MatrixSpec spec(int32_t rows, int32_t cols) const {
+    MatrixSpec out{};
+    out.rows = rows;
+    out.cols = cols;
+    out.format = precision_ == Precision::kFloat32 ? WeightFormat::kFloat32 : WeightFormat::kInt8;
+    out.activation = precision_ == Precision::kInt8 ? ActivationFormat::kInt8 : ActivationFormat::kFloat32;
+    return out;
+  }
+
+  std::unique_ptr<Matrix> table(const std::string& name) {
+    const TensorInfo& found = tensor(name, config_.vocabulary_size, config_.hidden_size);
+    auto matrix = backend_.pack(
+        spec(config_.vocabulary_size, config_.hidden_size),
+        [&](int32_t begin, int32_t count, float* out) { file_.tensors().read_rows(found, begin, count, out); }, threads_);
+    advance(found.elements(), matrix.get());
+    return matrix;
+  }
+
+  // Rows of one projection in Hugging Face's order. llama.cpp's converter interleaves the two halves of each head of q
+  // and k in Llama files: its row (head, i, half) is ours (head, half, i).
+  void read_projection(const TensorInfo& found, Projection projection, int32_t begin, int32_t count, float* out) const {
+    const bool permuted = file_.is_gguf() && file_.architecture() == "llama" &&
+                          (projection == Projection::kQ || projection == Projection::kK);
+    if (!permuted) {
+      file_.tensors().read_rows(found, begin, count, out);
+      return;
+    }
+    const int32_t half = config_.head_dim / 2;
+    const int64_t cols = found.row_length();
+    for (int32_t row = begin; row < begin + count; ++row) {
+      const int32_t head = row / config_.head_dim;
+      const int32_t within = row % config_.head_dim;
+      const int32_t source = head * config_.head_dim + 2 * (within % half) + within / half;
+      file_.tensors().read_rows(found, source, 1, out + (row - begin) * cols);
+    }
+  }
+
+  std::string name(int32_t layer, const char* safetensors, const char* gguf) const {
+    return file_.is_gguf() ? "blk." + std::to_string(layer) + "." + gguf : "model.layers." + std::to_string(layer) + "." + safetensors;
+  }
+
+  void layer(int32_t index, LayerWeights& out) {
+    for (const NormName& norm_name : config_.norms) {
+      const bool head = norm_name.norm == LayerNorm::kQ || norm_name.norm == LayerNorm::kK;
+      out.norms[static_cast<size_t>(norm_name.norm)] =
+          norm(name(index, norm_name.safetensors, norm_name.gguf), head ? config_.head_dim : config_.hidden_size);
+    }
+    product(index, Site::kQkv, {Projection::kQ, Projection::kK, Projection::kV}, out);
+    product(index, Site::kO, {Projection::kO}, out);
+    product(index, Site::kGateUp, {Projection::kGate, Projection::kUp}, out);
+    product(index, Site::kDown, {Projection::kDown}, out);
+  }
+
+  // Stacks the projections that read one input into one matrix.
+  void product(int32_t index, Site site, const std::vector<Projection>& projections, LayerWeights& out) {
+    struct Part {
+      const TensorInfo* tensor;
+      Projection projection;
+      int32_t begin;
+      int32_t end;
+    };
+    const int32_t cols = site_cols(config_, site);
+    const int32_t rows = site_rows(config_, site);
+    std::vector<Part> parts;
+    std::vector<float>& bias = out.biases[static_cast<size_t>(site)];
+    for (const Projection projection : projections) {
+      const ProjectionName& names = kProjectionNames[static_cast<size_t>(projection)];
+      const std::string base = name(index, names.safetensors, names.gguf);
+      const int32_t begin = row_offset(config_, projection);
+      const int32_t count = projection_rows(config_, projection);
+      parts.push_back({&tensor(base + ".weight", count, cols), projection, begin, begin + count});
+      if (file_.tensors().find(base + ".bias") == nullptr) continue;
+      bias.resize(static_cast<size_t>(rows));
+      const std::vector<float> values = vector(base + ".bias", count);
+      const bool permuted = file_.is_gguf() && file_.architecture() == "llama" &&
+                            (projection == Projection::kQ || projection == Projection::kK);
+      const int32_t half = config_.head_dim / 2;
+      for (int32_t i = 0; i < count; ++i) {
+        const int32_t within = i % config_.head_dim;
+        const int32_t source = permuted ? i - within + 2 * (within % half) + within / half : i;
+        bias[static_cast<size_t>(begin + i)] = values[static_cast<size_t>(source)];
+      }
+    }
+    auto matrix = backend_.pack(
+        spec(rows, cols),
+        [&](int32_t begin, int32_t count, float* values) {
+          for (const Part& part : parts) {
+            const int32_t from = std::max(begin, part.begin);
+            const int32_t to = std::min(begin + count, part.end);
+            if (from < to)
+              read_projection(*part.tensor, part.projection, from - part.begin, to - from, values + int64_t{from - begin} * cols);
+          }
+        },
+        threads_);
+    advance(int64_t{rows} * cols, matrix.get());
+    out.products[static_cast<size_t>(site)] = std::move(matrix);
+  }
+
+  const ModelFile& file_;
+  const ModelConfig& config_;
+  const Backend& backend_;
+  const Precision precision_;
+  const int threads_;
+  const LoadProgress& progress_;
+  int64_t done_ = 0;
+  int64_t total_ = 0;
+  size_t bytes_ = 0;
+};
+
+}  // namespace
+
+int32_t site_of(Projection projection) {
+  switch (projection) {
+    case Projection::kQ:
+    case Projection::kK:
+    case Projection::kV: return static_cast<int32_t>(Site::kQkv);
+    case Projection::kO: return static_cast<int32_t>(Site::kO);
+    case Projection::kGate:
+    case Projection::kUp: return static_cast<int32_t>(Site::kGateUp);
+    case Projection::kDown: return static_cast<int32_t>(Site::kDown);
+  }
+  return 0;
+}
+
+int32_t row_offset(const ModelConfig& config, Projection projection) {
+  switch (projection) {
+    case Projection::kK: return projection_rows(config, Projection::kQ);
+    case Projection::kV: return projection_rows(config, Projection::kQ) + projection_rows(config, Projection::kK);
+    case Projection::kUp: return config.intermediate_size;
+    default: return 0;
+  }
+}
+
+int32_t site_rows(const ModelConfig& config, Site site) {
+  switch (site) {
+    case Site::kQkv: return (config.heads + 2 * config.kv_heads) * config.head_dim;
+    case Site::kGateUp: return 2 * config.intermediate_size;
+    case Site::kO:
+    case Site::kDown: return config.hidden_size;
+  }
+  return 0;
+}
+
+int32_t site_cols(const ModelConfig& config, Site site) {
+  switch (site) {
+    case Site::kO: return config.heads * config.head_dim;
+    case Site::kDown: return config.intermediate_size;
+    case Site::kQkv:
+    case Site::kGateUp: return config.hidden_size;
+  }
+  return 0;
+}
+
+Weights load_weights(const ModelFile& file, const ModelConfig& config, const Backend& backend, Precision precision,
+                     int threads, const LoadProgress& progress) {
+  return Loader(file, config, backend, precision, threads, progress).load();
+}
+
+}  // namespace lowrank

@@ -1,0 +1,51 @@
+// A model's weights, packed by a backend.
+#pragma once
+
+#include <array>
+#include <functional>
+#include <memory>
+#include <vector>
+
+#include "backend/backend.h"
+#include "lora/composition.h"
+#include "model/config.h"
+#include "model/model_file.h"
+
+namespace lowrank {
+
+enum class Precision : uint8_t {
+  kInt8,       // int8 weights, int8 activations
+  kW8Float32,  // int8 weights dequantised, float32 activations, KV cache, A and B: proves the graph apart from W8A8
+  kFloat32,    // everything float32
+};
+
+struct LayerWeights {
+  std::array<std::unique_ptr<Matrix>, kSites> products;  // q|k|v, o, gate|up, down
+  std::array<std::vector<float>, kSites> biases;         // [N] of the stacked product, or empty
+  std::array<std::vector<float>, kLayerNorms> norms;     // gains, offset included
+};
+
+struct Weights {
+  std::unique_ptr<Matrix> embed_tokens;    // [vocabulary, hidden]
+  std::unique_ptr<Matrix> lm_head_matrix;  // null where tied
+  const Matrix* lm_head = nullptr;         // lm_head_matrix, or embed_tokens
+  std::vector<float> final_norm;
+  std::vector<LayerWeights> layers;
+  size_t bytes = 0;
+  int64_t parameters = 0;
+};
+
+// Called after each matrix; throws to stop the load.
+using LoadProgress = std::function<void(int64_t parameters_done, int64_t parameters_total)>;
+
+// Reads, checks every shape, quantises and packs. Throws Error(kModelFormat) for a missing tensor or another shape.
+Weights load_weights(const ModelFile& file, const ModelConfig& config, const Backend& backend, Precision precision,
+                     int threads, const LoadProgress& progress);
+
+int32_t site_of(Projection projection);  // as an index into LayerWeights::products
+// First row of a projection within its stacked product.
+int32_t row_offset(const ModelConfig& config, Projection projection);
+int32_t site_rows(const ModelConfig& config, Site site);
+int32_t site_cols(const ModelConfig& config, Site site);
+
+}  // namespace lowrank

@@ -1,0 +1,56 @@
+// The three ops that turn float rows into the input of a matrix product. Each makes, in one pass over a row u:
+//   h[m, :]   = scale * A u                     (shrink; before quantisation and before input_scale)
+//   v         = u * input_scale                 (where the matrix has one)
+//   sx[m]     = max |v| / 127,  q[m, k] = round_half_even(v[k] / sx[m]) clamped to +-127,  sum[m] = sum_k q[m, k]
+// or, for float input, values[m, :] = v. A zero row has sx = 0 and q = 0. A row that holds NaN or Inf has sx = NaN, so
+// that the fault reaches the logits, where the engine reports it.
+//
+// rmsnorm_quantize_shrink:  u = x / sqrt(mean(x^2) + epsilon) * gain             (arXiv 1910.07467)
+// quantize_shrink:          u = x
+// glu_quantize_shrink:      u = act(gate) * up, x = gate | up [M, 2 K]           (arXiv 2002.05202)
+//
+// Sums over K run in one fixed order whatever M and parts are, so a row's result does not depend on its batch.
+// Rows are split over the parts.
+#pragma once
+
+#include "ops/types.h"
+
+namespace lowrank {
+
+enum class Activation : uint8_t {
+  kSilu,      // x / (1 + exp(-x))
+  kGeluTanh,  // 0.5 x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3)))
+};
+
+struct RmsNormQuantizeShrinkArgs {
+  const float* x;            // [*, x_stride] float32
+  int32_t x_stride;
+  const int32_t* row_index;  // [M] rows of x to read, or null for 0 … M-1
+  int32_t rows;              // M
+  const float* gain;         // [K]
+  float epsilon;
+  const float* input_scale;  // [K] or null
+  Activations out;
+  AdapterSegments adapters;
+};
+
+struct QuantizeShrinkArgs {
+  const float* x;  // [M, x_stride] float32
+  int32_t x_stride;
+  int32_t rows;
+  const float* input_scale;
+  Activations out;
+  AdapterSegments adapters;
+};
+
+struct GluQuantizeShrinkArgs {
+  const float* gate_up;  // [M, stride]: gate in the first K columns, up in the next K
+  int32_t stride;
+  int32_t rows;
+  Activation activation;
+  const float* input_scale;
+  Activations out;
+  AdapterSegments adapters;
+};
+
+}  // namespace lowrank

@@ -1,0 +1,58 @@
+// Rotary position embedding (arXiv 2104.09864, halves rotated as in GPT-NeoX), and the write of keys and values into
+// the paged cache. For each row m at absolute position p and each head of q and k:
+//   optional: v = v / sqrt(mean(v^2) + epsilon) * gain                (Qwen3, Gemma 3: q_norm, k_norm)
+//   v[i]         = v[i] cos(p f[i]) - v[i + D/2] sin(p f[i])
+//   v[i + D/2]   = v[i + D/2] cos(p f[i]) + v[i] sin(p f[i]),         i in [0, D/2)
+// q is rotated in place in qkv; k and v go to the cache, rounded to its dtype.
+#pragma once
+
+#include "ops/types.h"
+
+namespace lowrank {
+
+enum class KvFormat : uint8_t { kBFloat16, kFloat32 };
+
+// Positions in one page of the cache. Blocks of the attention's online softmax are of this size, too.
+inline constexpr int32_t kPageTokens = 32;
+
+// One layer's cache. Page p of K holds [kv_heads, kPageTokens, head_dim] elements from element p * page_elements on;
+// V likewise.
+struct KvLayer {
+  void* k;
+  void* v;
+  int64_t page_elements;
+  KvFormat format;
+};
+
+// cosine[m, i] = cos(position[m] * frequency[i]) * attention_factor, sine likewise: once a step for each kind of layer.
+// The angle is a float32 product, as in transformers.
+struct RopeAnglesArgs {
+  const int32_t* positions;  // [M]
+  int32_t rows;
+  const float* frequencies;  // [D/2]
+  int32_t half_dim;          // D/2
+  float attention_factor;
+  float* cosine;             // [M, D/2]
+  float* sine;               // [M, D/2]
+};
+
+struct RopeWriteKvArgs {
+  float* qkv;  // [M, stride]: q [heads, D] | k [kv_heads, D] | v [kv_heads, D]
+  int32_t stride;
+  int32_t rows;
+  int32_t heads;
+  int32_t kv_heads;
+  int32_t head_dim;
+  const float* cosine;  // [M, D/2]
+  const float* sine;    // [M, D/2]
+  const float* q_norm;  // [D] gain, or null
+  const float* k_norm;  // [D] gain, or null
+  const float* const* q_norm_rows;  // [M] gain of each row in place of q_norm (adapters that train norms), or null
+  const float* const* k_norm_rows;
+  float norm_epsilon;
+  const int32_t* positions;            // [M]
+  const int32_t* const* block_tables;  // [M]: the row's sequence's pages, in order of position
+  KvLayer cache;
+};
+
+}  // namespace lowrank

@@ -1,0 +1,84 @@
+// The int8 format of weights and activations: x[k] is about scale * q[k], with q in [-127, 127] and one
+// float32 scale for a row (an output channel of a weight matrix, or a token of an activation).
+//
+//   scale   = absmax / 127
+//   inverse = 127 / absmax
+//   q[k]    = round_half_even(x[k] * inverse)
+//
+// all in float32 (IEEE single operations, no fused multiply-add), so every instruction set gets the same
+// bits. The product with the inverse, rather than a quotient, moves a value by at most 2 ulp of 127, that
+// is 1.6e-5 of a step.
+//
+// Error bound: |x[k] - scale * q[k]| <= scale * (0.5 + 3e-5). For a dot product over K of a row x (scale sx)
+// and a row w (scale sw), up to that rounding:
+//   |x.w - sx sw qx.qw| <= (sw / 2) |x|_1 + (sx / 2) |w|_1 + K sx sw / 4
+//
+// Special rows: an absmax below kInt8SmallestAbsmax counts as zero (scale 0, q 0), since the inverse of smaller
+// ones would leave float32's range. NaN or Inf anywhere gives scale NaN and q 0, so that a fault in an
+// activation reaches the logits; weights with such values are refused when they are packed.
+#pragma once
+
+#include <bit>
+#include <cstdint>
+#include <limits>
+
+namespace lowrank {
+
+inline constexpr int32_t kInt8Max = 127;
+inline constexpr float kInt8SmallestAbsmax = 0x1p-100f;
+
+// The bits of |value|: as integers they order as the magnitudes do, with Inf and every NaN on top. So one
+// integer maximum over a row finds its absmax and whether it is finite.
+inline uint32_t magnitude_bits(float value) { return std::bit_cast<uint32_t>(value) & 0x7fffffffu; }
+inline constexpr uint32_t kInfinityBits = 0x7f800000u;
+
+inline uint32_t max_magnitude_bits(const float* x, int32_t count) {
+  uint32_t largest = 0;
+  for (int32_t k = 0; k < count; ++k) {
+    const uint32_t bits = magnitude_bits(x[k]);
+    largest = bits > largest ? bits : largest;
+  }
+  return largest;
+}
+
+struct Int8Scale {
+  float scale;    // multiplies q; 0 for a zero row, NaN for a row that is not finite
+  float inverse;  // multiplies x; 0 for both
+};
+
+inline Int8Scale int8_scale(uint32_t absmax_bits) {
+  if (absmax_bits >= kInfinityBits) return {std::numeric_limits<float>::quiet_NaN(), 0.0f};
+  const float absmax = std::bit_cast<float>(absmax_bits);
+  if (absmax < kInt8SmallestAbsmax) return {0.0f, 0.0f};
+  return {absmax / static_cast<float>(kInt8Max), static_cast<float>(kInt8Max) / absmax};
+}
+
+// round_half_even(value) for |value| < 2^22. Adding 1.5 * 2^23 leaves the integer in the mantissa's low bits,
+// rounded by the addition itself (to nearest even, the mode that C++ starts in); it needs no rounding
+// instruction.
+inline int32_t round_half_even(float value) {
+  constexpr float kShift = 0x1.8p23f;
+  return std::bit_cast<int32_t>(value + kShift) - std::bit_cast<int32_t>(kShift);
+}
+
+// x must be of a row whose scale is finite: |x * inverse| is then at most 127 and a rounding.
+inline int8_t quantize_int8(float x, float inverse) {
+  const int32_t q = round_half_even(x * inverse);
+  return static_cast<int8_t>(q > kInt8Max ? kInt8Max : q < -kInt8Max ? -kInt8Max : q);
+}
+
+// Quantises x [count] into q [count]; returns the row's scale. A row that is not finite gives q = 0 and scale
+// NaN.
+inline float quantize_row_int8(const float* x, int32_t count, int8_t* q) {
+  const Int8Scale row = int8_scale(max_magnitude_bits(x, count));
+  if (row.inverse == 0.0f) {
+    for (int32_t k = 0; k < count; ++k)
+      q[k] = 0;
+    return row.scale;
+  }
+  for (int32_t k = 0; k < count; ++k)
+    q[k] = quantize_int8(x[k], row.inverse);
+  return row.scale;
+}
+
+}  // namespace lowrank

@@ -1,0 +1,73 @@
+/** GGUF models and adapters by llama.cpp's conventions against transformers and PEFT: test/golden/make_tiny_gguf.py. */
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { LowrankError } from "#lib/errors/index.js";
+import { loadModel } from "#lib/index.js";
+import { DATA, TINY_TOLERANCE, maxDifference, readGolden, type Place } from "./golden.js";
+
+interface GgufCase {
+  model: string;
+  tokens: number[];
+  maxAbs: number;
+  adapters?: { file: string; scale: number }[];
+  /** How far the adapter moves the logits. */
+  effect?: number;
+  /** float32 [tokens, vocabulary], of the weights as the file holds them. */
+  logits: Place;
+}
+
+const golden = readGolden<{ cases: GgufCase[] }>(join("tiny-gguf", "tiny-gguf"));
+const { cases } = golden.manifest;
+const pathOf = (file: string): string => join(DATA, "tiny-gguf", file);
+type Model = Awaited<ReturnType<typeof loadModel>>;
+
+/** Activated LoRA in GGUF is llama.cpp's own extension of the contract: honoured exactly, or refused. */
+const REFUSABLE = new Set(["activated-f16.gguf"]);
+
+describe.each([...new Set(cases.map(({ model }) => model))])("%s", (file) => {
+  let model: Model;
+  beforeAll(async () => {
+    model = await loadModel(pathOf(file), { precision: "float32" });
+  });
+  afterAll(() => model?.dispose());
+
+  const members = cases.filter((item) => item.model === file);
+
+  for (const item of members.filter(({ adapters }) => adapters === undefined)) {
+    test("logits", async () => {
+      const { logits } = await model.logits(item.tokens);
+      expect(maxDifference(logits, golden.floats(item.logits))).toBeLessThanOrEqual(
+        TINY_TOLERANCE * item.maxAbs,
+      );
+    });
+  }
+
+  for (const item of members) {
+    const [adapter] = item.adapters ?? [];
+    if (adapter === undefined) continue;
+    test.each(["path", "bytes"])(`logits with ${adapter.file} x ${adapter.scale} from %s`, async (source) => {
+      const path = pathOf(adapter.file);
+      try {
+        await model.adapters.load("gguf", source === "path" ? path : new Uint8Array(readFileSync(path)));
+      } catch (error) {
+        if (!REFUSABLE.has(adapter.file)) throw error;
+        expect(LowrankError.isInstance(error) && error.code).toBe("ERR_ADAPTER_UNSUPPORTED");
+        return;
+      }
+      try {
+        const expected = golden.floats(item.logits);
+        const { logits } = await model.logits(item.tokens, {
+          adapter: { name: "gguf", scale: adapter.scale },
+        });
+        expect(maxDifference(logits, expected)).toBeLessThanOrEqual(TINY_TOLERANCE * item.maxAbs);
+        const { logits: off } = await model.logits(item.tokens);
+        const effect = maxDifference(off, expected);
+        expect(effect).toBeGreaterThan(100 * TINY_TOLERANCE * item.maxAbs);
+        expect(Math.abs(effect - item.effect!)).toBeLessThanOrEqual(4 * TINY_TOLERANCE * item.maxAbs);
+      } finally {
+        await model.adapters.unload("gguf");
+      }
+    });
+  }
+});

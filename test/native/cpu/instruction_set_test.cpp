@@ -1,0 +1,123 @@
+#include "cpu/instruction_set.h"
+
+#include <cstdlib>
+#include <fstream>
+#include <optional>
+#include <set>
+#include <sstream>
+#include <string>
+#include <vector>
+
+#include "backend/backend.h"
+#include "check.h"
+#include "cpu/detect.h"
+#include "ops/op_case.h"
+
+using namespace lowrank;
+using namespace lowrank::test;
+
+namespace {
+
+// Sets LOWRANK_ISA, or unsets it, and puts it back at the end.
+class ForcedIsa {
+ public:
+  explicit ForcedIsa(const char* value) {
+    if (const char* before = std::getenv("LOWRANK_ISA")) before_ = before;
+    set(value);
+  }
+  ~ForcedIsa() { set(before_ ? before_->c_str() : nullptr); }
+
+ private:
+  static void set(const char* value) {
+    if (value == nullptr)
+      unsetenv("LOWRANK_ISA");
+    else
+      setenv("LOWRANK_ISA", value, 1);
+  }
+  std::optional<std::string> before_;
+};
+
+}  // namespace
+
+TEST("cpu/instruction_set: the list is complete, best first, and the reference is always there") {
+  const std::vector<InstructionSet> sets = cpu_instruction_sets();
+  const std::vector<std::string> expected = {"avx512_vnni", "avx2", "reference"};
+  CHECK_EQ(sets.size(), expected.size());
+  for (size_t i = 0; i < sets.size(); ++i) {
+    CHECK_EQ(std::string(sets[i].name), expected[i]);
+    CHECK(std::string(sets[i].description).size() > 10);
+  }
+  CHECK(sets.back().available);
+}
+
+TEST("cpu/instruction_set: each available one answers to its name and has every op") {
+  for (const InstructionSet& set : cpu_instruction_sets()) {
+    if (!set.available) {
+      CHECK_THROWS_CODE(cpu_backend(set.name), ErrorCode::kBackendUnavailable);
+      continue;
+    }
+    const Backend& backend = cpu_backend(set.name);
+    CHECK_EQ(std::string(backend.name()), std::string("cpu"));
+    CHECK_EQ(std::string(backend.instruction_set()), std::string(set.name));
+    const OpTable& ops = backend.ops();
+    CHECK(ops.embed_gather && ops.rmsnorm_quantize_shrink && ops.quantize_shrink && ops.glu_quantize_shrink);
+    CHECK(ops.matmul_expand && ops.rope_angles && ops.rope_write_kv && ops.attention_paged && ops.rmsnorm_add);
+    // The product is what an instruction set is for: a table that merely carries the reference's proves nothing.
+    const bool is_reference = std::string(set.name) == "reference";
+    CHECK((ops.matmul_expand == cpu::reference_ops().matmul_expand) == is_reference);
+  }
+}
+
+TEST("cpu/instruction_set: LOWRANK_ISA forces one, and its absence takes the best") {
+  for (const InstructionSet& set : cpu_instruction_sets()) {
+    const ForcedIsa forced(set.name);
+    if (set.available)
+      CHECK_EQ(std::string(cpu_backend().instruction_set()), std::string(set.name));
+    else
+      CHECK_THROWS_CODE(cpu_backend(), ErrorCode::kBackendUnavailable);
+  }
+  std::string best;
+  for (const InstructionSet& set : cpu_instruction_sets())
+    if (set.available && best.empty()) best = set.name;
+  for (const char* unset : {static_cast<const char*>(nullptr), ""}) {
+    const ForcedIsa forced(unset);
+    CHECK_EQ(std::string(cpu_backend().instruction_set()), best);
+  }
+}
+
+TEST("cpu/instruction_set: an unknown name is refused with what there is") {
+  CHECK_THROWS_CODE(cpu_backend("sse9"), ErrorCode::kBackendUnavailable);
+  CHECK_THROWS_CODE(cpu_backend(""), ErrorCode::kBackendUnavailable);
+  const ForcedIsa forced("AVX2");
+  try {
+    cpu_backend();
+    CHECK(!"thrown");
+  } catch (const Error& error) {
+    const std::string message = error.what();
+    CHECK(message.find("LOWRANK_ISA") != std::string::npos);
+    CHECK(message.find("\"AVX2\"") != std::string::npos);
+    CHECK(message.find("reference") != std::string::npos);
+  }
+}
+
+#if defined(__linux__) && defined(__x86_64__)
+TEST("cpu/instruction_set: detection agrees with the kernel's list of flags") {
+  std::ifstream file("/proc/cpuinfo");
+  std::set<std::string> flags;
+  for (std::string line; std::getline(file, line) && flags.empty();) {
+    if (line.rfind("flags", 0) != 0) continue;
+    std::istringstream words(line.substr(line.find(':') + 1));
+    for (std::string word; words >> word;) flags.insert(word);
+  }
+  CHECK(!flags.empty());
+  const auto all = [&](const std::vector<std::string>& names) {
+    for (const std::string& name : names)
+      if (flags.count(name) == 0) return false;
+    return true;
+  };
+  const bool avx2 = all({"avx", "avx2", "fma", "f16c"});
+  CHECK_EQ(cpu::processor_has_avx2(), avx2);
+  CHECK_EQ(cpu::processor_has_avx512_vnni(),
+           avx2 && all({"avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512_vnni", "avx512_bf16"}));
+}
+#endif

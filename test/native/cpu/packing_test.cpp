@@ -1,0 +1,287 @@
+#include "cpu/packing.h"
+
+#include <atomic>
+#include <cmath>
+#include <cstring>
+#include <limits>
+#include <new>
+#include <set>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include "check.h"
+#include "core/float16.h"
+#include "ops/op_case.h"
+
+using namespace lowrank;
+using namespace lowrank::cpu;
+using namespace lowrank::test;
+
+namespace {
+
+constexpr WeightFormat kFormats[] = {WeightFormat::kInt8, WeightFormat::kBFloat16, WeightFormat::kFloat32};
+constexpr int32_t kSizes[][2] = {{1, 1}, {16, 64}, {17, 65}, {33, 130}, {5, 3}, {100, 577}, {48, 128}};
+
+RowReader reader_of(const std::vector<float>& weights, int32_t cols) {
+  return [&weights, cols](int32_t row_begin, int32_t row_count, float* out) {
+    std::memcpy(out, weights.data() + static_cast<size_t>(row_begin) * static_cast<size_t>(cols),
+                static_cast<size_t>(row_count) * static_cast<size_t>(cols) * sizeof(float));
+  };
+}
+
+MatrixSpec spec_of(int32_t rows, int32_t cols, WeightFormat format, std::vector<float> input_scale = {}) {
+  return {rows, cols, format, ActivationFormat::kFloat32, std::move(input_scale)};
+}
+
+const PackedMatrix& packed(const std::unique_ptr<Matrix>& matrix) {
+  return static_cast<const PackedMatrix&>(*matrix);
+}
+
+size_t elements(int32_t rows, int32_t cols) { return static_cast<size_t>(rows) * static_cast<size_t>(cols); }
+
+}  // namespace
+
+TEST("cpu/packing: unpacking gives the weights back, exactly or within half a step") {
+  Random random(1);
+  for (const auto& s : kSizes)
+    for (const WeightFormat format : kFormats)
+      for (const bool smoothed : {false, true}) {
+        const int32_t rows = s[0], cols = s[1];
+        const std::vector<float> weights = random.floats(elements(rows, cols), -1.0f, 1.0f);
+        std::vector<float> input_scale;
+        if (smoothed) input_scale = random.floats(static_cast<size_t>(cols), 0.25f, 4.0f);
+        const auto matrix = pack_matrix(spec_of(rows, cols, format, input_scale), reader_of(weights, cols), 2);
+        CHECK_EQ(matrix->rows, rows);
+        CHECK_EQ(matrix->cols, cols);
+        CHECK((matrix->input_scale != nullptr) == smoothed);
+        std::vector<float> out(weights.size());
+        unpack_rows(packed(matrix), 0, rows, out.data());
+        for (size_t i = 0; i < weights.size(); ++i) {
+          const size_t n = i / static_cast<size_t>(cols);
+          const double factor = smoothed ? input_scale[i % static_cast<size_t>(cols)] : 1.0;
+          double tolerance = smoothed ? 2 * kFloatEpsilon * std::fabs(weights[i]) : 0;
+          if (format == WeightFormat::kBFloat16) tolerance += std::fabs(weights[i]) / 256;
+          if (format == WeightFormat::kInt8) {
+            double absmax = 0;
+            for (size_t k = 0; k < static_cast<size_t>(cols); ++k)
+              absmax = std::max(absmax, std::fabs(double{weights[n * static_cast<size_t>(cols) + k]}) /
+                                            (smoothed ? input_scale[k] : 1.0));
+            CHECK_NEAR(packed(matrix).scale.as<float>()[n], absmax / 127, absmax * 1e-7);
+            tolerance += absmax / 127 * (0.5 + 3e-5) * factor;
+          }
+          expect_near("unpacked, format " + std::to_string(static_cast<int>(format)), i, out[i], weights[i], tolerance);
+        }
+        // Any run of rows is the same as in the whole.
+        if (rows > 3) {
+          std::vector<float> some(elements(2, cols));
+          unpack_rows(packed(matrix), rows - 3, 2, some.data());
+          CHECK(std::equal(some.begin(), some.end(), out.end() - 3 * cols));
+        }
+      }
+}
+
+TEST("cpu/packing: weights that int8 holds come back exactly") {
+  Random random(2);
+  for (const auto& s : kSizes) {
+    const Int8Weights weights = random_int8_weights(random, s[0], s[1]);
+    const auto matrix = pack_matrix(spec_of(s[0], s[1], WeightFormat::kInt8), reader_of(weights.weights, s[1]), 1);
+    std::vector<float> out(weights.weights.size());
+    unpack_rows(packed(matrix), 0, s[0], out.data());
+    expect_same_bits("int8 weights", out, weights.weights);
+  }
+}
+
+TEST("cpu/packing: the layout of layout.h, padding included") {
+  Random random(3);
+  const int32_t rows = 19, cols = 70, padded_cols = 128;
+  const Int8Weights weights = random_int8_weights(random, rows, cols);
+  for (const WeightFormat format : kFormats) {
+    const auto matrix = pack_matrix(spec_of(rows, cols, format), reader_of(weights.weights, cols), 1);
+    const Buffer& data = packed(matrix).data;
+    CHECK_EQ(data.bytes(), elements(32, padded_cols) * element_bytes(format));
+    for (int32_t n = 0; n < 32; ++n)
+      for (int32_t k = 0; k < padded_cols; ++k) {
+        const bool inside = n < rows && k < cols;
+        const size_t source = inside ? elements(n, cols) + static_cast<size_t>(k) : 0;
+        const auto at = [&](int32_t depth) {  // [n / 16][k / depth][n % 16][k % depth]
+          return static_cast<size_t>(((n / 16 * (padded_cols / depth) + k / depth) * 16 + n % 16) * depth + k % depth);
+        };
+        const float value = inside ? weights.weights[source] : 0.0f;
+        if (format == WeightFormat::kInt8)
+          CHECK_EQ(int{data.as<uint8_t>()[at(4)]}, (inside ? weights.q[source] : 0) + 128);
+        else if (format == WeightFormat::kBFloat16)
+          CHECK_EQ(data.as<uint16_t>()[at(2)], float32_to_bfloat16(value));
+        else
+          CHECK_EQ(data.as<float>()[at(1)], value);
+      }
+    if (format == WeightFormat::kInt8)
+      for (size_t n = 0; n < 32; ++n)
+        CHECK_EQ(packed(matrix).scale.as<float>()[n], n < 19 ? weights.scale[n] : 0.0f);
+  }
+}
+
+TEST("cpu/packing: the factors of an adapter") {
+  Random random(4);
+  for (const LoraDType dtype : {LoraDType::kBFloat16, LoraDType::kFloat32})
+    for (const auto& s : kSizes) {
+      const int32_t rank = s[0], size = s[1];
+      const std::vector<float> values = random.floats(elements(rank, size), -1.0f, 1.0f);
+      const auto a = pack_lora_a(values.data(), rank, size, dtype);
+      const auto b = pack_lora_b(values.data(), size, rank, dtype);
+      CHECK_EQ(a->rank, rank);
+      CHECK_EQ(b->rank, rank);
+      CHECK_EQ(a->dimension, size);
+      CHECK_EQ(b->dimension, size);
+      const auto element = [&](const LoraFactor& factor, int32_t index) {
+        const Buffer& data = static_cast<const PackedFactor&>(factor).data;
+        return dtype == LoraDType::kBFloat16 ? bfloat16_to_float32(data.as<uint16_t>()[index]) : data.as<float>()[index];
+      };
+      const auto expected = [&](bool inside, size_t index) {
+        if (!inside) return 0.0f;
+        return dtype == LoraDType::kBFloat16 ? bfloat16_to_float32(float32_to_bfloat16(values[index])) : values[index];
+      };
+      const int32_t stride = round_up(size, 64);
+      CHECK_EQ(static_cast<const PackedFactor&>(*a).stride, stride);
+      for (int32_t r = 0; r < rank; ++r)
+        for (int32_t k = 0; k < stride; ++k)
+          CHECK_EQ(element(*a, r * stride + k), expected(k < size, elements(r, size) + static_cast<size_t>(k)));
+      for (int32_t n = 0; n < round_up(size, 16); ++n)
+        for (int32_t r = 0; r < rank; ++r)
+          CHECK_EQ(element(*b, (n / 16 * rank + r) * 16 + n % 16),
+                   expected(n < size, elements(n, rank) + static_cast<size_t>(r)));
+    }
+}
+
+TEST("cpu/packing: threads change nothing; the checksum sees every change") {
+  Random random(5);
+  const int32_t rows = 1500, cols = 201;
+  std::vector<float> weights = random.floats(elements(rows, cols), -1.0f, 1.0f);
+  std::set<uint64_t> checksums;
+  for (const WeightFormat format : kFormats) {
+    const auto matrix = pack_matrix(spec_of(rows, cols, format), reader_of(weights, cols), 1);
+    const uint64_t checksum_of_one = checksum(packed(matrix));
+    checksums.insert(checksum_of_one);
+    for (const int threads : {0, 2, 3, 4, 1000}) {
+      const auto again = pack_matrix(spec_of(rows, cols, format), reader_of(weights, cols), threads);
+      CHECK_EQ(checksum(packed(again)), checksum_of_one);
+    }
+    Random places(6);
+    for (int i = 0; i < 50; ++i) {  // one bit of the weights
+      const size_t byte = places.bits() % packed(matrix).data.bytes();
+      packed(matrix).data.as<uint8_t>()[byte] ^= static_cast<uint8_t>(1u << (i % 8));
+      CHECK(checksum(packed(matrix)) != checksum_of_one);
+      packed(matrix).data.as<uint8_t>()[byte] ^= static_cast<uint8_t>(1u << (i % 8));
+    }
+    if (format == WeightFormat::kInt8) {
+      packed(matrix).scale.as<uint8_t>()[1499 * 4] ^= 1;
+      CHECK(checksum(packed(matrix)) != checksum_of_one);
+      packed(matrix).scale.as<uint8_t>()[1499 * 4] ^= 1;
+    }
+    CHECK_EQ(checksum(packed(matrix)), checksum_of_one);
+  }
+  const auto smoothed = pack_matrix(
+      spec_of(rows, cols, WeightFormat::kFloat32, std::vector<float>(cols, 1.0f)), reader_of(weights, cols), 1);
+  checksums.insert(checksum(packed(smoothed)));
+  weights[0] += 1.0f;
+  const auto changed = pack_matrix(spec_of(rows, cols, WeightFormat::kFloat32), reader_of(weights, cols), 1);
+  checksums.insert(checksum(packed(changed)));
+  CHECK_EQ(checksums.size(), size_t{5});
+}
+
+TEST("cpu/packing: reads every row once, in blocks of bounded size") {
+  const int32_t rows = 3001, cols = 700;
+  std::vector<std::atomic<int>> reads(rows);
+  std::atomic<int32_t> largest{0};
+  const RowReader read = [&](int32_t row_begin, int32_t row_count, float* out) {
+    CHECK(row_begin % kTileRows == 0);
+    for (int32_t row = row_begin; row < row_begin + row_count; ++row) ++reads[static_cast<size_t>(row)];
+    int32_t seen = largest;
+    while (row_count > seen && !largest.compare_exchange_weak(seen, row_count)) {
+    }
+    std::fill_n(out, elements(row_count, cols), 0.5f);
+  };
+  pack_matrix(spec_of(rows, cols, WeightFormat::kInt8), read, 3);
+  for (const std::atomic<int>& count : reads) CHECK_EQ(count.load(), 1);
+  CHECK(elements(largest, cols) * sizeof(float) <= (size_t{1} << 20));
+}
+
+TEST("cpu/packing: zero and tiny rows") {
+  const std::vector<float> weights = {0.0f, -0.0f, 1e-35f, -1e-40f, 1e30f, -1e30f};
+  const auto matrix = pack_matrix(spec_of(3, 2, WeightFormat::kInt8), reader_of(weights, 2), 1);
+  std::vector<float> out(6);
+  unpack_rows(packed(matrix), 0, 3, out.data());
+  for (size_t i = 0; i < 4; ++i) CHECK_EQ(out[i], 0.0f);
+  CHECK_NEAR(out[4], 1e30f, 1e24);
+  CHECK_NEAR(out[5], -1e30f, 1e24);
+}
+
+TEST("cpu/packing: refuses what is not finite") {
+  constexpr float kInfinity = std::numeric_limits<float>::infinity();
+  constexpr float kNaN = std::numeric_limits<float>::quiet_NaN();
+  for (const WeightFormat format : kFormats)
+    for (const float fault : {kNaN, kInfinity, -kInfinity})
+      for (const size_t at : {size_t{0}, size_t{64}, size_t{20 * 65 - 1}}) {
+        std::vector<float> weights(20 * 65, 1.0f);
+        weights[at] = fault;
+        CHECK_THROWS_CODE(pack_matrix(spec_of(20, 65, format), reader_of(weights, 65), 2), ErrorCode::kModelFormat);
+      }
+  const std::vector<float> largest(64, std::numeric_limits<float>::max());
+  const RowReader read = reader_of(largest, 64);
+  CHECK_THROWS_CODE(pack_matrix(spec_of(1, 64, WeightFormat::kBFloat16), read, 1), ErrorCode::kModelFormat);
+  CHECK_THROWS_CODE(pack_matrix(spec_of(1, 64, WeightFormat::kInt8, std::vector<float>(64, 0.5f)), read, 1),
+                    ErrorCode::kModelFormat);  // the division by the input scale overflows
+  CHECK(pack_matrix(spec_of(1, 64, WeightFormat::kFloat32), read, 1) != nullptr);
+  for (const float fault : {kNaN, kInfinity}) {
+    const float values[] = {1.0f, 2.0f, fault, 3.0f};
+    for (const LoraDType dtype : {LoraDType::kBFloat16, LoraDType::kFloat32}) {
+      CHECK_THROWS_CODE(pack_lora_a(values, 2, 2, dtype), ErrorCode::kAdapterFormat);
+      CHECK_THROWS_CODE(pack_lora_b(values, 2, 2, dtype), ErrorCode::kAdapterFormat);
+    }
+  }
+  CHECK_THROWS_CODE(pack_lora_a(largest.data(), 1, 64, LoraDType::kBFloat16), ErrorCode::kAdapterFormat);
+}
+
+TEST("cpu/packing: refuses shapes and options outside the bounds, before it allocates or reads") {
+  const RowReader unread = [](int32_t, int32_t, float*) { CHECK(!"read"); };
+  constexpr int32_t kLargest = std::numeric_limits<int32_t>::max();
+  for (const auto& shape : {std::pair{0, 1}, {1, 0}, {-1, 4}, {4, -1}, {kLargest, 1}, {1, kMaxMatrixCols + 1},
+                            {kMaxMatrixRows + 1, 1}, {kLargest, kLargest}})
+    CHECK_THROWS_CODE(pack_matrix(spec_of(shape.first, shape.second, WeightFormat::kInt8), unread, 1),
+                      ErrorCode::kInvalidArgument);
+  for (const WeightFormat format : {WeightFormat::kBFloat16, WeightFormat::kFloat32})
+    CHECK_THROWS_CODE(pack_matrix({4, 4, format, ActivationFormat::kInt8, {}}, unread, 1), ErrorCode::kInvalidArgument);
+  for (const float bad : {0.0f, -1.0f, std::numeric_limits<float>::infinity(), std::numeric_limits<float>::quiet_NaN()})
+    CHECK_THROWS_CODE(pack_matrix(spec_of(4, 2, WeightFormat::kInt8, {1.0f, bad}), unread, 1),
+                      ErrorCode::kInvalidArgument);
+  CHECK_THROWS_CODE(pack_matrix(spec_of(4, 2, WeightFormat::kInt8, {1.0f}), unread, 1), ErrorCode::kInvalidArgument);
+  const float value = 1.0f;
+  for (const auto& shape : {std::pair{0, 1}, {1, 0}, {kMaxLoraRank + 1, 1}, {1, kLargest}}) {
+    CHECK_THROWS_CODE(pack_lora_a(&value, shape.first, shape.second, LoraDType::kFloat32), ErrorCode::kInvalidArgument);
+    CHECK_THROWS_CODE(pack_lora_b(&value, shape.second, shape.first, LoraDType::kFloat32), ErrorCode::kInvalidArgument);
+  }
+  const std::vector<float> weights(6, 1.0f);
+  const auto matrix = pack_matrix(spec_of(3, 2, WeightFormat::kInt8), reader_of(weights, 2), 1);
+  float out[6];
+  for (const auto& rows : {std::pair{-1, 1}, {0, 4}, {3, 1}, {1, -1}, {2, kLargest}, {kLargest, 1}})
+    CHECK_THROWS_CODE(unpack_rows(packed(matrix), rows.first, rows.second, out), ErrorCode::kInvalidArgument);
+}
+
+TEST("cpu/packing: an exception of the reader reaches the caller, from any thread") {
+  for (const int threads : {1, 2, 4})
+    for (const int32_t failing_row : {0, 2000, 4999}) {
+      const RowReader read = [&](int32_t row_begin, int32_t row_count, float* out) {
+        if (failing_row >= row_begin && failing_row < row_begin + row_count)
+          throw Error(ErrorCode::kIo, "the disk went away");
+        std::fill_n(out, elements(row_count, 600), 1.0f);
+      };
+      CHECK_THROWS_CODE(pack_matrix(spec_of(5000, 600, WeightFormat::kInt8), read, threads), ErrorCode::kIo);
+    }
+  bool caught = false;
+  try {
+    pack_matrix(spec_of(64, 8, WeightFormat::kInt8), [](int32_t, int32_t, float*) { throw std::bad_alloc(); }, 2);
+  } catch (const std::bad_alloc&) {
+    caught = true;
+  }
+  CHECK(caught);
+}

@@ -1,0 +1,239 @@
+#include "ops/attention_paged.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <limits>
+#include <string>
+#include <vector>
+
+#include "check.h"
+#include "core/float16.h"
+#include "ops/op_case.h"
+
+using namespace lowrank;
+using namespace lowrank::test;
+
+namespace {
+
+size_t size(int32_t value) { return static_cast<size_t>(value); }
+
+struct Shape {
+  int32_t heads, kv_heads, head_dim, window;
+  KvFormat format;
+  float spread;  // of the scores: how peaked the softmax is
+  std::string text() const {
+    return "heads " + std::to_string(heads) + "/" + std::to_string(kv_heads) + ", head_dim " +
+           std::to_string(head_dim) + ", window " + std::to_string(window) +
+           (format == KvFormat::kFloat32 ? ", float32" : ", bfloat16") + ", spread " + std::to_string(spread);
+  }
+};
+
+// Two sequences of up to kContext positions, whose pages lie in no order.
+class Attention {
+ public:
+  static constexpr int32_t kContext = 1100;
+  static constexpr int32_t kPagesPerSequence = (kContext + kPageTokens - 1) / kPageTokens;
+
+  explicit Attention(const Shape& shape)
+      : shape_(shape), random_(static_cast<uint64_t>(shape.heads * 100 + shape.head_dim)),
+        q_stride_((shape.heads + 2 * shape.kv_heads) * shape.head_dim), out_stride_(shape.heads * shape.head_dim + 2),
+        scale_(1.0f / std::sqrt(static_cast<float>(shape.head_dim))) {
+    // Page p of sequence s: a permutation of all pages.
+    for (int32_t s = 0; s < 2; ++s)
+      for (int32_t p = 0; p < kPagesPerSequence; ++p)
+        tables_[s].push_back((2 * p + s) * 7 % (2 * kPagesPerSequence + 1));
+    const size_t elements = static_cast<size_t>(2 * kPagesPerSequence + 1) * static_cast<size_t>(page_elements());
+    k_ = random_.bfloat16_floats(elements, -shape.spread, shape.spread);
+    v_ = random_.bfloat16_floats(elements, -1.0f, 1.0f);
+    pack(k_, k_store_);
+    pack(v_, v_store_);
+    const int32_t positions[] = {0, 1, 7, 31, 32, 63, 255, 256, 257, 300, 511, 512, 700, 1099, 40, 288, 999};
+    for (size_t m = 0; m < 17; ++m) {
+      positions_.push_back(positions[m]);
+      sequence_.push_back(m % 3 == 2 ? 1 : 0);
+    }
+    q_ = random_.floats(positions_.size() * size(q_stride_), -1.0f, 1.0f);
+  }
+
+  int32_t rows() const { return static_cast<int32_t>(positions_.size()); }
+
+  // The value of K or V that a test may make faulty. cache 0: K, 1: V.
+  void set(int cache, int32_t sequence, int32_t position, float value) {
+    std::vector<float>& values = cache == 0 ? k_ : v_;
+    values[element(sequence, position, 0, 0)] = value;
+    pack(values, cache == 0 ? k_store_ : v_store_);
+  }
+
+  std::vector<float> run(const Backend& backend, int32_t begin, int32_t end, int parts) const {
+    const Unaligned q(q_);
+    const size_t count = size(rows()) * size(out_stride_);
+    const Unaligned out(std::vector<float>(count, 9.0f));
+    std::vector<const int32_t*> tables;
+    for (const int32_t sequence : sequence_) tables.push_back(tables_[sequence].data());
+    AttentionPagedArgs args = {};
+    args.q = q.data() + size(begin) * size(q_stride_);
+    args.q_stride = q_stride_;
+    args.rows = end - begin;
+    args.heads = shape_.heads;
+    args.kv_heads = shape_.kv_heads;
+    args.head_dim = shape_.head_dim;
+    args.scale = scale_;
+    args.window = shape_.window;
+    args.positions = positions_.data() + begin;
+    args.block_tables = tables.data() + begin;
+    args.cache = {k_store_.as<void>(), v_store_.as<void>(), page_elements(), shape_.format};
+    args.out = out.data() + size(begin) * size(out_stride_);
+    args.out_stride = out_stride_;
+    run_parts(backend.ops().attention_paged, args, parts);
+    return std::vector<float>(out.data() + size(begin) * size(out_stride_), out.data() + size(end) * size(out_stride_));
+  }
+
+  // Values lie within [-1, 1] and so do their averages. A weight's relative error is its score's absolute error.
+  void check(const Backend& backend, const std::vector<float>& out) const {
+    const double tolerance = 2e-5 * std::max(1.0f, shape_.spread / 8);
+    const std::string what = label(backend, shape_.text());
+    for (int32_t m = 0; m < rows(); ++m) {
+      const float* row = out.data() + size(m) * size(out_stride_);
+      for (int32_t i = shape_.heads * shape_.head_dim; i < out_stride_; ++i) CHECK_EQ(row[i], 9.0f);
+      for (int32_t h = 0; h < shape_.heads; ++h) {
+        const std::vector<double> expected = attend(m, h);
+        for (int32_t i = 0; i < shape_.head_dim; ++i)
+          expect_near(what + ", position " + std::to_string(positions_[size(m)]), size(h * shape_.head_dim + i),
+                      row[h * shape_.head_dim + i], expected[size(i)], tolerance);
+      }
+    }
+  }
+
+  const std::vector<int32_t>& positions() const { return positions_; }
+  const std::vector<int32_t>& sequences() const { return sequence_; }
+  int32_t out_stride() const { return out_stride_; }
+
+ private:
+  int64_t page_elements() const { return int64_t{shape_.kv_heads} * kPageTokens * shape_.head_dim; }
+
+  void pack(const std::vector<float>& values, Buffer& store) const {
+    if (shape_.format == KvFormat::kFloat32) {
+      store = Buffer(values.size() * sizeof(float));
+      std::memcpy(store.as<void>(), values.data(), values.size() * sizeof(float));
+      return;
+    }
+    store = Buffer(values.size() * sizeof(uint16_t));
+    for (size_t i = 0; i < values.size(); ++i) store.as<uint16_t>()[i] = float32_to_bfloat16(values[i]);
+  }
+
+  size_t element(int32_t sequence, int32_t position, int32_t kv_head, int32_t i) const {
+    const int32_t page = tables_[sequence][size(position / kPageTokens)];
+    return size(page) * static_cast<size_t>(page_elements()) +
+           size((kv_head * kPageTokens + position % kPageTokens) * shape_.head_dim + i);
+  }
+
+  std::vector<double> attend(int32_t m, int32_t h) const {
+    const int32_t position = positions_[size(m)];
+    const int32_t sequence = sequence_[size(m)];
+    const int32_t kv_head = h / (shape_.heads / shape_.kv_heads);
+    const int32_t first = shape_.window > 0 ? std::max(0, position - shape_.window + 1) : 0;
+    const float* q = q_.data() + size(m) * size(q_stride_) + size(h * shape_.head_dim);
+    std::vector<double> scores;
+    for (int32_t j = first; j <= position; ++j) {
+      double dot = 0;
+      for (int32_t i = 0; i < shape_.head_dim; ++i) dot += double{q[i]} * k_[element(sequence, j, kv_head, i)];
+      scores.push_back(dot * double{scale_});
+    }
+    const double largest = *std::max_element(scores.begin(), scores.end());
+    double sum = 0;
+    std::vector<double> out(size(shape_.head_dim), 0.0);
+    for (int32_t j = first; j <= position; ++j) {
+      const double weight = std::exp(scores[size(j - first)] - largest);
+      sum += weight;
+      for (int32_t i = 0; i < shape_.head_dim; ++i) out[size(i)] += weight * v_[element(sequence, j, kv_head, i)];
+    }
+    for (double& value : out) value /= sum;
+    return out;
+  }
+
+  Shape shape_;
+  Random random_;
+  int32_t q_stride_, out_stride_;
+  float scale_;
+  std::vector<int32_t> tables_[2];
+  std::vector<float> k_, v_, q_;  // K and V as the cache's dtype holds them
+  Buffer k_store_, v_store_;
+  std::vector<int32_t> positions_, sequence_;
+};
+
+std::vector<Shape> shapes() {
+  std::vector<Shape> all;
+  const int32_t sizes[][3] = {{3, 1, 64}, {4, 2, 6}, {2, 2, 80}, {4, 1, 256}, {1, 1, 512}};
+  for (const auto& s : sizes)
+    for (const KvFormat format : {KvFormat::kBFloat16, KvFormat::kFloat32})
+      for (const int32_t window : {0, 1, 40, 300}) {
+        if (s[2] > 100 && window > 40) continue;  // long rows of wide heads: covered, and slow
+        all.push_back({s[0], s[1], s[2], window, format, window == 40 ? 8.0f : 1.0f});
+      }
+  return all;
+}
+
+}  // namespace
+
+TEST("ops/attention_paged: the equation, with windows, long contexts and grouped queries") {
+  for (const Backend* backend : available_backends())
+    for (const Shape& shape : shapes()) {
+      const Attention attention(shape);
+      attention.check(*backend, attention.run(*backend, 0, attention.rows(), 1));
+    }
+}
+
+TEST("ops/attention_paged: bit-identical for any number of parts, and for a row alone or in any chunk") {
+  for (const Backend* backend : available_backends())
+    for (const Shape& shape : shapes()) {
+      const Attention attention(shape);
+      const std::string what = label(*backend, shape.text());
+      const std::vector<float> whole = attention.run(*backend, 0, attention.rows(), 1);
+      for (int parts = 2; parts <= 4; ++parts)
+        expect_same_bits(what, attention.run(*backend, 0, attention.rows(), parts), whole);
+      for (const int32_t chunk : {1, 5})
+        for (int32_t m = 0; m < attention.rows(); m += chunk) {
+          const int32_t end = std::min(m + chunk, attention.rows());
+          expect_same_bits(what + " in chunks", attention.run(*backend, m, end, 2),
+                           std::vector<float>(whole.begin() + m * attention.out_stride(),
+                                              whole.begin() + end * attention.out_stride()));
+        }
+    }
+}
+
+TEST("ops/attention_paged: keys after the row, before its window or of another sequence do not matter") {
+  for (const Backend* backend : available_backends())
+    for (const int32_t window : {0, 40}) {
+      Attention attention({3, 1, 64, window, KvFormat::kFloat32, 1.0f});
+      const std::vector<float> sound = attention.run(*backend, 0, attention.rows(), 1);
+      constexpr int32_t kFaultAt = 257;
+      const float fault = std::numeric_limits<float>::quiet_NaN();
+      for (const int cache : {0, 1}) {
+        attention.set(cache, 0, kFaultAt, fault);
+        const std::vector<float> faulty = attention.run(*backend, 0, attention.rows(), 1);
+        for (int32_t m = 0; m < attention.rows(); ++m) {
+          const int32_t position = attention.positions()[size(m)];
+          const bool sees = attention.sequences()[size(m)] == 0 && position >= kFaultAt &&
+                            (window == 0 || position - window < kFaultAt);
+          const size_t at = size(m) * size(attention.out_stride());
+          for (size_t i = at; i < at + 3 * 64; ++i) {
+            if (!sees)
+              expect_near(label(*backend, "an unseen fault"), i, faulty[i], sound[i], 0);
+            else if (cache == 0 || (i - at) % 64 == 0)  // a fault in K spoils the row, one in V its own element
+              CHECK(std::isnan(faulty[i]));
+          }
+        }
+        attention.set(cache, 0, kFaultAt, 0.25f);
+      }
+    }
+}
+
+TEST("ops/attention_paged: scores far apart neither overflow nor vanish") {
+  for (const Backend* backend : available_backends())
+    for (const KvFormat format : {KvFormat::kBFloat16, KvFormat::kFloat32}) {
+      // Scores spread over hundreds: one key takes nearly all of the weight, and every other exp underflows.
+      const Attention attention({2, 1, 16, 0, format, 100.0f});
+      attention.check(*backend, attention.run(*backend, 0, attention.rows(), 1));
+    }
+}

@@ -1,0 +1,365 @@
+#include "ops/matmul_expand.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <limits>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "check.h"
+#include "ops/op_case.h"
+
+using namespace lowrank;
+using namespace lowrank::test;
+
+namespace {
+
+constexpr float kNaN = std::numeric_limits<float>::quiet_NaN();
+constexpr int32_t kGap = 5;        // columns of y beyond N, which belong to somebody else
+constexpr float kUntouched = 77.0f;
+
+struct Shape {
+  int32_t m, n, k;
+  WeightFormat weights = WeightFormat::kInt8;
+  ActivationFormat activation = ActivationFormat::kInt8;
+  std::string text() const {
+    return "M " + std::to_string(m) + ", N " + std::to_string(n) + ", K " + std::to_string(k) + ", weights " +
+           std::to_string(static_cast<int>(weights)) + ", activations " + std::to_string(static_cast<int>(activation));
+  }
+};
+
+// What one adapter brings to the place under test.
+struct Adapter {
+  std::vector<std::unique_ptr<TestFactors>> factors;
+  std::vector<ExpandTerm> terms;
+  std::vector<float> gain, bias;  // [N] or empty
+  Unaligned gain_store, bias_store;
+
+  void add(const Backend& backend, Random& random, int32_t rank, int32_t h_offset, int32_t n_begin, int32_t n_count,
+           LoraDType dtype) {
+    factors.push_back(std::make_unique<TestFactors>(backend, random, rank, 1, n_count, dtype));
+    terms.push_back({factors.back()->b_packed.get(), h_offset, n_begin});
+  }
+};
+
+// One product with everything that its epilogue can hold. The numbers follow from the seed alone, not from the backend.
+class Product {
+ public:
+  Product(const Backend& backend, const Shape& shape, bool with_adapters, bool with_bias, bool with_residual)
+      : backend_(backend), shape_(shape), random_(static_cast<uint64_t>(shape.m * 1000003 + shape.n * 1009 + shape.k)),
+        x_(shape.activation, shape.m, shape.k) {
+    make_weights();
+    make_input();
+    if (with_bias) bias_ = random_.floats(size(shape.n), -1.0f, 1.0f);
+    bias_store_ = Unaligned(bias_);
+    if (with_residual) residual_ = random_.floats(size(shape.m) * size(y_stride()), -1.0f, 1.0f);
+    if (with_adapters) make_adapters();
+  }
+
+  int32_t y_stride() const { return shape_.n + kGap; }
+
+  // y [M, y_stride] after computing rows [row_begin, row_end); what the op must not touch holds kUntouched. The
+  // residual is y itself where `in_place`.
+  std::vector<float> run(int32_t row_begin, int32_t row_end, int parts, bool in_place = false) const {
+    const size_t count = size(shape_.m) * size(y_stride());
+    Unaligned y(std::vector<float>(count, kUntouched));
+    const Unaligned residual(residual_);
+    MatmulExpandArgs args = {};
+    args.x = x_.view;
+    args.w = matrix_.packed.get();
+    args.row_begin = row_begin;
+    args.row_end = row_end;
+    args.bias = bias_.empty() ? nullptr : bias_store_.data();
+    args.residual = residual_.empty() ? nullptr : residual.data();
+    if (in_place) {
+      std::copy(residual_.begin(), residual_.end(), y.data());
+      args.residual = y.data();
+    }
+    args.y = y.data();
+    args.y_stride = y_stride();
+    args.adapters = {segments_.data(), static_cast<int32_t>(segments_.size()), h_store_.data(), h_stride_};
+    run_parts(backend_.ops().matmul_expand, args, parts);
+    return std::vector<float>(y.data(), y.data() + count);
+  }
+
+  // The contract's equation in double precision, and how far y may be from it.
+  struct Expected {
+    double y;
+    double tolerance;
+  };
+  Expected expected(int32_t m, int32_t n) const {
+    double product = 0, magnitude = 0;
+    for (int32_t k = 0; k < shape_.k; ++k) {
+      const double term = input_[size(m) * size(shape_.k) + size(k)] * weight(n, k);
+      product += term;
+      magnitude += std::fabs(term);
+    }
+    const bool int8 = shape_.activation == ActivationFormat::kInt8;
+    if (int8) product *= x_.view.scale[m];
+    double tolerance = int8 ? 0 : magnitude * kFloatEpsilon / 2 * (70 + shape_.k / 64);
+    double low_rank = 0, low_rank_magnitude = 0, gain = 1;
+    const std::vector<float>* bias = &bias_;
+    if (const Adapter* adapter = adapter_of_row(m)) {
+      for (size_t t = 0; t < adapter->terms.size(); ++t) {
+        const TestFactors& factors = *adapter->factors[t];
+        const int32_t row = n - adapter->terms[t].n_begin;
+        if (row < 0 || row >= factors.b_packed->dimension) continue;
+        for (int32_t r = 0; r < factors.rank; ++r) {
+          const double term = double{h_[size(m) * size(h_stride_) + size(adapter->terms[t].h_offset + r)]} *
+                              factors.b[size(row) * size(factors.rank) + size(r)];
+          low_rank += term;
+          low_rank_magnitude += std::fabs(term);
+        }
+      }
+      if (!adapter->gain.empty()) gain = adapter->gain[size(n)];
+      if (!adapter->bias.empty()) bias = &adapter->bias;
+    }
+    const double added_bias = bias->empty() ? 0 : (*bias)[size(n)];
+    const double residual = residual_.empty() ? 0 : residual_[size(m) * size(y_stride()) + size(n)];
+    const double largest = std::max({std::fabs(gain * product), std::fabs(gain) * low_rank_magnitude,
+                                     std::fabs(added_bias), std::fabs(residual)});
+    tolerance = tolerance * std::fabs(gain) + 4 * kFloatEpsilon * largest;
+    return {gain * (product + low_rank) + added_bias + residual, tolerance};
+  }
+
+  void check(const std::vector<float>& y, int32_t row_begin, int32_t row_end, const std::string& what) const {
+    for (int32_t m = 0; m < shape_.m; ++m)
+      for (int32_t n = 0; n < y_stride(); ++n) {
+        const size_t index = size(m) * size(y_stride()) + size(n);
+        if (m < row_begin || m >= row_end || n >= shape_.n) {
+          expect_near(what + " untouched", index, y[index], kUntouched, 0);
+        } else {
+          const Expected one = expected(m, n);
+          expect_near(what, index, y[index], one.y, one.tolerance);
+        }
+      }
+  }
+
+  ActivationStore& x() { return x_; }
+
+ private:
+  static size_t size(int32_t value) { return static_cast<size_t>(value); }
+
+  double weight(int32_t n, int32_t k) const { return matrix_.weights[size(n) * size(shape_.k) + size(k)]; }
+
+  void make_weights() {
+    const size_t count = size(shape_.n) * size(shape_.k);
+    std::vector<float> weights;
+    if (shape_.weights == WeightFormat::kInt8) weights = random_int8_weights(random_, shape_.n, shape_.k).weights;
+    if (shape_.weights == WeightFormat::kBFloat16) weights = random_.bfloat16_floats(count, -0.3f, 0.3f);
+    if (shape_.weights == WeightFormat::kFloat32) weights = random_.floats(count, -0.3f, 0.3f);
+    matrix_ = make_matrix(backend_, {shape_.n, shape_.k, shape_.weights, shape_.activation, {}}, std::move(weights));
+  }
+
+  // input_ holds q (to be scaled) or the values. Row 1 is zero; row 2 is all +-127, or has an outlier.
+  void make_input() {
+    const Activations& view = x_.view;
+    for (int32_t m = 0; m < shape_.m; ++m) {
+      const bool zero = m == 1;
+      const bool extreme = m == 2;
+      int32_t sum = 0;
+      for (int32_t k = 0; k < view.stride; ++k) {
+        const size_t at = size(m) * size(view.stride) + size(k);
+        if (view.format == ActivationFormat::kInt8) {
+          int32_t q = extreme ? (random_.integer(0, 1) == 0 ? 127 : -127) : random_.integer(-127, 127);
+          if (zero || k >= shape_.k) q = 0;
+          view.q[at] = static_cast<int8_t>(q);
+          sum += q;
+          if (k < shape_.k) input_.push_back(q);
+        } else {
+          float value = random_.uniform(-2.0f, 2.0f);
+          if (extreme && k == 0) value = 1e4f;
+          if (zero || k >= shape_.k) value = 0.0f;
+          view.values[at] = value;
+          if (k < shape_.k) input_.push_back(value);
+        }
+      }
+      if (view.format == ActivationFormat::kInt8) {
+        view.scale[m] = zero ? 0.0f : random_.uniform(0.001f, 0.1f);
+        view.sum[m] = sum;
+      }
+    }
+  }
+
+  // Four adapters; rows take them in turn, with rows without an adapter between.
+  void make_adapters() {
+    const int32_t third = shape_.n / 3;
+    const auto new_adapter = [&]() -> Adapter& {
+      adapters_.push_back(std::make_unique<Adapter>());
+      return *adapters_.back();
+    };
+    new_adapter().add(backend_, random_, 4, 0, 0, shape_.n, LoraDType::kBFloat16);
+    Adapter& two_terms = new_adapter();
+    two_terms.add(backend_, random_, 3, 1, 0, shape_.n, LoraDType::kFloat32);
+    two_terms.add(backend_, random_, 16, 4, third, shape_.n - third, LoraDType::kBFloat16);
+    two_terms.gain = random_.floats(size(shape_.n), 0.5f, 1.5f);
+    new_adapter().bias = random_.floats(size(shape_.n), -1.0f, 1.0f);
+    Adapter& partial = new_adapter();
+    partial.add(backend_, random_, 17, 3, third, 1, LoraDType::kBFloat16);
+    partial.add(backend_, random_, 1, 0, 0, std::max(1, third), LoraDType::kFloat32);
+    partial.bias = random_.floats(size(shape_.n), -1.0f, 1.0f);
+    partial.gain = random_.floats(size(shape_.n), -1.5f, 1.5f);
+    for (auto& adapter : adapters_) {
+      adapter->gain_store = Unaligned(adapter->gain);
+      adapter->bias_store = Unaligned(adapter->bias);
+    }
+    const int kPattern[] = {1, 1, -1, 3, 0, 0, 0, -1, -1, 2, 1};  // index of the adapter, or -1 for none
+    for (int32_t m = 0; m < shape_.m; ++m) {
+      const int adapter = kPattern[m % 11];
+      row_adapter_.push_back(adapter);
+      if (adapter < 0) continue;
+      if (!segments_.empty() && segments_.back().row_end == m && row_adapter_[size(m) - 1] == adapter) {
+        segments_.back().row_end = m + 1;
+        continue;
+      }
+      const Adapter& one = *adapters_[static_cast<size_t>(adapter)];
+      AdapterRows segment = {};
+      segment.row_begin = m;
+      segment.row_end = m + 1;
+      segment.expand = one.terms.data();
+      segment.expand_count = static_cast<int32_t>(one.terms.size());
+      segment.output_gain = one.gain.empty() ? nullptr : one.gain_store.data();
+      segment.bias = one.bias.empty() ? nullptr : one.bias_store.data();
+      segments_.push_back(segment);
+    }
+    h_ = random_.floats(size(shape_.m) * size(h_stride_), -1.0f, 1.0f);
+    for (int32_t m = 0; m < shape_.m; ++m)  // rows without an adapter must not read h
+      if (adapter_of_row(m) == nullptr) std::fill_n(h_.begin() + m * h_stride_, h_stride_, kNaN);
+    h_store_ = Unaligned(h_);
+  }
+
+  const Adapter* adapter_of_row(int32_t m) const {
+    if (row_adapter_.empty() || row_adapter_[size(m)] < 0) return nullptr;
+    return adapters_[static_cast<size_t>(row_adapter_[size(m)])].get();
+  }
+
+  const Backend& backend_;
+  Shape shape_;
+  Random random_;
+  ActivationStore x_;
+  std::vector<double> input_;  // [M, K]
+  TestMatrix matrix_;
+  std::vector<float> bias_, residual_, h_;
+  Unaligned bias_store_, h_store_;
+  int32_t h_stride_ = 21;
+  std::vector<std::unique_ptr<Adapter>> adapters_;
+  std::vector<int> row_adapter_;
+  std::vector<AdapterRows> segments_;
+};
+
+std::vector<Shape> shapes() {
+  std::vector<Shape> all;
+  const int32_t sizes[][3] = {{1, 1, 1},   {1, 16, 64},  {2, 17, 3},   {7, 33, 65},   {17, 48, 130},
+                              {17, 5, 67}, {5, 100, 63}, {3, 64, 576}, {16, 96, 192}, {33, 31, 257}};
+  for (const auto& s : sizes) {
+    all.push_back({s[0], s[1], s[2]});
+    for (const WeightFormat format : {WeightFormat::kInt8, WeightFormat::kBFloat16, WeightFormat::kFloat32})
+      all.push_back({s[0], s[1], s[2], format, ActivationFormat::kFloat32});
+  }
+  return all;
+}
+
+}  // namespace
+
+TEST("ops/matmul_expand: the equation, with and without each part of the epilogue") {
+  for (const Backend* backend : available_backends())
+    for (const Shape& shape : shapes())
+      for (int mask = 0; mask < 8; ++mask) {
+        const Product product(*backend, shape, (mask & 1) != 0, (mask & 2) != 0, (mask & 4) != 0);
+        product.check(product.run(0, shape.m, 1), 0, shape.m, label(*backend, shape.text()));
+      }
+}
+
+TEST("ops/matmul_expand: the residual may be y itself") {
+  for (const Backend* backend : available_backends())
+    for (const Shape& shape : shapes()) {
+      const Product product(*backend, shape, true, true, true);
+      const std::vector<float> apart = product.run(0, shape.m, 2);
+      const std::vector<float> in_place = product.run(0, shape.m, 2, true);
+      for (size_t i = 0; i < apart.size(); ++i)
+        if (i % static_cast<size_t>(product.y_stride()) < static_cast<size_t>(shape.n))
+          expect_near(label(*backend, shape.text()), i, in_place[i], apart[i], 0);
+    }
+}
+
+TEST("ops/matmul_expand: bit-identical for any number of parts") {
+  for (const Backend* backend : available_backends())
+    for (const Shape& shape : shapes()) {
+      const Product product(*backend, shape, true, true, true);
+      const std::vector<float> whole = product.run(0, shape.m, 1);
+      for (int parts = 2; parts <= 4; ++parts)
+        expect_same_bits(label(*backend, shape.text()), product.run(0, shape.m, parts), whole);
+    }
+}
+
+TEST("ops/matmul_expand: a row alone equals the row in its batch, bit for bit") {
+  for (const Backend* backend : available_backends())
+    for (const Shape& shape : shapes()) {
+      const Product product(*backend, shape, true, true, false);
+      const std::vector<float> batch = product.run(0, shape.m, 1);
+      for (int32_t rows = 1; rows <= std::min(shape.m, 9); rows += 4)
+        for (int32_t begin = 0; begin < shape.m; begin += rows) {
+          const int32_t end = std::min(begin + rows, shape.m);
+          const std::vector<float> alone = product.run(begin, end, 1);
+          const auto slice = [&](const std::vector<float>& y) {
+            return std::vector<float>(y.begin() + begin * product.y_stride(), y.begin() + end * product.y_stride());
+          };
+          expect_same_bits(label(*backend, shape.text()), slice(alone), slice(batch));
+          if (rows == 5) product.check(alone, begin, end, label(*backend, shape.text() + " some rows"));
+        }
+    }
+}
+
+TEST("ops/matmul_expand: int32 sums are exact up to the largest K with all values at +-127") {
+  constexpr int32_t kCols = 1 << 17;
+  for (const Backend* backend : available_backends()) {
+    const auto cols = static_cast<size_t>(kCols);
+    std::vector<float> weights(3 * cols, 127.0f);  // rows: all 127, all -127, alternating
+    for (size_t k = 0; k < cols; ++k) {
+      weights[cols + k] = -127.0f;
+      weights[2 * cols + k] = k % 2 == 0 ? 127.0f : -127.0f;
+    }
+    const TestMatrix matrix =
+        make_matrix(*backend, {3, kCols, WeightFormat::kInt8, ActivationFormat::kInt8, {}}, std::move(weights));
+    ActivationStore x(ActivationFormat::kInt8, 2, kCols);
+    std::memset(x.view.q, 127, cols);
+    std::memset(x.view.q + cols, -127, cols);
+    for (int m = 0; m < 2; ++m) {
+      x.view.scale[m] = 1.0f;
+      x.view.sum[m] = (m == 0 ? 127 : -127) * kCols;
+    }
+    float y[6];
+    MatmulExpandArgs args = {x.view, matrix.packed.get(), 0, 2, nullptr, nullptr, y, 3, {}};
+    run_parts(backend->ops().matmul_expand, args, 1);
+    const float largest = 127.0f * 127.0f * static_cast<float>(kCols);  // a float32, exactly
+    const float expected[] = {largest, -largest, 0.0f, -largest, largest, 0.0f};
+    for (size_t i = 0; i < 6; ++i) expect_near(label(*backend, "all +-127"), i, y[i], expected[i], 0);
+  }
+}
+
+TEST("ops/matmul_expand: a faulty row gives NaN, the others are untouched by it") {
+  for (const Backend* backend : available_backends())
+    for (const ActivationFormat format : {ActivationFormat::kInt8, ActivationFormat::kFloat32}) {
+      const Shape shape = {7, 33, 65, WeightFormat::kInt8, format};
+      Product product(*backend, shape, true, true, true);
+      const std::vector<float> sound = product.run(0, shape.m, 1);
+      if (format == ActivationFormat::kInt8) {
+        std::memset(product.x().view.q + 3 * product.x().view.stride, 0, 65);
+        product.x().view.sum[3] = 0;
+        product.x().view.scale[3] = kNaN;
+      } else {
+        product.x().view.values[3 * product.x().view.stride + 64] = kNaN;
+      }
+      const std::vector<float> faulty = product.run(0, shape.m, 1);
+      for (size_t i = 0; i < sound.size(); ++i) {
+        const size_t row = i / static_cast<size_t>(product.y_stride());
+        const bool within = i % static_cast<size_t>(product.y_stride()) < 33;
+        if (row == 3 && within)
+          CHECK(std::isnan(faulty[i]));
+        else
+          expect_near(label(*backend, "beside a faulty row"), i, faulty[i], sound[i], 0);
+      }
+    }
+}

@@ -1,0 +1,125 @@
+#include "ops/op_case.h"
+
+#include <bit>
+#include <cmath>
+#include <cstring>
+
+#include "check.h"
+#include "core/float16.h"
+
+namespace lowrank::test {
+
+std::vector<const Backend*> available_backends() {
+  std::vector<const Backend*> backends;
+  for (const InstructionSet& set : cpu_instruction_sets())
+    if (set.available) backends.push_back(&cpu_backend(set.name));
+  return backends;
+}
+
+uint64_t Random::bits() {
+  state_ += 0x9e3779b97f4a7c15u;
+  uint64_t z = state_;
+  z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
+  z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
+  return z ^ (z >> 31);
+}
+float Random::uniform(float low, float high) {
+  return low + (high - low) * static_cast<float>(bits() >> 40) * 0x1p-24f;
+}
+int32_t Random::integer(int32_t low, int32_t high) {
+  return low + static_cast<int32_t>(bits() % (static_cast<uint64_t>(high - low) + 1));
+}
+std::vector<float> Random::floats(size_t count, float low, float high) {
+  std::vector<float> values(count);
+  for (float& value : values) value = uniform(low, high);
+  return values;
+}
+std::vector<float> Random::bfloat16_floats(size_t count, float low, float high) {
+  std::vector<float> values = floats(count, low, high);
+  for (float& value : values) value = bfloat16_to_float32(float32_to_bfloat16(value));
+  return values;
+}
+
+Unaligned::Unaligned(const std::vector<float>& values) : storage_((values.size() + 1) * sizeof(float)) {
+  if (!values.empty()) std::memcpy(data(), values.data(), values.size() * sizeof(float));
+}
+
+ActivationStore::ActivationStore(ActivationFormat format, int32_t rows, int32_t cols) {
+  view.format = format;
+  view.cols = cols;
+  view.stride = round_up(cols, kActivationAlignment);
+  const size_t elements = static_cast<size_t>(rows) * static_cast<size_t>(view.stride);
+  const auto filled = [](size_t bytes) {
+    Buffer buffer(bytes);
+    std::memset(buffer.as<void>(), 0x5a, bytes);
+    return buffer;
+  };
+  if (format == ActivationFormat::kInt8) {
+    q = filled(elements);
+    scale = filled(static_cast<size_t>(rows) * sizeof(float));
+    sum = filled(static_cast<size_t>(rows) * sizeof(int32_t));
+    view.q = q.as<int8_t>();
+    view.scale = scale.as<float>();
+    view.sum = sum.as<int32_t>();
+  } else {
+    values = filled(elements * sizeof(float));
+    view.values = values.as<float>();
+  }
+}
+
+TestMatrix make_matrix(const Backend& backend, MatrixSpec spec, std::vector<float> weights) {
+  const auto cols = static_cast<size_t>(spec.cols);
+  const auto read = [&](int32_t row_begin, int32_t row_count, float* out) {
+    std::memcpy(out, weights.data() + static_cast<size_t>(row_begin) * cols,
+                static_cast<size_t>(row_count) * cols * sizeof(float));
+  };
+  auto packed = backend.pack(spec, read, 1);
+  return {std::move(weights), std::move(packed)};
+}
+
+Int8Weights random_int8_weights(Random& random, int32_t rows, int32_t cols) {
+  Int8Weights out;
+  const auto k_count = static_cast<size_t>(cols);
+  for (int32_t n = 0; n < rows; ++n) {
+    const float scale = std::ldexp(1.0f, random.integer(-12, -4));
+    out.scale.push_back(scale);
+    const auto largest_at = static_cast<size_t>(random.integer(0, cols - 1));
+    for (size_t k = 0; k < k_count; ++k) {
+      const int32_t q = k == largest_at ? (random.integer(0, 1) == 0 ? 127 : -127) : random.integer(-127, 127);
+      out.q.push_back(q);
+      out.weights.push_back(static_cast<float>(q) * scale);
+    }
+  }
+  return out;
+}
+
+TestFactors::TestFactors(const Backend& backend, Random& random, int32_t rank_, int32_t in, int32_t out,
+                         LoraDType dtype)
+    : rank(rank_),
+      a(random.bfloat16_floats(static_cast<size_t>(rank_) * static_cast<size_t>(in), -0.5f, 0.5f)),
+      b(random.bfloat16_floats(static_cast<size_t>(out) * static_cast<size_t>(rank_), -0.5f, 0.5f)),
+      a_packed(backend.pack_lora_a(a.data(), rank, in, dtype)),
+      b_packed(backend.pack_lora_b(b.data(), out, rank, dtype)) {}
+
+void expect_near(const std::string& what, size_t index, double actual, double expected, double tolerance) {
+  if (std::isnan(expected) ? std::isnan(actual) : std::fabs(actual - expected) <= tolerance) return;
+  fail(__FILE__, __LINE__,
+       what + " [" + std::to_string(index) + "]: " + shown(actual) + " against " + shown(expected) + " +- " +
+           shown(tolerance));
+}
+
+void expect_same_bits(const std::string& what, const std::vector<float>& actual,
+                      const std::vector<float>& expected) {
+  if (actual.size() != expected.size()) return fail(__FILE__, __LINE__, what + ": sizes differ");
+  for (size_t i = 0; i < actual.size(); ++i)
+    if (std::bit_cast<uint32_t>(actual[i]) != std::bit_cast<uint32_t>(expected[i]))
+      return fail(__FILE__, __LINE__,
+                  what + " [" + std::to_string(i) + "]: " + shown(actual[i]) + " and " + shown(expected[i]) +
+                      " differ in their bits");
+}
+
+std::string label(const Backend& backend, const std::string& details) {
+  return std::string(backend.instruction_set()) + ": " + details;
+}
+
+}  // namespace lowrank::test

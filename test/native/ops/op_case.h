@@ -1,0 +1,90 @@
+// What the op tests share: every instruction set of this machine, random numbers, owners of the buffers that op
+// arguments point to, and comparisons whose messages say which instruction set and element failed.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "backend/backend.h"
+#include "core/buffer.h"
+
+namespace lowrank::test {
+
+// A backend for each instruction set that this machine can run, the reference included.
+std::vector<const Backend*> available_backends();
+
+// SplitMix64: the same numbers on every platform.
+class Random {
+ public:
+  explicit Random(uint64_t seed) : state_(seed) {}
+  uint64_t bits();
+  float uniform(float low, float high);
+  int32_t integer(int32_t low, int32_t high);  // both included
+  std::vector<float> floats(size_t count, float low, float high);
+  std::vector<float> bfloat16_floats(size_t count, float low, float high);  // values that bfloat16 holds exactly
+
+ private:
+  uint64_t state_;
+};
+
+// Copies the values to memory that is aligned to 4 bytes and no more: ops must not ask for more of such pointers.
+class Unaligned {
+ public:
+  Unaligned() = default;
+  explicit Unaligned(const std::vector<float>& values);
+  float* data() const { return storage_.as<float>() + 1; }
+
+ private:
+  Buffer storage_;
+};
+
+// Owns what an Activations points to. Everything is filled with rubbish first, so that what an op must write is seen.
+struct ActivationStore {
+  ActivationStore(ActivationFormat format, int32_t rows, int32_t cols);
+  Activations view;
+  Buffer q, scale, sum, values;
+};
+
+// A packed matrix and the logical weights that it was made of.
+struct TestMatrix {
+  std::vector<float> weights;  // [rows, cols]
+  std::unique_ptr<Matrix> packed;
+};
+TestMatrix make_matrix(const Backend& backend, MatrixSpec spec, std::vector<float> weights);
+
+// Weights that int8 holds exactly: integers within +-127, with 127 in each row, times a power of two of the row.
+struct Int8Weights {
+  std::vector<int32_t> q;      // [rows, cols]
+  std::vector<float> scale;    // [rows]
+  std::vector<float> weights;  // [rows, cols] q * scale
+};
+Int8Weights random_int8_weights(Random& random, int32_t rows, int32_t cols);
+
+// Factors of an adapter, with values that bfloat16 holds exactly, so that packing them changes nothing.
+struct TestFactors {
+  TestFactors(const Backend& backend, Random& random, int32_t rank, int32_t in, int32_t out, LoraDType dtype);
+  int32_t rank;
+  std::vector<float> a;  // [rank, in]
+  std::vector<float> b;  // [out, rank]
+  std::unique_ptr<LoraFactor> a_packed, b_packed;
+};
+
+// Calls the op once for each part, the last part first: parts must not depend on each other.
+template <class Args>
+void run_parts(Op<Args> op, const Args& args, int parts) {
+  for (int part = parts - 1; part >= 0; --part) op(args, part, parts);
+}
+
+// Fails with `what`, the index and both values where actual is not within the tolerance of expected (NaN matches NaN).
+void expect_near(const std::string& what, size_t index, double actual, double expected, double tolerance);
+// Fails at the first element whose bits differ.
+void expect_same_bits(const std::string& what, const std::vector<float>& actual, const std::vector<float>& expected);
+
+// "avx2: M 3, K 65": the head of a failure's message.
+std::string label(const Backend& backend, const std::string& details);
+
+inline constexpr double kFloatEpsilon = 1.0 / (1 << 23);  // an ulp of 1
+
+}  // namespace lowrank::test
