@@ -11,6 +11,7 @@ export {
 } from "./model/index.js";
 export {
   Tokenizer,
+  type ApplyChatTemplateOptions,
   type ChatMessage,
   type ChatTemplateOptions,
   type DecodeOptions,

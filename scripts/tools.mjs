@@ -2,13 +2,10 @@
 import { spawnSync } from "node:child_process";
 
 const REMEDIES = {
-  "c++":
-    "a C++20 compiler (g++ 11 or newer, or clang 14 or newer): Debian and Ubuntu: apt-get install g++; macOS: xcode-select --install",
-  make: "make: Debian and Ubuntu: apt-get install make; macOS: xcode-select --install",
-  python3:
-    "python3 (node-gyp runs on it): Debian and Ubuntu: apt-get install python3; macOS: brew install python",
-  cmake:
-    "cmake 3.18 or newer, for the native tests: Debian and Ubuntu: apt-get install cmake; or pip install cmake",
+  "c++": "a C++20 compiler (g++ 11 or newer, or clang 14 or newer). Debian, Ubuntu: apt-get install g++. macOS: xcode-select --install",
+  make: "make. Debian, Ubuntu: apt-get install make. macOS: xcode-select --install",
+  python3: "python3 (node-gyp runs on it). Debian, Ubuntu: apt-get install python3 python3-pip. macOS: brew install python",
+  cmake: "cmake 3.18 or newer (for the native tests). Debian, Ubuntu: apt-get install cmake. Anywhere: pip install cmake",
 };
 
 /** Exits with a message that names what is missing and how to install it. */
@@ -17,5 +14,11 @@ export function checkTools(names) {
   if (missing.length === 0) return;
   process.stderr.write("Missing on this machine:\n");
   for (const name of missing) process.stderr.write(`  ${REMEDIES[name]}\n`);
+  process.exit(1);
+}
+
+export function checkNode(least) {
+  if (Number(process.versions.node.split(".")[0]) >= least) return;
+  process.stderr.write(`Expected Node.js ${least} or newer, this is ${process.versions.node}. See https://nodejs.org.\n`);
   process.exit(1);
 }

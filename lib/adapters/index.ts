@@ -1,2 +1,3 @@
-export { AdapterRegistry, type AdapterFacts, type AdapterSelection, type AdapterUse } from "./registry.js";
+export { AdapterRegistry, type AdapterFacts, type PinnedAdapters } from "./registry.js";
+export { checkSelection, type AdapterSelection, type AdapterUse } from "./selection.js";
 export type { AdapterSource } from "./source.js";

@@ -16,7 +16,6 @@ export interface PeftConfig {
   layers_pattern: string | string[] | null;
   bias: "none" | "all" | "lora_only";
   lora_bias: boolean;
-  fan_in_fan_out: boolean;
   modules_to_save: string[] | null;
   alora_invocation_tokens: number[] | null;
 }
@@ -48,7 +47,6 @@ const PROPERTIES = {
   layers_pattern: { ...nullable({ type: "string", maxLength: 4096 }, strings), default: null },
   bias: { enum: ["none", "all", "lora_only"], default: "none" },
   lora_bias: { type: "boolean", default: false },
-  fan_in_fan_out: { type: "boolean", default: false },
   modules_to_save: { ...nullable(strings), default: null },
   alora_invocation_tokens: {
     ...nullable({ type: "array", items: { type: "integer", minimum: 0 }, minItems: 1, maxItems: 4096 }),
@@ -72,6 +70,8 @@ const WITHOUT_EFFECT = new Set([
   "corda_config",
   "ensure_weight_tying",
   "eva_config",
+  // Says how the base stores its weights; the low-rank pair lies the same way for both.
+  "fan_in_fan_out",
   "inference_mode",
   "init_lora_weights",
   "loftq_config",

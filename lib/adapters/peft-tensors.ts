@@ -94,7 +94,6 @@ function entriesOf(
   named: NamedTensor,
   facts: ModelFacts,
   scaling: number | undefined,
-  transpose: boolean,
 ): AdapterEntry[] {
   const { tensor, place, role } = named;
   if (role === "base_table") return [];
@@ -104,15 +103,14 @@ function entriesOf(
     layer: place.layer,
     ...(scaling === undefined ? {} : { scaling }),
   };
-  const turned = transpose && (role === "lora_A" || role === "lora_B") ? { transpose: true } : {};
   const parts = fusedParts(place.module);
-  if (!parts) return [{ ...common, ...turned, module: place.module as AdapterEntry["module"] }];
+  if (!parts) return [{ ...common, module: place.module as AdapterEntry["module"] }];
   let rowBegin = 0;
   return parts.map((module) => {
     const rowCount = outFeatures(facts, module);
     const rows = role === "lora_A" ? {} : { rowBegin, rowCount };
     rowBegin += rowCount;
-    return { ...common, ...turned, ...rows, module };
+    return { ...common, ...rows, module };
   });
 }
 
@@ -178,15 +176,14 @@ export function peftEntries(
     const first = one.role === "lora_A" || one.role === "lora_embedding_A";
     const found = scalings.get(one.place.path);
     if (first) {
-      const transposed = config.fan_in_fan_out && one.role === "lora_A";
-      const rank = one.tensor.shape[transposed ? 1 : 0];
+      const rank = one.tensor.shape[0];
       if (rank !== found!.rank)
         throw new LowrankError(
           "ERR_ADAPTER_SHAPE",
           `Expected rank ${found!.rank} for the tensor "${one.tensor.name}", as adapter_config.json says, received ${rank}.`,
         );
     }
-    return entriesOf(one, facts, first ? found!.scaling : undefined, config.fan_in_fan_out);
+    return entriesOf(one, facts, first ? found!.scaling : undefined);
   });
 }
 

@@ -1,18 +1,9 @@
-import { checkKnown, checkNumber, checkSignal } from "../errors/check.js";
+import { checkBoolean, checkKnown, checkNumber, checkSignal } from "../errors/check.js";
 import { expected, LowrankError } from "../errors/index.js";
 import type { AppliedAdapter, ModelFacts, NativeEngine } from "../native/types.js";
 import { loadAdapter, type LoadedAdapter } from "./load.js";
+import type { AdapterUse } from "./selection.js";
 import type { AdapterSource } from "./source.js";
-
-/** An adapter of a request, with the scale it runs at. */
-export interface AdapterUse {
-  name: string;
-  /** Multiplies the adapter's own scaling. -100 … 100, default 1; 0 leaves a plain LoRA without effect. */
-  scale?: number;
-}
-
-/** The adapters of a request: one, or several whose products are added. */
-export type AdapterSelection = string | AdapterUse | readonly (string | AdapterUse)[];
 
 export interface AdapterFacts {
   name: string;
@@ -46,12 +37,18 @@ interface Version {
   idle: (() => void)[];
 }
 
+/** Adapter versions that a request holds. */
+export interface PinnedAdapters {
+  /** As the engine takes them; `tokens` is the request's text, in which an activated adapter looks for what wakes it. */
+  applied(tokens: Int32Array): AppliedAdapter[];
+  /** May be called again. */
+  release(): void;
+}
+
 interface Slot {
   version: Version;
   generation: number;
 }
-
-const MAX_ADAPTERS_A_REQUEST = 64;
 
 /**
  * The adapters of a model, by name. A swap moves a name to another version in one step: a running request finishes on the version it
@@ -75,7 +72,11 @@ export class AdapterRegistry {
    * Loads an adapter under a name. Throws ERR_ADAPTER_EXISTS where the name is taken, and what reading it may throw: ERR_ADAPTER_FORMAT,
    * ERR_ADAPTER_UNSUPPORTED, ERR_ADAPTER_SHAPE, ERR_ADAPTER_NOT_FOUND, ERR_IO, ERR_ABORTED. A failed load leaves everything as it was.
    */
-  load(name: string, source: AdapterSource, options: { signal?: AbortSignal } = {}): Promise<AdapterFacts> {
+  async load(
+    name: string,
+    source: AdapterSource,
+    options: { signal?: AbortSignal } = {},
+  ): Promise<AdapterFacts> {
     checkKnown("options", options, ["signal"]);
     const signal = checkSignal(options.signal);
     return this.#inTurn(name, async () => {
@@ -92,7 +93,7 @@ export class AdapterRegistry {
    * Moves a loaded name to another adapter, atomically. `source` is as for `load`, or `{ name }` of an adapter that is loaded: then it is
    * a move of a pointer. With `expectedGeneration`, throws ERR_ADAPTER_IN_USE where somebody else has swapped meanwhile.
    */
-  swap(
+  async swap(
     name: string,
     source: AdapterSource | { name: string },
     options: { signal?: AbortSignal; expectedGeneration?: number } = {},
@@ -100,7 +101,7 @@ export class AdapterRegistry {
     checkKnown("options", options, ["signal", "expectedGeneration"]);
     const signal = checkSignal(options.signal);
     const wanted = checkNumber("expectedGeneration", options.expectedGeneration, {
-      min: 0,
+      min: 1,
       max: 2 ** 53 - 1,
       default: 0,
       integer: true,
@@ -115,7 +116,7 @@ export class AdapterRegistry {
           );
       };
       check();
-      if (typeof source === "object" && "name" in source)
+      if (typeof source === "object" && source !== null && "name" in source)
         return this.#point(name, this.#slot(source.name).version);
       const version = await this.#build(source, signal);
       try {
@@ -132,11 +133,12 @@ export class AdapterRegistry {
    * Forgets a name. By default requests that run with it finish first, and the promise resolves when its memory is free; with
    * `wait: false`, throws ERR_ADAPTER_IN_USE where there are such requests.
    */
-  unload(name: string, options: { wait?: boolean } = {}): Promise<void> {
+  async unload(name: string, options: { wait?: boolean } = {}): Promise<void> {
     checkKnown("options", options, ["wait"]);
+    const wait = checkBoolean("wait", options.wait, true);
     return this.#inTurn(name, async () => {
       const { version } = this.#slot(name);
-      if (options.wait === false && version.users > 0)
+      if (!wait && version.users > 0)
         throw new LowrankError(
           "ERR_ADAPTER_IN_USE",
           `Expected no request with "${name}", ${version.users} run with it.`,
@@ -165,34 +167,32 @@ export class AdapterRegistry {
   }
 
   /**
-   * Pins the versions that a request begins with.
+   * Pins the versions that a request begins with: a swap or an unload from now on does not touch it. Throws ERR_ADAPTER_NOT_FOUND.
    * @internal
    */
-  acquire(
-    selection: AdapterSelection | undefined,
-    tokens: Int32Array,
-  ): { applied: AppliedAdapter[]; release(): void } {
-    const uses = selectionOf(selection).map(({ name, scale }) => ({
+  pin(selection: readonly Required<AdapterUse>[]): PinnedAdapters {
+    const uses = selection.map(({ name, scale }) => ({
       version: this.#slot(name).version,
       scale,
     }));
-    const applied: AppliedAdapter[] = [];
-    for (const { version, scale } of uses) {
-      const { id, invocationTokens } = version.adapter;
-      const fromPosition = invocationTokens ? lastOccurrence(tokens, invocationTokens) : 0;
-      if (fromPosition >= 0) applied.push({ id, scale, fromPosition });
-    }
     for (const { version } of uses) version.users++;
     let released = false;
-    const release = (): void => {
-      if (released) return;
-      released = true;
-      for (const { version } of uses) {
-        version.users--;
-        this.#free(version);
-      }
+    return {
+      applied: (tokens) =>
+        uses.flatMap(({ version, scale }) => {
+          const { id, invocationTokens } = version.adapter;
+          const fromPosition = invocationTokens ? lastOccurrence(tokens, invocationTokens) : 0;
+          return fromPosition < 0 ? [] : [{ id, scale, fromPosition }];
+        }),
+      release: () => {
+        if (released) return;
+        released = true;
+        for (const { version } of uses) {
+          version.users--;
+          this.#free(version);
+        }
+      },
     };
-    return { applied, release };
   }
 
   /** @internal */
@@ -278,23 +278,6 @@ export class AdapterRegistry {
     });
     return turn;
   }
-}
-
-function selectionOf(selection: AdapterSelection | undefined): Required<AdapterUse>[] {
-  if (selection === undefined) return [];
-  const list = (Array.isArray(selection) ? selection : [selection]) as readonly (string | AdapterUse)[];
-  if (list.length > MAX_ADAPTERS_A_REQUEST)
-    throw expected(`at most ${MAX_ADAPTERS_A_REQUEST} adapters`, "adapter", list);
-  return list.map((use) => {
-    if (typeof use === "string") return { name: use, scale: 1 };
-    if (typeof use !== "object" || use === null || typeof use.name !== "string")
-      throw expected("a name, { name, scale }, or an array of them", "adapter", use);
-    checkKnown("adapter", use, ["name", "scale"]);
-    return {
-      name: use.name,
-      scale: checkNumber("adapter.scale", use.scale, { min: -100, max: 100, default: 1 }),
-    };
-  });
 }
 
 /** Where an activated adapter wakes: the start of the last occurrence (PEFT, calculate_alora_offsets); -1 where there is none. */

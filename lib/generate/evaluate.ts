@@ -1,6 +1,6 @@
-import type { AdapterSelection } from "../adapters/index.js";
+import { checkSelection, type AdapterSelection, type AdapterUse } from "../adapters/index.js";
 import { checkBoolean, checkKnown, checkNumber, checkSignal } from "../errors/check.js";
-import { checkTopLogprobs } from "./options.js";
+import { MAX_TOP_LOGPROBS } from "./options.js";
 import type { TokenLogprob } from "./result.js";
 
 export interface ScoreOptions {
@@ -42,7 +42,7 @@ export interface LogitsResult {
 }
 
 export function checkScoreOptions(options: ScoreOptions): {
-  adapter: AdapterSelection | undefined;
+  adapter: Required<AdapterUse>[];
   topLogprobs: number;
   addSpecialTokens: boolean;
   parseSpecialTokens: boolean;
@@ -56,8 +56,13 @@ export function checkScoreOptions(options: ScoreOptions): {
     "signal",
   ]);
   return {
-    adapter: options.adapter,
-    topLogprobs: Math.max(0, checkTopLogprobs(options.topLogprobs)),
+    adapter: checkSelection(options.adapter),
+    topLogprobs: checkNumber("topLogprobs", options.topLogprobs, {
+      min: 0,
+      max: MAX_TOP_LOGPROBS,
+      default: 0,
+      integer: true,
+    }),
     addSpecialTokens: checkBoolean("addSpecialTokens", options.addSpecialTokens, true),
     parseSpecialTokens: checkBoolean("parseSpecialTokens", options.parseSpecialTokens, false),
     signal: checkSignal(options.signal),
@@ -67,11 +72,11 @@ export function checkScoreOptions(options: ScoreOptions): {
 export function checkLogitsOptions(
   options: LogitsOptions,
   length: number,
-): { adapter: AdapterSelection | undefined; from: number; to: number; signal: AbortSignal | undefined } {
+): { adapter: Required<AdapterUse>[]; from: number; to: number; signal: AbortSignal | undefined } {
   checkKnown("options", options, ["adapter", "from", "to", "signal"]);
   const from = checkNumber("from", options.from, { min: 0, max: length - 1, default: 0, integer: true });
   return {
-    adapter: options.adapter,
+    adapter: checkSelection(options.adapter),
     from,
     to: checkNumber("to", options.to, { min: from + 1, max: length, default: length, integer: true }),
     signal: checkSignal(options.signal),

@@ -9,7 +9,9 @@ import { tokenLogprobs } from "./token-logprobs.js";
 export interface GenerationSource {
   tokenizer: Tokenizer | null;
   /** Tokenises, pins adapters and submits; resolves with what ends the request early. */
-  start(onEvent: (event: NativeEvent) => void): Promise<{ cancel(): void; endTokens: ReadonlySet<number> }>;
+  start(
+    onEvent: (event: NativeEvent) => void,
+  ): Promise<{ cancel: () => void; endTokens: ReadonlySet<number> }>;
 }
 
 /**
@@ -22,7 +24,7 @@ export class Generation implements AsyncIterable<GenerationPart> {
   readonly #detokenizer: StreamingDetokenizer | null;
   readonly #stops: StopStringMatcher | null;
   readonly #done: Promise<GenerationResult>;
-  #settle!: { resolve(result: GenerationResult): void; reject(error: unknown): void };
+  #settle!: { resolve: (result: GenerationResult) => void; reject: (error: unknown) => void };
   #cancel: (() => void) | undefined;
   #endTokens: ReadonlySet<number> = new Set();
   #abortRequested = false;
@@ -30,6 +32,7 @@ export class Generation implements AsyncIterable<GenerationPart> {
   #error: unknown;
   #text = "";
   #tokens: number[] = [];
+  #completionTokens = 0;
   #logprobs: TokenLogprob[] = [];
   #finishReason: FinishReason | undefined;
   /** Parts that no reader has taken yet; only kept while a loop may still come for them. */
@@ -61,7 +64,9 @@ export class Generation implements AsyncIterable<GenerationPart> {
       this.#cancel = cancel;
       if (this.#abortRequested) cancel();
     } catch (error) {
-      if (this.#abortRequested) this.#finish("aborted");
+      // The model may be disposed before the request reaches the engine, which then ends it just as it ends all others.
+      const ended = this.#abortRequested || (LowrankError.isInstance(error) && error.code === "ERR_DISPOSED");
+      if (ended) this.#finish("aborted");
       else this.#fail(error);
     }
   }
@@ -90,6 +95,7 @@ export class Generation implements AsyncIterable<GenerationPart> {
 
   #acceptTokens(event: NativeEvent): void {
     const ids = Array.from(event.tokens!);
+    this.#completionTokens += ids.length;
     // The token that ended the generation is no part of the answer.
     if (event.finish === "stop" && this.#endTokens.has(ids.at(-1)!)) ids.pop();
     const part: GenerationPart = { text: "", tokens: ids };
@@ -107,7 +113,7 @@ export class Generation implements AsyncIterable<GenerationPart> {
 
   #matchStops(text: string): string {
     const matched = this.#stops!.push(text);
-    if (matched.stopped && this.#finishReason === undefined) {
+    if (matched.stop !== null && this.#finishReason === undefined) {
       this.#finishReason = "stop";
       this.#cancel?.();
     }
@@ -138,7 +144,7 @@ export class Generation implements AsyncIterable<GenerationPart> {
       text: this.#text,
       tokens: Int32Array.from(this.#tokens),
       finishReason: this.#finishReason,
-      usage: { promptTokens: timings?.promptTokens ?? 0, completionTokens: generated },
+      usage: { promptTokens: timings?.promptTokens ?? 0, completionTokens: this.#completionTokens },
       timings: {
         queuedMs: timings?.queuedMs ?? 0,
         prefillMs: timings?.prefillMs ?? 0,

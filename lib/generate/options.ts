@@ -1,5 +1,5 @@
 import { randomBytes } from "node:crypto";
-import type { AdapterSelection } from "../adapters/index.js";
+import { checkSelection, type AdapterSelection, type AdapterUse } from "../adapters/index.js";
 import { checkBoolean, checkKnown, checkNumber, checkSignal, checkTokens } from "../errors/check.js";
 import { expected } from "../errors/index.js";
 import type { SamplingOptions } from "../native/types.js";
@@ -78,12 +78,12 @@ export const GENERATE_KEYS = [
 
 const MAX_STOPS = 64;
 const MAX_STOP_LENGTH = 1024;
-const MAX_TOP_LOGPROBS = 100;
+export const MAX_TOP_LOGPROBS = 100;
 const MAX_SEED = (1n << 64n) - 1n;
 
 /** GenerateOptions, checked and complete. */
 export interface CheckedGenerateOptions {
-  adapter: AdapterSelection | undefined;
+  adapter: Required<AdapterUse>[];
   maxTokens: number;
   sampling: SamplingOptions;
   stop: string[];
@@ -129,7 +129,7 @@ function checkLogitBias(bias: unknown, vocabularySize: number): { ids: Int32Arra
   return { ids, values };
 }
 
-export function checkTopLogprobs(logprobs: unknown): number {
+function checkLogprobs(logprobs: unknown): number {
   if (logprobs === undefined || logprobs === false) return -1;
   if (logprobs === true) return 0;
   return checkNumber("logprobs", logprobs, { min: 0, max: MAX_TOP_LOGPROBS, default: -1, integer: true });
@@ -151,7 +151,7 @@ export function checkGenerateOptions(
   if (topP === 0) throw expected("a number above 0, up to 1", "topP", topP);
   const bias = checkLogitBias(options.logitBias, vocabularySize);
   return {
-    adapter: options.adapter,
+    adapter: checkSelection(options.adapter),
     maxTokens: number("maxTokens", 1, 2 ** 31 - 1, 512, true),
     sampling: {
       temperature: number("temperature", 0, 100, 0),
@@ -171,7 +171,7 @@ export function checkGenerateOptions(
         ? new Int32Array(0)
         : checkTokens("stopTokens", options.stopTokens, vocabularySize),
     ignoreEndOfText: checkBoolean("ignoreEndOfText", options.ignoreEndOfText, false),
-    topLogprobs: checkTopLogprobs(options.logprobs),
+    topLogprobs: checkLogprobs(options.logprobs),
     addSpecialTokens: checkBoolean("addSpecialTokens", options.addSpecialTokens, true),
     parseSpecialTokens: checkBoolean("parseSpecialTokens", options.parseSpecialTokens, false),
     skipSpecialTokens: checkBoolean("skipSpecialTokens", options.skipSpecialTokens, true),

@@ -24,6 +24,7 @@ export interface GenerationPart {
 
 export interface Usage {
   promptTokens: number;
+  /** Tokens that were generated up to the end of the answer, the one that ended it included. */
   completionTokens: number;
 }
 

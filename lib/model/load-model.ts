@@ -1,10 +1,11 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
+import { throwIfAborted } from "../errors/check.js";
 import { expected, LowrankError } from "../errors/index.js";
 import { RequestRouter } from "../generate/index.js";
 import { addon } from "../native/addon.js";
 import type { NativeEngine } from "../native/types.js";
-import { TextProcessor, Tokenizer } from "../tokenizer/index.js";
+import { TextProcessor, type TokenizerSource } from "../tokenizer/index.js";
 import { Model } from "./model.js";
 import { checkLoadOptions, type CheckedLoadOptions, type LoadModelOptions } from "./options.js";
 import { resolveModel, type ResolvedModel } from "./sources/index.js";
@@ -21,10 +22,10 @@ async function readIfThere(path: string): Promise<string | undefined> {
 }
 
 /** Null where the model has no tokenizer. */
-async function loadTokenizer(resolved: ResolvedModel): Promise<Tokenizer | null> {
+async function tokenizerSource(resolved: ResolvedModel): Promise<TokenizerSource | null> {
   if (resolved.kind === "gguf") {
     const metadata = await addon().readGgufMetadata(resolved.path);
-    return metadata["tokenizer.ggml.tokens"] === undefined ? null : Tokenizer.fromGguf(metadata);
+    return metadata["tokenizer.ggml.tokens"] === undefined ? null : { kind: "gguf", metadata };
   }
   const file = (name: string): Promise<string | undefined> => readIfThere(join(resolved.path, name));
   const [tokenizerJson, tokenizerConfig, specialTokensMap, generationConfig, chatTemplate] =
@@ -36,13 +37,18 @@ async function loadTokenizer(resolved: ResolvedModel): Promise<Tokenizer | null>
       file("chat_template.jinja"),
     ]);
   if (tokenizerJson === undefined) return null;
-  return Tokenizer.fromFiles({
-    tokenizerJson,
-    tokenizerConfig,
-    specialTokensMap,
-    generationConfig,
-    chatTemplate,
-  });
+  return {
+    kind: "files",
+    files: { tokenizerJson, tokenizerConfig, specialTokensMap, generationConfig, chatTemplate },
+  };
+}
+
+async function loadText(
+  resolved: ResolvedModel,
+  signal: AbortSignal | undefined,
+): Promise<TextProcessor | null> {
+  const source = await tokenizerSource(resolved);
+  return source && TextProcessor.create(source, { signal });
 }
 
 async function loadEngine(
@@ -51,17 +57,30 @@ async function loadEngine(
   router: RequestRouter,
 ): Promise<NativeEngine> {
   const { precision, threads, contextLength, maxSequences, onProgress, signal } = options;
+  let progressError: { thrown: unknown } | undefined;
   const load = addon().loadEngine(
     { path, precision, threads, contextLength, maxSequences },
     router.dispatch,
-    (parameters, totalParameters) => onProgress?.({ stage: "load", parameters, totalParameters }),
+    (parameters, totalParameters) => {
+      if (progressError) return;
+      try {
+        onProgress?.({ stage: "load", parameters, totalParameters });
+      } catch (thrown) {
+        progressError = { thrown };
+        load.cancel();
+      }
+    },
   );
   signal?.addEventListener("abort", load.cancel, { once: true });
   try {
-    return await load.promise;
+    const engine = await load.promise;
+    if (!progressError && !signal?.aborted) return engine;
+    // Everything was read before the cancellation came.
+    await engine.dispose();
+    throw new LowrankError("ERR_ABORTED", "The load was aborted.");
   } catch (error) {
-    if (signal?.aborted)
-      throw new LowrankError("ERR_ABORTED", "The load was aborted.", { cause: signal.reason });
+    if (progressError) throw progressError.thrown;
+    throwIfAborted(signal, "The load");
     throw error;
   } finally {
     signal?.removeEventListener("abort", load.cancel);
@@ -73,13 +92,12 @@ async function loadEngine(
  * Downloads what is missing. Weights are read, quantised and packed off the event loop.
  *
  * Throws LowrankError: ERR_MODEL_NOT_FOUND, ERR_DOWNLOAD, ERR_MODEL_FORMAT, ERR_MODEL_UNSUPPORTED, ERR_TOKENIZER, ERR_OUT_OF_MEMORY,
- * ERR_BACKEND_UNAVAILABLE, ERR_ABORTED, ERR_INVALID_ARGUMENT.
+ * ERR_BACKEND_UNAVAILABLE, ERR_ABORTED, ERR_INVALID_ARGUMENT; and what `onProgress` throws, which ends the load, too.
  */
 export async function loadModel(name: string, options: LoadModelOptions = {}): Promise<Model> {
   if (typeof name !== "string" || name === "") throw expected("a model's name or path", "name", name);
   const checked = checkLoadOptions(options);
-  if (checked.signal?.aborted)
-    throw new LowrankError("ERR_ABORTED", "The load was aborted.", { cause: checked.signal.reason });
+  throwIfAborted(checked.signal, "The load");
   if (checked.device === "cuda")
     throw new LowrankError(
       "ERR_BACKEND_UNAVAILABLE",
@@ -89,20 +107,17 @@ export async function loadModel(name: string, options: LoadModelOptions = {}): P
   const resolved = await resolveModel(name, { onProgress, signal, revision, token, offline, cacheDirectory });
 
   const router = new RequestRouter();
-  const [engine, tokenizer] = await Promise.allSettled([
+  const [engine, text] = await Promise.allSettled([
     loadEngine(resolved.path, checked, router),
-    loadTokenizer(resolved),
+    loadText(resolved, signal),
   ]);
-  if (engine.status === "rejected") throw engine.reason;
-  if (tokenizer.status === "rejected") {
-    await engine.value.dispose();
-    throw tokenizer.reason;
+  if (engine.status === "rejected") {
+    if (text.status === "fulfilled") await text.value?.dispose();
+    throw engine.reason;
   }
-  return new Model({
-    engine: engine.value,
-    router,
-    tokenizer: tokenizer.value,
-    text: tokenizer.value ? new TextProcessor(tokenizer.value) : null,
-    name: resolved.name,
-  });
+  if (text.status === "rejected") {
+    await engine.value.dispose();
+    throw text.reason;
+  }
+  return new Model({ engine: engine.value, router, text: text.value, name: resolved.name });
 }

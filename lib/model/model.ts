@@ -1,6 +1,6 @@
-import { AdapterRegistry, type AdapterSelection } from "../adapters/index.js";
+import { AdapterRegistry, type AdapterUse, type PinnedAdapters } from "../adapters/index.js";
 import { expected, LowrankError, type ErrorCode } from "../errors/index.js";
-import { checkTokens } from "../errors/check.js";
+import { checkKnown, checkTokens, throwIfAborted } from "../errors/check.js";
 import {
   checkGenerateOptions,
   checkLogitsOptions,
@@ -18,22 +18,23 @@ import {
   type TokenLogprob,
 } from "../generate/index.js";
 import type { MemoryUse, ModelFacts, NativeEngine, NativeEvent, NativeRequest } from "../native/types.js";
-import type { ChatMessage, ChatTemplateOptions, TextProcessor, Tokenizer } from "../tokenizer/index.js";
+import type { ApplyChatTemplateOptions, ChatMessage, TextProcessor, Tokenizer } from "../tokenizer/index.js";
 
 export interface ChatOptions extends GenerateOptions {
-  /** Passed to the model's chat template, for instance `tools`. */
-  template?: ChatTemplateOptions;
+  /** For the chat template: `tools`, `documents`, `variables`, or another template in place of the model's own. */
+  template?: Omit<ApplyChatTemplateOptions, "signal">;
 }
 
 /** Most float32 values that one `logits` call may return: 1 GiB. */
 const MAX_LOGITS = 2 ** 28;
+
+const TEMPLATE_KEYS = ["addGenerationPrompt", "tools", "documents", "variables", "now"] as const;
 
 /** What `loadModel` puts together. */
 export interface ModelParts {
   engine: NativeEngine;
   router: RequestRouter;
   /** Null where the model came without a tokenizer: then prompts are token ids. */
-  tokenizer: Tokenizer | null;
   text: TextProcessor | null;
   name: string;
 }
@@ -56,7 +57,7 @@ export class Model implements AsyncDisposable {
   constructor(parts: ModelParts) {
     this.#engine = parts.engine;
     this.#router = parts.router;
-    this.#tokenizer = parts.tokenizer;
+    this.#tokenizer = parts.text?.tokenizer ?? null;
     this.#text = parts.text;
     this.name = parts.name;
     this.facts = parts.engine.facts;
@@ -96,7 +97,10 @@ export class Model implements AsyncDisposable {
     return this.tokenizer.decode(checkTokens("tokens", tokens, this.facts.vocabularySize), options);
   }
 
-  /** Continues a prompt. Errors of arguments are thrown here; those of the request reach the loop and `result()`. */
+  /**
+   * Continues a prompt, with the versions of its adapters that are loaded at the time of the call. Errors of arguments are thrown here;
+   * those of the request (ERR_ADAPTER_NOT_FOUND, ERR_CONTEXT_LENGTH, …) reach the loop and `result()`.
+   */
   generate(prompt: Prompt, options: GenerateOptions = {}): Generation {
     this.#alive();
     const checked = checkGenerateOptions(options, this.facts.vocabularySize);
@@ -105,10 +109,11 @@ export class Model implements AsyncDisposable {
   }
 
   /** Answers a conversation through the model's own chat template. */
-  chat(messages: ChatMessage[], options: ChatOptions = {}): Generation {
+  chat(messages: readonly ChatMessage[], options: ChatOptions = {}): Generation {
     this.#alive();
-    const { template, ...rest } = options;
-    const checked = checkGenerateOptions(rest, this.facts.vocabularySize);
+    const { template, ...rest } = options ?? {};
+    const checked = checkGenerateOptions(options && rest, this.facts.vocabularySize);
+    if (template !== undefined) checkKnown("template", template, TEMPLATE_KEYS);
     const text = this.#text ?? this.#noTokenizer();
     return this.#generation(checked, () =>
       text.applyChatTemplate(messages, { ...template, signal: checked.signal }),
@@ -118,39 +123,28 @@ export class Model implements AsyncDisposable {
   /** Log-probabilities of a completion after a prompt. */
   async score(prompt: Prompt, completion: Prompt, options: ScoreOptions = {}): Promise<ScoreResult> {
     this.#alive();
-    const checked = checkScoreOptions(options);
-    const before = await this.#tokensOf(this.#checkPrompt(prompt), checked);
-    const after = await this.#tokensOf(this.#checkPrompt(completion, "completion"), {
-      ...checked,
-      addSpecialTokens: false,
+    const { signal, topLogprobs, ...checked } = checkScoreOptions(options);
+    const givenPrompt = this.#checkPrompt(prompt);
+    const givenCompletion = this.#checkPrompt(completion, "completion");
+    return this.#pinning(checked.adapter, signal, async (pinned) => {
+      const before = await this.#tokensOf(givenPrompt, { ...checked, signal });
+      const after = await this.#tokensOf(givenCompletion, { ...checked, addSpecialTokens: false, signal });
+      if (before.length === 0) throw expected("at least one token", "prompt", "");
+      if (after.length === 0) throw expected("at least one token", "completion", "");
+      const tokens = new Int32Array(before.length + after.length);
+      tokens.set(before);
+      tokens.set(after, before.length);
+      const scored: TokenLogprob[] = [];
+      await this.#evaluate(
+        { kind: "score", tokens, from: before.length - 1, to: tokens.length - 1, topLogprobs, adapters: [] },
+        pinned,
+        signal,
+        (event) => scored.push(...tokenLogprobs(event, this.#tokenizer, topLogprobs)),
+      );
+      const logprob = scored.reduce((sum, token) => sum + token.logprob, 0);
+      const perplexity = Math.exp(-logprob / scored.length);
+      return { logprob, perplexity, tokens: scored, promptTokens: before.length };
     });
-    if (before.length === 0) throw expected("at least one token", "prompt", "");
-    if (after.length === 0) throw expected("at least one token", "completion", "");
-    const tokens = new Int32Array(before.length + after.length);
-    tokens.set(before);
-    tokens.set(after, before.length);
-    const scored: TokenLogprob[] = [];
-    let logprob = 0;
-    await this.#evaluate(
-      {
-        kind: "score",
-        tokens,
-        from: before.length - 1,
-        to: tokens.length - 1,
-        topLogprobs: checked.topLogprobs,
-        adapters: [],
-      },
-      checked.adapter,
-      checked.signal,
-      (event) => scored.push(...tokenLogprobs(event, this.#tokenizer, checked.topLogprobs)),
-    );
-    for (const token of scored) logprob += token.logprob;
-    return {
-      logprob,
-      perplexity: Math.exp(-logprob / scored.length),
-      tokens: scored,
-      promptTokens: before.length,
-    };
   }
 
   /** The raw next-token logits of every position: for research and for proofs. */
@@ -167,19 +161,21 @@ export class Model implements AsyncDisposable {
         to - from,
         "Ask in several calls.",
       );
-    const logits = new Float32Array((to - from) * vocabularySize);
-    let filled = 0;
-    await this.#evaluate(
-      { kind: "logits", tokens: ids, from, to, topLogprobs: -1, adapters: [] },
-      adapter,
-      signal,
-      (event) => {
-        if (!event.logits) return;
-        logits.set(event.logits, filled);
-        filled += event.logits.length;
-      },
-    );
-    return { logits, positions: to - from, vocabularySize };
+    return this.#pinning(adapter, signal, async (pinned) => {
+      const logits = new Float32Array((to - from) * vocabularySize);
+      let filled = 0;
+      await this.#evaluate(
+        { kind: "logits", tokens: ids, from, to, topLogprobs: -1, adapters: [] },
+        pinned,
+        signal,
+        (event) => {
+          if (!event.logits) return;
+          logits.set(event.logits, filled);
+          filled += event.logits.length;
+        },
+      );
+      return { logits, positions: to - from, vocabularySize };
+    });
   }
 
   /** Bytes held natively, by purpose. */
@@ -237,60 +233,71 @@ export class Model implements AsyncDisposable {
       {
         tokenizer: this.#tokenizer,
         start: async (onEvent) => {
-          const tokens = await tokenize();
-          if (tokens.length === 0) throw expected("at least one token", "prompt", "");
-          const endOfText = options.ignoreEndOfText ? [] : (this.#tokenizer?.eosTokenIds ?? []);
-          const endTokens = new Set<number>([...endOfText, ...options.stopTokens]);
-          const cancel = this.#submit(
-            {
-              kind: "generate",
-              tokens,
-              adapters: [],
-              maxTokens: options.maxTokens,
-              stopTokens: Int32Array.from(endTokens),
-              sampling: options.sampling,
-              topLogprobs: options.topLogprobs,
-            },
-            options.adapter,
-            onEvent,
-          );
-          return { cancel, endTokens };
+          const pinned = this.adapters.pin(options.adapter);
+          try {
+            const tokens = await tokenize();
+            if (tokens.length === 0) throw expected("at least one token", "prompt", "");
+            const endOfText = options.ignoreEndOfText ? [] : (this.#tokenizer?.eosTokenIds ?? []);
+            const endTokens = new Set<number>([...endOfText, ...options.stopTokens]);
+            const cancel = this.#submit(
+              {
+                kind: "generate",
+                tokens,
+                adapters: [],
+                maxTokens: options.maxTokens,
+                stopTokens: Int32Array.from(endTokens),
+                sampling: options.sampling,
+                topLogprobs: options.topLogprobs,
+              },
+              pinned,
+              onEvent,
+            );
+            return { cancel, endTokens };
+          } catch (error) {
+            pinned.release();
+            throw error;
+          }
         },
       },
       options,
     );
   }
 
-  /** Pins the adapters' versions for as long as the request runs. */
-  #submit(
-    request: NativeRequest,
-    adapter: AdapterSelection | undefined,
-    onEvent: (event: NativeEvent) => void,
-  ): () => void {
+  /** Submits with the pinned versions, which are released when the request ends. */
+  #submit(request: NativeRequest, pinned: PinnedAdapters, onEvent: (event: NativeEvent) => void): () => void {
     this.#alive();
-    const pinned = this.adapters.acquire(adapter, request.tokens);
+    const id = this.#engine.submit({ ...request, adapters: pinned.applied(request.tokens) });
+    this.#router.add(id, (event) => {
+      if (event.finish !== undefined) pinned.release();
+      onEvent(event);
+    });
+    return () => this.#engine.cancel(id);
+  }
+
+  /** Runs `work` with the versions that a selection means now. An aborted signal comes before everything else. */
+  async #pinning<T>(
+    adapter: readonly Required<AdapterUse>[],
+    signal: AbortSignal | undefined,
+    work: (pinned: PinnedAdapters) => Promise<T>,
+  ): Promise<T> {
+    throwIfAborted(signal, "The request");
+    const pinned = this.adapters.pin(adapter);
     try {
-      const id = this.#engine.submit({ ...request, adapters: pinned.applied });
-      this.#router.add(id, (event) => {
-        if (event.finish !== undefined) pinned.release();
-        onEvent(event);
-      });
-      return () => this.#engine.cancel(id);
-    } catch (error) {
+      return await work(pinned);
+    } finally {
       pinned.release();
-      throw error;
     }
   }
 
   #evaluate(
     request: NativeRequest,
-    adapter: AdapterSelection | undefined,
+    pinned: PinnedAdapters,
     signal: AbortSignal | undefined,
     onEvent: (event: NativeEvent) => void,
   ): Promise<void> {
     return new Promise((resolve, reject) => {
-      if (signal?.aborted) return reject(aborted(signal));
-      const cancel = this.#submit(request, adapter, (event) => {
+      throwIfAborted(signal, "The request");
+      const cancel = this.#submit(request, pinned, (event) => {
         onEvent(event);
         if (event.finish === undefined) return;
         signal?.removeEventListener("abort", cancel);
@@ -299,15 +306,11 @@ export class Model implements AsyncDisposable {
           return reject(new LowrankError(event.error!.code as ErrorCode, event.error!.message));
         reject(
           signal?.aborted
-            ? aborted(signal)
+            ? new LowrankError("ERR_ABORTED", "The request was aborted.", { cause: signal.reason })
             : new LowrankError("ERR_DISPOSED", "The model was disposed before the request was done."),
         );
       });
       signal?.addEventListener("abort", cancel, { once: true });
     });
   }
-}
-
-function aborted(signal: AbortSignal): LowrankError {
-  return new LowrankError("ERR_ABORTED", "The request was aborted.", { cause: signal.reason });
 }

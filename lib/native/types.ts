@@ -62,6 +62,8 @@ export interface ModelFacts {
   vocabularySize: number;
   contextLength: number;
   trainedContextLength: number;
+  /** Requests that are computed at once. */
+  maxSequences: number;
   tiedEmbeddings: boolean;
   /** Norms that each layer has. */
   layerNorms: LayerNormName[];
@@ -187,7 +189,7 @@ export interface NativeAddon {
     options: LoadOptions,
     onEvents: (events: NativeEvent[]) => void,
     onProgress: (done: number, total: number) => void,
-  ): { promise: Promise<NativeEngine>; cancel(): void };
+  ): { promise: Promise<NativeEngine>; cancel: () => void };
   /** Tensor names and metadata of an adapter held in memory. */
   inspectAdapter(bytes: Uint8Array): Promise<AdapterInspection>;
   /** Key-values of a GGUF file, for the tokenizer and the chat template. Number arrays come as Float64Array. */

@@ -6,8 +6,8 @@ export interface AddedToken {
   readonly content: string;
   /** A control token, such as <|im_start|>: it steers the model, so text from outside must not become one. */
   readonly special: boolean;
-  /** Looked for in the normalised text. */
-  readonly normalized: boolean;
+  /** What is looked for in the normalised text: the normalised content; null where the content is looked for in the raw text. */
+  readonly normalized: string | null;
   /** Found only where no word character touches it. */
   readonly singleWord: boolean;
   /** Swallows white space before and behind it. */
@@ -35,8 +35,11 @@ export class AddedTokenMatcher {
   readonly #lengths = new Map<number, number[]>();
   readonly #starts: RegExp | null;
 
-  /** @param contentOf what to look for in place of a token's content (the normalised content, for normalised text) */
-  constructor(tokens: readonly AddedToken[], contentOf: (token: AddedToken) => string = (token) => token.content) {
+  /** @param contentOf what to look for in place of a token's content */
+  constructor(
+    tokens: readonly AddedToken[],
+    contentOf: (token: AddedToken) => string = (token) => token.content,
+  ) {
     for (const token of tokens) {
       const content = contentOf(token);
       if (content === "") continue;
@@ -59,7 +62,12 @@ export class AddedTokenMatcher {
     for (let match = this.#next(text, 0); match !== null; match = this.#next(text, match.end)) {
       const { token } = match;
       if (token === null || !accept(token, match.start, match.end)) continue;
-      if (token.singleWord && (WORD_BEFORE.test(text.slice(0, match.start).slice(-2)) || WORD_AFTER.test(text.slice(match.end, match.end + 2)))) continue;
+      if (
+        token.singleWord &&
+        (WORD_BEFORE.test(text.slice(0, match.start).slice(-2)) ||
+          WORD_AFTER.test(text.slice(match.end, match.end + 2)))
+      )
+        continue;
       let { start, end } = match;
       while (token.lstrip && start > taken && isWhiteSpace(text, start - 1)) --start;
       while (token.rstrip && end < text.length && isWhiteSpace(text, end)) ++end;

@@ -100,7 +100,9 @@ export class BytePairEncoder {
       }
     }
     const count = this.#model.symbols === "bytes" ? this.#splitBytes(length) : this.#splitCharacters(length);
-    return count <= SCAN_LIMIT ? this.#mergeByScan(count) : mergeByHeap(this.#model.merges, this.#symbols, count);
+    return count <= SCAN_LIMIT
+      ? this.#mergeByScan(count)
+      : mergeByHeap(this.#model.merges, this.#symbols, count);
   }
 
   #wholeWord(length: number): number {
@@ -134,7 +136,7 @@ export class BytePairEncoder {
     const utf8 = this.#utf8;
     let count = 0;
     let inUnknown = false;
-    for (let i = 0; i < length; ) {
+    for (let i = 0; i < length;) {
       const lead = utf8[i]!;
       const end = i + (lead < 0x80 ? 1 : lead < 0xe0 ? 2 : lead < 0xf0 ? 3 : 4);
       const id = this.#vocabulary.idOfBytes(utf8, i, end);
@@ -224,7 +226,13 @@ function mergeByHeap(merges: MergeTables, symbols: Int32Array, count: number): n
     const at = key - rank * POSITIONS;
     const right = next[at]!;
     // Skip what an earlier merge has changed: a symbol that was swallowed, or a pair that is no longer this one.
-    if (symbols[at]! < 0 || right < 0 || symbols[at] !== merges.left[rank] || symbols[right] !== merges.right[rank]) continue;
+    if (
+      symbols[at]! < 0 ||
+      right < 0 ||
+      symbols[at] !== merges.left[rank] ||
+      symbols[right] !== merges.right[rank]
+    )
+      continue;
     symbols[at] = merges.result[rank]!;
     symbols[right] = -1;
     next[at] = next[right]!;
@@ -256,7 +264,8 @@ class PairHeap {
     }
     const keys = this.#keys;
     let at = this.size++;
-    for (let parent = (at - 1) >> 1; at > 0 && keys[parent]! > key; at = parent, parent = (at - 1) >> 1) keys[at] = keys[parent]!;
+    for (let parent = (at - 1) >> 1; at > 0 && keys[parent]! > key; at = parent, parent = (at - 1) >> 1)
+      keys[at] = keys[parent]!;
     keys[at] = key;
   }
 

@@ -5,7 +5,13 @@ import { MAX_MERGES, MergeTableBuilder, type MergeTables } from "./merge-table.j
 import { mergesFromScores } from "./score-merges.js";
 import { PATTERNS } from "./split-pattern.js";
 import type { DecoderRule } from "./token-decoder.js";
-import { checkTemplate, checkTokenId, collectEosTokenIds, MAX_ADDED_TOKENS, type TokenizerDefinition } from "./tokenizer-definition.js";
+import {
+  checkTemplate,
+  checkTokenId,
+  collectEosTokenIds,
+  MAX_ADDED_TOKENS,
+  type TokenizerDefinition,
+} from "./tokenizer-definition.js";
 import { MAX_TOKEN_BYTES, packStrings, Vocabulary, type PackedStrings } from "./vocabulary.js";
 import { joinedBeforeSpace } from "./word-cuts.js";
 
@@ -34,13 +40,30 @@ const splitThenBytes = (pattern: string): unknown => ({
   ],
 });
 const GPT2_BYTES = { type: "ByteLevel", add_prefix_space: false, use_regex: true };
-const DIGITS_THEN_GPT2 = { type: "Sequence", pretokenizers: [{ type: "Digits", individual_digits: true }, GPT2_BYTES] };
+const DIGITS_THEN_GPT2 = {
+  type: "Sequence",
+  pretokenizers: [{ type: "Digits", individual_digits: true }, GPT2_BYTES],
+};
 
 const GPT2: BytePreset = { preTokenizer: GPT2_BYTES, normalizer: null, ignoreMerges: false, addBos: false };
 const SMOLLM: BytePreset = { ...GPT2, preTokenizer: DIGITS_THEN_GPT2 };
-const LLAMA3: BytePreset = { ...GPT2, preTokenizer: splitThenBytes(PATTERNS.llama3), ignoreMerges: true, addBos: true };
-const QWEN2: BytePreset = { ...GPT2, preTokenizer: splitThenBytes(PATTERNS.qwen2), normalizer: { type: "NFC" } };
-const TEKKEN: BytePreset = { ...GPT2, preTokenizer: splitThenBytes(PATTERNS.tekken), ignoreMerges: true, addBos: true };
+const LLAMA3: BytePreset = {
+  ...GPT2,
+  preTokenizer: splitThenBytes(PATTERNS.llama3),
+  ignoreMerges: true,
+  addBos: true,
+};
+const QWEN2: BytePreset = {
+  ...GPT2,
+  preTokenizer: splitThenBytes(PATTERNS.qwen2),
+  normalizer: { type: "NFC" },
+};
+const TEKKEN: BytePreset = {
+  ...GPT2,
+  preTokenizer: splitThenBytes(PATTERNS.tekken),
+  ignoreMerges: true,
+  addBos: true,
+};
 
 /** tokenizer.ggml.pre -> what the tokenizer.json of that family says. */
 const PRESETS: ReadonlyMap<string, BytePreset> = new Map([
@@ -64,14 +87,20 @@ export function definitionFromGguf(metadata: GgufMetadata): TokenizerDefinition 
   const kind = source.get("model");
   if (kind === "gpt2") return byteLevelDefinition(source);
   if (kind === "llama") return sentencePieceDefinition(source);
-  throw new LowrankError("ERR_TOKENIZER", `Expected "gpt2" or "llama" for tokenizer.ggml.model, received ${JSON.stringify(kind) ?? "nothing"}. Use a model of the Llama, Qwen, Mistral or Gemma family.`);
+  throw new LowrankError(
+    "ERR_TOKENIZER",
+    `Expected "gpt2" or "llama" for tokenizer.ggml.model, received ${JSON.stringify(kind) ?? "nothing"}. Use a model of the Llama, Qwen, Mistral or Gemma family.`,
+  );
 }
 
 function byteLevelDefinition(source: GgufVocabulary): TokenizerDefinition {
   const pre = source.get("pre") ?? "default";
   const preset = PRESETS.get(pre as string);
   if (preset === undefined)
-    throw new LowrankError("ERR_TOKENIZER", `Expected one of ${[...PRESETS.keys()].join(", ")} for tokenizer.ggml.pre, received ${JSON.stringify(pre)}. Use the model's tokenizer.json instead.`);
+    throw new LowrankError(
+      "ERR_TOKENIZER",
+      `Expected one of ${[...PRESETS.keys()].join(", ")} for tokenizer.ggml.pre, received ${JSON.stringify(pre)}. Use the model's tokenizer.json instead.`,
+    );
   const vocabulary = Vocabulary.build(source.strings, source.specialIds);
   const model: BytePairModel = {
     type: "BPE",
@@ -83,7 +112,14 @@ function byteLevelDefinition(source: GgufVocabulary): TokenizerDefinition {
     unknownId: -1, // as in the families' tokenizer.json: a byte without a token is dropped, not made a control token
     joinedBeforeSpace: null,
   };
-  const decoder: DecoderRule = { byteLevel: true, byteFallback: false, replacements: [], strip: null, dropFromFirst: null, separator: "" };
+  const decoder: DecoderRule = {
+    byteLevel: true,
+    byteFallback: false,
+    replacements: [],
+    strip: null,
+    dropFromFirst: null,
+    separator: "",
+  };
   return source.define(vocabulary, model, decoder, preset.normalizer, preset.preTokenizer, preset.addBos);
 }
 
@@ -91,7 +127,11 @@ function byteLevelDefinition(source: GgufVocabulary): TokenizerDefinition {
 function readMerges(merges: unknown, vocabulary: Vocabulary, specialIds: ReadonlySet<number>): MergeTables {
   const packed = packStrings((merges ?? []) as PackedStrings | unknown[], "tokenizer.ggml.merges");
   const count = packed.offsets.length - 1;
-  if (count > MAX_MERGES) throw new LowrankError("ERR_TOKENIZER", `Expected at most ${MAX_MERGES} for tokenizer.ggml.merges, received ${count}.`);
+  if (count > MAX_MERGES)
+    throw new LowrankError(
+      "ERR_TOKENIZER",
+      `Expected at most ${MAX_MERGES} for tokenizer.ggml.merges, received ${count}.`,
+    );
   const special = new Set([...specialIds].map((id) => vocabulary.tokenOf(id)));
   const joined = new Uint8Array(MAX_TOKEN_BYTES);
   const builder = new MergeTableBuilder();
@@ -111,7 +151,10 @@ function readMerges(merges: unknown, vocabulary: Vocabulary, specialIds: Readonl
     }
     const text = Buffer.from(pair).toString();
     if (!special.has(text.replace(" ", "")) && !text.split(" ").some((part) => special.has(part)))
-      throw new LowrankError("ERR_TOKENIZER", `Expected a pair of tokens whose union is a token for tokenizer.ggml.merges[${rank}], received ${JSON.stringify(text.slice(0, 80))}.`);
+      throw new LowrankError(
+        "ERR_TOKENIZER",
+        `Expected a pair of tokens whose union is a token for tokenizer.ggml.merges[${rank}], received ${JSON.stringify(text.slice(0, 80))}.`,
+      );
   }
   return builder.build();
 }
@@ -120,7 +163,11 @@ const MARK = "\u2581";
 
 function sentencePieceDefinition(source: GgufVocabulary): TokenizerDefinition {
   const scores = source.numbers("scores");
-  if (scores === null) throw new LowrankError("ERR_TOKENIZER", `Expected a score for each token for tokenizer.ggml.scores, received nothing.`);
+  if (scores === null)
+    throw new LowrankError(
+      "ERR_TOKENIZER",
+      `Expected a score for each token for tokenizer.ggml.scores, received nothing.`,
+    );
   const mergeable = new Uint8Array(source.size);
   const tokens = source.tokens();
   for (let id = 0; id < source.size; ++id) {
@@ -147,7 +194,9 @@ function sentencePieceDefinition(source: GgufVocabulary): TokenizerDefinition {
   };
   const prefix = source.flag("add_space_prefix", true);
   const spaces = { type: "Replace", pattern: { String: " " }, content: MARK };
-  const normalizer = prefix ? { type: "Sequence", normalizers: [{ type: "Prepend", prepend: MARK }, spaces] } : spaces;
+  const normalizer = prefix
+    ? { type: "Sequence", normalizers: [{ type: "Prepend", prepend: MARK }, spaces] }
+    : spaces;
   const decoder: DecoderRule = {
     byteLevel: false,
     byteFallback: true,
@@ -169,10 +218,20 @@ class GgufVocabulary {
 
   constructor(private readonly metadata: GgufMetadata) {
     if (typeof metadata !== "object" || metadata === null)
-      throw new LowrankError("ERR_TOKENIZER", `Expected the key-values of a GGUF file for metadata, received ${String(metadata)}.`);
-    this.strings = packStrings((this.get("tokens") ?? []) as PackedStrings | unknown[], "tokenizer.ggml.tokens");
+      throw new LowrankError(
+        "ERR_TOKENIZER",
+        `Expected the key-values of a GGUF file for metadata, received ${String(metadata)}.`,
+      );
+    this.strings = packStrings(
+      (this.get("tokens") ?? []) as PackedStrings | unknown[],
+      "tokenizer.ggml.tokens",
+    );
     this.size = this.strings.offsets.length - 1;
-    if (this.size === 0) throw new LowrankError("ERR_TOKENIZER", "Expected at least one token for tokenizer.ggml.tokens, received none. Use a GGUF file that holds its vocabulary.");
+    if (this.size === 0)
+      throw new LowrankError(
+        "ERR_TOKENIZER",
+        "Expected at least one token for tokenizer.ggml.tokens, received none. Use a GGUF file that holds its vocabulary.",
+      );
     this.#types = this.numbers("token_type");
     const special = new Set<number>();
     for (let id = 0; id < this.size; ++id)
@@ -204,19 +263,35 @@ class GgufVocabulary {
   }
 
   tokens(): string[] {
-    const buffer = Buffer.from(this.strings.bytes.buffer, this.strings.bytes.byteOffset, this.strings.bytes.length);
-    return Array.from({ length: this.size }, (_, id) => buffer.toString("utf8", this.strings.offsets[id], this.strings.offsets[id + 1]));
+    const buffer = Buffer.from(
+      this.strings.bytes.buffer,
+      this.strings.bytes.byteOffset,
+      this.strings.bytes.length,
+    );
+    return Array.from({ length: this.size }, (_, id) =>
+      buffer.toString("utf8", this.strings.offsets[id], this.strings.offsets[id + 1]),
+    );
   }
 
   /** A list of one finite number for each token, in an array of its own, or null where the file has none. */
   numbers(key: string): Float64Array | null {
     const list = this.get(key);
     if (list === undefined) return null;
-    if ((!Array.isArray(list) && !ArrayBuffer.isView(list)) || (list as ArrayLike<number>).length !== this.size)
-      throw new LowrankError("ERR_TOKENIZER", `Expected ${this.size} numbers for tokenizer.ggml.${key}, received ${(list as ArrayLike<number>).length ?? typeof list}.`);
+    if (
+      (!Array.isArray(list) && !ArrayBuffer.isView(list)) ||
+      (list as ArrayLike<number>).length !== this.size
+    )
+      throw new LowrankError(
+        "ERR_TOKENIZER",
+        `Expected ${this.size} numbers for tokenizer.ggml.${key}, received ${(list as ArrayLike<number>).length ?? typeof list}.`,
+      );
     const numbers = Float64Array.from(list as ArrayLike<number>);
     const bad = numbers.findIndex((number) => !Number.isFinite(number));
-    if (bad >= 0) throw new LowrankError("ERR_TOKENIZER", `Expected a number for tokenizer.ggml.${key}[${bad}], received ${String((list as ArrayLike<unknown>)[bad])}.`);
+    if (bad >= 0)
+      throw new LowrankError(
+        "ERR_TOKENIZER",
+        `Expected a number for tokenizer.ggml.${key}[${bad}], received ${String((list as ArrayLike<unknown>)[bad])}.`,
+      );
     return numbers;
   }
 
@@ -233,13 +308,29 @@ class GgufVocabulary {
       const special = this.specialIds.has(id);
       if (!special && this.type(id) !== TokenType.USER_DEFINED) continue;
       const content = vocabulary.tokenOf(id);
-      addedTokens.push({ id, content, special, normalized: false, singleWord: false, lstrip: false, rstrip: false });
+      addedTokens.push({
+        id,
+        content,
+        special,
+        normalized: null,
+        singleWord: false,
+        lstrip: false,
+        rstrip: false,
+      });
     }
     if (addedTokens.length > MAX_ADDED_TOKENS)
-      throw new LowrankError("ERR_TOKENIZER", `Expected at most ${MAX_ADDED_TOKENS} control and user-defined tokens for tokenizer.ggml.token_type, received ${addedTokens.length}.`);
+      throw new LowrankError(
+        "ERR_TOKENIZER",
+        `Expected at most ${MAX_ADDED_TOKENS} control and user-defined tokens for tokenizer.ggml.token_type, received ${addedTokens.length}.`,
+      );
     const bos = this.id("bos_token_id");
     const eos = this.id("eos_token_id");
-    const roles = { bos_token: bos, eos_token: eos, unk_token: this.id("unknown_token_id"), pad_token: this.id("padding_token_id") };
+    const roles = {
+      bos_token: bos,
+      eos_token: eos,
+      unk_token: this.id("unknown_token_id"),
+      pad_token: this.id("padding_token_id"),
+    };
     const template = this.metadata["tokenizer.chat_template"];
     return {
       vocabulary: vocabulary.tables,
@@ -252,8 +343,13 @@ class GgufVocabulary {
       suffix: eos !== null && this.flag("add_eos_token", false) ? [eos] : [],
       bosTokenId: bos,
       eosTokenIds: collectEosTokenIds([eos, this.id("eot_token_id"), this.id("eom_token_id")], addedTokens),
-      specialTokens: Object.fromEntries(Object.entries(roles).flatMap(([role, id]) => (id === null ? [] : [[role, vocabulary.tokenOf(id)]]))),
-      chatTemplate: typeof template === "string" && template !== "" ? checkTemplate(template, "tokenizer.chat_template") : null,
+      specialTokens: Object.fromEntries(
+        Object.entries(roles).flatMap(([role, id]) => (id === null ? [] : [[role, vocabulary.tokenOf(id)]])),
+      ),
+      chatTemplate:
+        typeof template === "string" && template !== ""
+          ? checkTemplate(template, "tokenizer.chat_template")
+          : null,
     };
   }
 }

@@ -39,7 +39,12 @@ export class MergeTableBuilder {
   /** A pair that stands twice has its last rank, as in Hugging Face's map. */
   build(): MergeTables {
     const count = this.count;
-    const tables = { left: sharedInts(count), right: sharedInts(count), result: sharedInts(count), slots: sharedInts(slotCount(count)) };
+    const tables = {
+      left: sharedInts(count),
+      right: sharedInts(count),
+      result: sharedInts(count),
+      slots: sharedInts(slotCount(count)),
+    };
     tables.left.set(this.#left);
     tables.right.set(this.#right);
     tables.result.set(this.#result);

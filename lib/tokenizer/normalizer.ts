@@ -47,7 +47,9 @@ export function compileNormalizer(config: unknown): Normalizer | null {
       }
       case "Lowercase":
         // By code point, as Rust does: JavaScript's whole-string rule would make a final sigma.
-        steps.push((text) => text.replace(/\p{Changes_When_Lowercased}/gu, (character) => character.toLowerCase()));
+        steps.push((text) =>
+          text.replace(/\p{Changes_When_Lowercased}/gu, (character) => character.toLowerCase()),
+        );
         return;
       case "Strip": {
         const { strip_left: left, strip_right: right } = step;
@@ -55,7 +57,10 @@ export function compileNormalizer(config: unknown): Normalizer | null {
         return;
       }
       default:
-        throw unsupported("Sequence, NFC, NFD, NFKC, NFKD, Prepend, Replace, Lowercase or Strip", step["type"]);
+        throw unsupported(
+          "Sequence, NFC, NFD, NFKC, NFKD, Prepend, Replace, Lowercase or Strip",
+          step["type"],
+        );
     }
   };
   add(config as Record<string, unknown> | null, 0);
@@ -79,9 +84,13 @@ export function isWhiteSpace(text: string, at: number): boolean {
 }
 
 function textOf(value: unknown, name: string): string {
-  if (typeof value !== "string" || value.length > 1024) throw unsupported(`a string of at most 1,024 characters as ${name}`, value);
+  if (typeof value !== "string" || value.length > 1024)
+    throw unsupported(`a string of at most 1,024 characters as ${name}`, value);
   return value;
 }
 
 const unsupported = (what: string, received: unknown): LowrankError =>
-  new LowrankError("ERR_TOKENIZER", `Expected ${what} for normalizer, received ${JSON.stringify(received)?.slice(0, 80) ?? "nothing"}. Use a model whose tokenizer is of the Llama, Qwen, Mistral or Gemma kind.`);
+  new LowrankError(
+    "ERR_TOKENIZER",
+    `Expected ${what} for normalizer, received ${JSON.stringify(received)?.slice(0, 80) ?? "nothing"}. Use a model whose tokenizer is of the Llama, Qwen, Mistral or Gemma kind.`,
+  );

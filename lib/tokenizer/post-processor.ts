@@ -33,11 +33,15 @@ export function compilePostProcessor(config: unknown, size: number): AddedAround
         around.suffix.push(idOfPair(step["sep"], size));
         return;
       default:
-        throw unsupported("Sequence, ByteLevel, TemplateProcessing, BertProcessing or RobertaProcessing", step["type"]);
+        throw unsupported(
+          "Sequence, ByteLevel, TemplateProcessing, BertProcessing or RobertaProcessing",
+          step["type"],
+        );
     }
   };
   add(config as Record<string, unknown> | null | undefined, 0);
-  if (around.prefix.length + around.suffix.length > MAX_AROUND) throw unsupported(`at most ${MAX_AROUND} tokens around a text`, around.prefix.length);
+  if (around.prefix.length + around.suffix.length > MAX_AROUND)
+    throw unsupported(`at most ${MAX_AROUND} tokens around a text`, around.prefix.length);
   return around;
 }
 
@@ -54,7 +58,8 @@ function addTemplate(step: Record<string, unknown>, around: AddedAround, size: n
     }
     const name = piece?.["SpecialToken"]?.["id"];
     const known = tokens as Record<string, Record<string, unknown>> | undefined;
-    const ids = typeof name === "string" && known && Object.hasOwn(known, name) ? known[name]!["ids"] : undefined;
+    const ids =
+      typeof name === "string" && known && Object.hasOwn(known, name) ? known[name]!["ids"] : undefined;
     if (!Array.isArray(ids)) throw unsupported("special tokens with their ids", piece);
     for (const id of ids as unknown[]) side.push(checkTokenId(id, size, "post_processor.special_tokens"));
   }
@@ -68,4 +73,7 @@ function idOfPair(pair: unknown, size: number): number {
 }
 
 const unsupported = (what: string, received: unknown): LowrankError =>
-  new LowrankError("ERR_TOKENIZER", `Expected ${what} for post_processor, received ${JSON.stringify(received)?.slice(0, 80) ?? "nothing"}. Use a model whose tokenizer is of the Llama, Qwen, Mistral or Gemma kind.`);
+  new LowrankError(
+    "ERR_TOKENIZER",
+    `Expected ${what} for post_processor, received ${JSON.stringify(received)?.slice(0, 80) ?? "nothing"}. Use a model whose tokenizer is of the Llama, Qwen, Mistral or Gemma kind.`,
+  );

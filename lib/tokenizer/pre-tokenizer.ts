@@ -16,7 +16,13 @@ export interface PreTokenizer {
   readonly trusted: boolean;
 }
 
-const BEHAVIORS: readonly string[] = ["Isolated", "Removed", "MergedWithPrevious", "MergedWithNext", "Contiguous"];
+const BEHAVIORS: readonly string[] = [
+  "Isolated",
+  "Removed",
+  "MergedWithPrevious",
+  "MergedWithNext",
+  "Contiguous",
+];
 /** `\\w+|[^\\w\\s]+` as Rust's regex crate reads it. */
 const WORD = "\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}\\p{Join_Control}";
 const WORDS = new RegExp(`[${WORD}]+|[^${WORD}\\p{White_Space}]+`, "gu");
@@ -32,7 +38,9 @@ const MAX_STAGES = 64;
 export function compilePreTokenizer(config: unknown): PreTokenizer {
   const compiler = new Compiler();
   compiler.add(config, 0);
-  const run = compiler.stages.reduceRight<(piece: string, first: boolean, emit: (word: string) => void) => void>(
+  const run = compiler.stages.reduceRight<
+    (piece: string, first: boolean, emit: (word: string) => void) => void
+  >(
     (next, stage) => (piece, first, emit) => stage(piece, first, (part, start) => next(part, start, emit)),
     (piece, _first, emit) => emit(piece),
   );
@@ -48,7 +56,8 @@ class Compiler {
     if (config === null || config === undefined) return;
     const step = config as Record<string, unknown>;
     if (this.byteLevel) throw unsupported("a step after ByteLevel", step["type"]);
-    if (depth > 8 || this.stages.length > MAX_STAGES) throw unsupported("at most 64 steps, 8 deep", step["type"]);
+    if (depth > 8 || this.stages.length > MAX_STAGES)
+      throw unsupported("at most 64 steps, 8 deep", step["type"]);
     switch (step["type"]) {
       case "Sequence": {
         if (!Array.isArray(step["pretokenizers"])) throw unsupported("a list of pretokenizers", "Sequence");
@@ -63,7 +72,11 @@ class Compiler {
       case "Split":
         return this.#split(step["pattern"], step["behavior"], step["invert"] === true);
       case "Digits":
-        return this.#split({ Regex: step["individual_digits"] === true ? PATTERNS.digit : PATTERNS.digits }, "Isolated", false);
+        return this.#split(
+          { Regex: step["individual_digits"] === true ? PATTERNS.digit : PATTERNS.digits },
+          "Isolated",
+          false,
+        );
       case "Whitespace":
         return this.#cut(WORDS, "Removed", true);
       case "WhitespaceSplit":
@@ -75,7 +88,10 @@ class Compiler {
       case "Metaspace":
         return this.#metaspace(step);
       default:
-        throw unsupported("Sequence, ByteLevel, Split, Digits, Whitespace, WhitespaceSplit, CharDelimiterSplit, Punctuation or Metaspace", step["type"]);
+        throw unsupported(
+          "Sequence, ByteLevel, Split, Digits, Whitespace, WhitespaceSplit, CharDelimiterSplit, Punctuation or Metaspace",
+          step["type"],
+        );
     }
   }
 
@@ -98,9 +114,11 @@ class Compiler {
 
   #metaspace(step: Record<string, unknown>): void {
     const mark = step["replacement"] ?? "\u2581";
-    if (typeof mark !== "string" || mark.length === 0 || mark.length > 2) throw unsupported("one character as replacement", mark);
+    if (typeof mark !== "string" || mark.length === 0 || mark.length > 2)
+      throw unsupported("one character as replacement", mark);
     const scheme = step["prepend_scheme"] ?? (step["add_prefix_space"] === false ? "never" : "always");
-    if (scheme !== "always" && scheme !== "first" && scheme !== "never") throw unsupported("always, first or never", scheme);
+    if (scheme !== "always" && scheme !== "first" && scheme !== "never")
+      throw unsupported("always, first or never", scheme);
     this.stages.push((piece, first, emit) => {
       const marked = piece.replaceAll(" ", mark);
       const prepend = !marked.startsWith(mark) && (scheme === "always" || (scheme === "first" && first));
@@ -113,4 +131,7 @@ class Compiler {
 const prefixSpace: Stage = (piece, first, emit) => emit(piece.startsWith(" ") ? piece : ` ${piece}`, first);
 
 const unsupported = (what: string, received: unknown): LowrankError =>
-  new LowrankError("ERR_TOKENIZER", `Expected ${what} for pre_tokenizer, received ${JSON.stringify(received) ?? "nothing"}. Use a model whose tokenizer is of the Llama, Qwen, Mistral or Gemma kind.`);
+  new LowrankError(
+    "ERR_TOKENIZER",
+    `Expected ${what} for pre_tokenizer, received ${JSON.stringify(received) ?? "nothing"}. Use a model whose tokenizer is of the Llama, Qwen, Mistral or Gemma kind.`,
+  );

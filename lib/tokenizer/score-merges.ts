@@ -17,7 +17,11 @@ interface Merge {
  * @param scores [size] score of each token
  * @param mergeable [size] 1 where text may be merged into this token
  */
-export function mergesFromScores(vocabulary: Vocabulary, scores: Float64Array, mergeable: Uint8Array): MergeTables {
+export function mergesFromScores(
+  vocabulary: Vocabulary,
+  scores: Float64Array,
+  mergeable: Uint8Array,
+): MergeTables {
   const ids: number[] = [];
   for (let id = 0; id < vocabulary.size; ++id) if (mergeable[id] === 1) ids.push(id);
   ids.sort((a, b) => scores[b]! - scores[a]! || a - b);
@@ -27,7 +31,10 @@ export function mergesFromScores(vocabulary: Vocabulary, scores: Float64Array, m
     tied.sort((a, b) => b.leftCharacters - a.leftCharacters || b.rightCharacters - a.rightCharacters);
     for (const { left, right, result } of tied) builder.add(left, right, result);
     if (builder.count > MAX_MERGES)
-      throw new LowrankError("ERR_TOKENIZER", `Expected at most ${MAX_MERGES} merges for tokenizer.ggml.scores, received more.`);
+      throw new LowrankError(
+        "ERR_TOKENIZER",
+        `Expected at most ${MAX_MERGES} merges for tokenizer.ggml.scores, received more.`,
+      );
     tied = [];
   };
   for (let i = 0; i < ids.length; ++i) {
@@ -50,7 +57,8 @@ function collectCuts(vocabulary: Vocabulary, id: number, merges: Merge[]): void 
     const left = vocabulary.idOfBytes(bytes, 0, cut, hash);
     if (left < 0) continue;
     const right = vocabulary.idOfBytes(bytes, cut, bytes.length);
-    if (right >= 0) merges.push({ left, right, result: id, leftCharacters: characters, rightCharacters: -characters });
+    if (right >= 0)
+      merges.push({ left, right, result: id, leftCharacters: characters, rightCharacters: -characters });
   }
   // `characters` is now one less than the token's length.
   for (let i = first; i < merges.length; ++i) merges[i]!.rightCharacters += characters + 1;

@@ -16,7 +16,8 @@ interface PatternLibrary {
   SplitPreTokenizer: new (config: Record<string, unknown>) => { readonly pattern: RegExp | null };
 }
 /** Loaded for patterns beyond the known ones only: it costs 1 MB and 20 ms. */
-const loadLibrary = (): PatternLibrary => createRequire(import.meta.url)("@huggingface/tokenizers") as PatternLibrary;
+const loadLibrary = (): PatternLibrary =>
+  createRequire(import.meta.url)("@huggingface/tokenizers") as PatternLibrary;
 
 /** Longest pattern, in UTF-16 units. */
 const MAX_PATTERN = 16_384;
@@ -50,7 +51,10 @@ const WORDS_AND_MARKS = (numbers: string): string =>
 
 /** The same patterns in JavaScript, written by hand and linear in time but for short look-aheads. */
 const TRUSTED: ReadonlyMap<string, string> = new Map([
-  [PATTERNS.gpt2, `'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^${S}\\p{L}\\p{N}]+|${S}+(?!${NOT_S})|${S}+`],
+  [
+    PATTERNS.gpt2,
+    `'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^${S}\\p{L}\\p{N}]+|${S}+(?!${NOT_S})|${S}+`,
+  ],
   [PATTERNS.llama3, WORDS_AND_MARKS("\\p{N}{1,3}")],
   [PATTERNS.qwen2, WORDS_AND_MARKS("\\p{N}")],
   [
@@ -68,20 +72,37 @@ const TRUSTED: ReadonlyMap<string, string> = new Map([
  * Throws ERR_TOKENIZER for what is no pattern, too long, or beyond JavaScript's regular expressions.
  */
 export function compilePattern(pattern: unknown, name: string): CompiledPattern {
-  const { Regex, String: literal } = (typeof pattern === "object" && pattern !== null ? pattern : {}) as Record<string, unknown>;
+  const { Regex, String: literal } = (
+    typeof pattern === "object" && pattern !== null ? pattern : {}
+  ) as Record<string, unknown>;
   const source = Regex ?? literal;
   if (typeof source !== "string" || source.length > MAX_PATTERN)
-    throw new LowrankError("ERR_TOKENIZER", `Expected {"Regex": …} or {"String": …} of at most ${MAX_PATTERN} characters for ${name}, received ${typeof source}.`);
+    throw new LowrankError(
+      "ERR_TOKENIZER",
+      `Expected {"Regex": …} or {"String": …} of at most ${MAX_PATTERN} characters for ${name}, received ${typeof source}.`,
+    );
   if (Regex === undefined) return { regex: new RegExp(escapeRegex(source), "gu"), trusted: true };
   const known = TRUSTED.get(source);
   if (known !== undefined) return { regex: new RegExp(known, "gu"), trusted: true };
   try {
-    const { pattern: regex } = new (loadLibrary().SplitPreTokenizer)({ type: "Split", pattern: { Regex: source }, behavior: "Isolated", invert: false });
+    const { pattern: regex } = new (loadLibrary().SplitPreTokenizer)({
+      type: "Split",
+      pattern: { Regex: source },
+      behavior: "Isolated",
+      invert: false,
+    });
     if (regex !== null) return { regex, trusted: false };
   } catch (cause) {
-    throw new LowrankError("ERR_TOKENIZER", `Expected a regular expression that JavaScript can run for ${name}, received ${JSON.stringify(source.slice(0, 80))}. Use a model whose tokenizer is of the Llama, Qwen, Mistral or Gemma kind.`, { cause });
+    throw new LowrankError(
+      "ERR_TOKENIZER",
+      `Expected a regular expression that JavaScript can run for ${name}, received ${JSON.stringify(source.slice(0, 80))}. Use a model whose tokenizer is of the Llama, Qwen, Mistral or Gemma kind.`,
+      { cause },
+    );
   }
-  throw new LowrankError("ERR_TOKENIZER", `Expected a regular expression for ${name}, received ${JSON.stringify(source.slice(0, 80))}.`);
+  throw new LowrankError(
+    "ERR_TOKENIZER",
+    `Expected a regular expression for ${name}, received ${JSON.stringify(source.slice(0, 80))}.`,
+  );
 }
 
 /** Escapes the syntax characters of regular expressions. */
@@ -95,7 +116,13 @@ export type SplitBehavior = "Isolated" | "Removed" | "MergedWithPrevious" | "Mer
  * Cuts a text at the matches of a pattern, with the behaviours of Hugging Face's `NormalizedString::split`.
  * @param invert take what lies between the matches for the matches
  */
-export function splitText(text: string, regex: RegExp, behavior: SplitBehavior, invert: boolean, emit: (piece: string) => void): void {
+export function splitText(
+  text: string,
+  regex: RegExp,
+  behavior: SplitBehavior,
+  invert: boolean,
+  emit: (piece: string) => void,
+): void {
   let start = -1; // of the piece in hand
   let end = 0;
   let previous = false; // was the last piece a match

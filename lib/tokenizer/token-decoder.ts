@@ -31,7 +31,8 @@ export function compileDecoder(config: unknown): DecoderRule {
   };
   let fused = false;
   const add = (step: Record<string, unknown>, depth: number): void => {
-    if (depth > 8 || rule.replacements.length > 64) throw unsupported("at most 64 steps, 8 deep", step?.["type"]);
+    if (depth > 8 || rule.replacements.length > 64)
+      throw unsupported("at most 64 steps, 8 deep", step?.["type"]);
     switch (step?.["type"]) {
       case "Sequence":
         if (!Array.isArray(step["decoders"])) throw unsupported("a list of decoders", "Sequence");
@@ -49,7 +50,8 @@ export function compileDecoder(config: unknown): DecoderRule {
       case "Replace": {
         const from = (step["pattern"] as Record<string, unknown> | undefined)?.["String"];
         const to = step["content"];
-        if (typeof from !== "string" || from === "" || typeof to !== "string") throw unsupported("a Replace of one string by another", from);
+        if (typeof from !== "string" || from === "" || typeof to !== "string")
+          throw unsupported("a Replace of one string by another", from);
         rule.replacements.push({ from, to });
         return;
       }
@@ -69,7 +71,10 @@ export function compileDecoder(config: unknown): DecoderRule {
         return;
       }
       default:
-        throw unsupported("Sequence, ByteLevel, ByteFallback, Fuse, Replace, Metaspace or Strip", step?.["type"]);
+        throw unsupported(
+          "Sequence, ByteLevel, ByteFallback, Fuse, Replace, Metaspace or Strip",
+          step?.["type"],
+        );
     }
   };
   if (config !== null && config !== undefined) add(config as Record<string, unknown>, 0);
@@ -77,7 +82,10 @@ export function compileDecoder(config: unknown): DecoderRule {
 }
 
 const unsupported = (what: string, received: unknown): LowrankError =>
-  new LowrankError("ERR_TOKENIZER", `Expected ${what} for decoder, received ${JSON.stringify(received)?.slice(0, 80) ?? "nothing"}. Use a model whose tokenizer is of the Llama, Qwen, Mistral or Gemma kind.`);
+  new LowrankError(
+    "ERR_TOKENIZER",
+    `Expected ${what} for decoder, received ${JSON.stringify(received)?.slice(0, 80) ?? "nothing"}. Use a model whose tokenizer is of the Llama, Qwen, Mistral or Gemma kind.`,
+  );
 
 /** Tokens to bytes, by the rule of the tokenizer. `DecodingPosition` holds what depends on the place in the text. */
 export class TokenDecoder {
@@ -110,7 +118,8 @@ export class TokenDecoder {
   #replace(utf8: Uint8Array): Uint8Array {
     let bytes = Buffer.from(utf8.buffer, utf8.byteOffset, utf8.length);
     for (const { from, to } of this.#replacements)
-      if (bytes.indexOf(from) >= 0) bytes = Buffer.from(bytes.toString().replaceAll(from.toString(), () => to));
+      if (bytes.indexOf(from) >= 0)
+        bytes = Buffer.from(bytes.toString().replaceAll(from.toString(), () => to));
     return bytes;
   }
 
@@ -164,7 +173,8 @@ function appendAlphabet(utf8: Uint8Array, out: ByteBuffer): boolean {
 
 /** The byte of a token <0x00> .. <0xFF>, or -1. */
 function byteOfFallback(utf8: Uint8Array): number {
-  if (utf8.length !== 6 || utf8[0] !== 0x3c || utf8[1] !== 0x30 || utf8[2] !== 0x78 || utf8[5] !== 0x3e) return -1;
+  if (utf8.length !== 6 || utf8[0] !== 0x3c || utf8[1] !== 0x30 || utf8[2] !== 0x78 || utf8[5] !== 0x3e)
+    return -1;
   const digits = String.fromCharCode(utf8[3]!, utf8[4]!);
   return /^[0-9A-Fa-f]{2}$/.test(digits) ? Number.parseInt(digits, 16) : -1;
 }

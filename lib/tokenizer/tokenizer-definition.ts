@@ -53,7 +53,10 @@ const END_TOKENS = [
 ];
 
 /** The ids that end a generation: those that the model's files name, then the well-known control tokens that it has. */
-export function collectEosTokenIds(named: Iterable<number | null>, addedTokens: readonly AddedToken[]): number[] {
+export function collectEosTokenIds(
+  named: Iterable<number | null>,
+  addedTokens: readonly AddedToken[],
+): number[] {
   const ids = new Set<number>();
   for (const id of named) if (id !== null) ids.add(id);
   for (const content of END_TOKENS) {
@@ -67,13 +70,19 @@ export function collectEosTokenIds(named: Iterable<number | null>, addedTokens: 
 export function checkTokenId(id: unknown, size: number, name: string): number {
   const value = typeof id === "bigint" ? Number(id) : id;
   if (typeof value !== "number" || !Number.isInteger(value) || value < 0 || value >= size)
-    throw new LowrankError("ERR_TOKENIZER", `Expected an id of 0 to ${size - 1} for ${name}, received ${String(id)}.`);
+    throw new LowrankError(
+      "ERR_TOKENIZER",
+      `Expected an id of 0 to ${size - 1} for ${name}, received ${String(id)}.`,
+    );
   return value;
 }
 
 /** Checks a chat template. Throws ERR_TOKENIZER for what is no text of bounded length. */
 export function checkTemplate(template: unknown, name: string): string {
   if (typeof template !== "string" || template.length > MAX_TEMPLATE_LENGTH)
-    throw new LowrankError("ERR_TOKENIZER", `Expected a text of at most ${MAX_TEMPLATE_LENGTH} characters for ${name}, received ${typeof template === "string" ? template.length : typeof template}.`);
+    throw new LowrankError(
+      "ERR_TOKENIZER",
+      `Expected a text of at most ${MAX_TEMPLATE_LENGTH} characters for ${name}, received ${typeof template === "string" ? template.length : typeof template}.`,
+    );
   return template;
 }

@@ -90,15 +90,14 @@ export class Tokenizer {
           : wordLevelEncoder(vocabulary, model.unknownId);
     this.#added = new Map(addedTokens.map((token) => [token.content, token]));
     this.#special = new Set(addedTokens.filter((token) => token.special).map((token) => token.id));
-    const normalizer = this.#normalizer;
-    const normalized = normalizer === null ? [] : addedTokens.filter((token) => token.normalized);
-    this.#rawMatcher = new AddedTokenMatcher(addedTokens.filter((token) => normalizer === null || !token.normalized));
+    const normalized = addedTokens.filter((token) => token.normalized !== null);
+    this.#rawMatcher = new AddedTokenMatcher(addedTokens.filter((token) => token.normalized === null));
     this.#normalizedMatcher =
-      normalizer === null || normalized.length === 0 ? null : new AddedTokenMatcher(normalized, (token) => normalizer.apply(token.content));
+      normalized.length === 0 ? null : new AddedTokenMatcher(normalized, (token) => token.normalized!);
     this.#chatMatcher = normalized.some((token) => token.special)
-      ? new AddedTokenMatcher(addedTokens.filter((token) => token.special || !token.normalized))
+      ? new AddedTokenMatcher(addedTokens.filter((token) => token.special || token.normalized === null))
       : this.#rawMatcher;
-    const contents = addedTokens.map(({ id, content, normalized: inNormalized }) => [id, inNormalized && normalizer ? normalizer.apply(content) : content] as const);
+    const contents = addedTokens.map((token) => [token.id, token.normalized ?? token.content] as const);
     this.decoder = new TokenDecoder(vocabulary, definition.decoder, new Map(contents));
   }
 
@@ -139,7 +138,13 @@ export class Tokenizer {
     return out.toArray();
   }
 
-  #encodeInto(text: string, matcher: AddedTokenMatcher, accept: Accept, acceptNormalized: Accept, out: TokenBuffer): void {
+  #encodeInto(
+    text: string,
+    matcher: AddedTokenMatcher,
+    accept: Accept,
+    acceptNormalized: Accept,
+    out: TokenBuffer,
+  ): void {
     for (const section of matcher.split(text, accept)) {
       if (section.token !== null) {
         out.push(section.token.id);
@@ -147,10 +152,15 @@ export class Tokenizer {
       }
       const part = text.slice(section.start, section.end);
       const normalized = this.#normalizer === null ? part : this.#normalizer.apply(part);
-      const inner: readonly Section[] = this.#normalizedMatcher?.split(normalized, acceptNormalized) ?? [{ start: 0, end: normalized.length, token: null }];
+      const inner: readonly Section[] = this.#normalizedMatcher?.split(normalized, acceptNormalized) ?? [
+        { start: 0, end: normalized.length, token: null },
+      ];
       for (const { start, end, token } of inner) {
         if (token !== null) out.push(token.id);
-        else if (end > start) this.#preTokenizer.split(normalized.slice(start, end), section.start + start === 0, (word) => this.#encoder.encode(word, out));
+        else if (end > start)
+          this.#preTokenizer.split(normalized.slice(start, end), section.start + start === 0, (word) =>
+            this.#encoder.encode(word, out),
+          );
       }
     }
   }
@@ -164,7 +174,8 @@ export class Tokenizer {
     const position = this.decoder.begin();
     const bytes = new ByteBuffer();
     for (let i = 0; i < ids.length; ++i)
-      if (!skipSpecialTokens || !this.#special.has(ids[i]!)) this.decoder.appendNext(ids[i]!, position, bytes);
+      if (!skipSpecialTokens || !this.#special.has(ids[i]!))
+        this.decoder.appendNext(ids[i]!, position, bytes);
     return new TextDecoder("utf-8", { ignoreBOM: true }).decode(bytes.view());
   }
 
@@ -215,7 +226,8 @@ function wordLevelEncoder(vocabulary: Vocabulary, unknownId: number): Encoder {
 
 function checkText(text: string): void {
   if (typeof text !== "string") throw expected("a string", "text", text);
-  if (text.length > MAX_TEXT_LENGTH) throw expected(`at most ${MAX_TEXT_LENGTH} UTF-16 units`, "text", text.length, "Split the text.");
+  if (text.length > MAX_TEXT_LENGTH)
+    throw expected(`at most ${MAX_TEXT_LENGTH} UTF-16 units`, "text", text.length, "Split the text.");
 }
 
 /** Lone surrogates become U+FFFD, as UTF-8 has none. Offsets stay the same. */
@@ -226,7 +238,7 @@ function wellFormed(text: string): string {
 /** Does the ascending list have a number of start .. end - 1? */
 function hasBetween(ascending: Int32Array, start: number, end: number): boolean {
   let low = 0;
-  for (let high = ascending.length; low < high; ) {
+  for (let high = ascending.length; low < high;) {
     const middle = (low + high) >> 1;
     if (ascending[middle]! < start) low = middle + 1;
     else high = middle;

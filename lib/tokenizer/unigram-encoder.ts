@@ -45,7 +45,7 @@ export class UnigramEncoder {
       from[end] = start;
       token[end] = id;
     };
-    for (let start = 0; start < size; ) {
+    for (let start = 0; start < size;) {
       const lead = text[start]!;
       const next = start + (lead < 0x80 ? 1 : lead < 0xe0 ? 2 : lead < 0xf0 ? 3 : 4);
       const limit = Math.min(size, start + longest);

@@ -56,7 +56,10 @@ export function packStrings(strings: readonly unknown[] | PackedStrings, name: s
   for (let i = 0; i < strings.length; ++i) {
     const text: unknown = strings[i];
     if (typeof text !== "string" || text.length > MAX_TOKEN_BYTES)
-      throw new LowrankError("ERR_TOKENIZER", `Expected a string of at most ${MAX_TOKEN_BYTES} bytes for ${name}[${i}], received ${typeof text}. Use a complete tokenizer file.`);
+      throw new LowrankError(
+        "ERR_TOKENIZER",
+        `Expected a string of at most ${MAX_TOKEN_BYTES} bytes for ${name}[${i}], received ${typeof text}. Use a complete tokenizer file.`,
+      );
     total += Buffer.byteLength(text);
     if (total > MAX_VOCABULARY_BYTES) throw tooMany(name, total);
     offsets[i + 1] = total;
@@ -70,23 +73,35 @@ export function packStrings(strings: readonly unknown[] | PackedStrings, name: s
 function copyPacked(strings: PackedStrings, name: string): PackedStrings {
   const { bytes, offsets } = strings ?? {};
   if (!(bytes instanceof Uint8Array) || !(offsets instanceof Uint32Array) || offsets.length === 0)
-    throw new LowrankError("ERR_TOKENIZER", `Expected an array of strings or packed strings for ${name}, received something else.`);
+    throw new LowrankError(
+      "ERR_TOKENIZER",
+      `Expected an array of strings or packed strings for ${name}, received something else.`,
+    );
   const count = offsets.length - 1;
   if (count > MAX_VOCABULARY) throw tooMany(name, count);
   if (bytes.length > MAX_VOCABULARY_BYTES) throw tooMany(name, bytes.length);
   for (let i = 0; i < count; ++i) {
     const length = offsets[i + 1]! - offsets[i]!;
     if (length < 0 || length > MAX_TOKEN_BYTES || offsets[i + 1]! > bytes.length || offsets[0] !== 0)
-      throw new LowrankError("ERR_TOKENIZER", `Expected ascending offsets within the bytes for ${name}, received a bad offset at ${i}.`);
+      throw new LowrankError(
+        "ERR_TOKENIZER",
+        `Expected ascending offsets within the bytes for ${name}, received a bad offset at ${i}.`,
+      );
   }
-  const copy = { bytes: sharedBytes(bytes.length), offsets: new Uint32Array(new SharedArrayBuffer(offsets.length * 4)) };
+  const copy = {
+    bytes: sharedBytes(bytes.length),
+    offsets: new Uint32Array(new SharedArrayBuffer(offsets.length * 4)),
+  };
   copy.bytes.set(bytes);
   copy.offsets.set(offsets);
   return copy;
 }
 
 const tooMany = (name: string, received: number): LowrankError =>
-  new LowrankError("ERR_TOKENIZER", `Expected at most ${MAX_VOCABULARY} strings of ${MAX_VOCABULARY_BYTES} bytes together for ${name}, received ${received}.`);
+  new LowrankError(
+    "ERR_TOKENIZER",
+    `Expected at most ${MAX_VOCABULARY} strings of ${MAX_VOCABULARY_BYTES} bytes together for ${name}, received ${received}.`,
+  );
 
 /** Tokens by id and ids by token, over packed tables: about 20 bytes a token, no JavaScript string kept. */
 export class Vocabulary {
@@ -120,7 +135,8 @@ export class Vocabulary {
     if (start === end) return; // a hole in the ids
     const mask = this.#slots.length - 1;
     let slot = spread(hashBytes(this.#bytes, start, end)) & mask;
-    while (this.#slots[slot] !== 0 && !this.#equals(this.#slots[slot]! - 1, this.#bytes, start, end)) slot = (slot + 1) & mask;
+    while (this.#slots[slot] !== 0 && !this.#equals(this.#slots[slot]! - 1, this.#bytes, start, end))
+      slot = (slot + 1) & mask;
     this.#slots[slot] = id + 1;
   }
 

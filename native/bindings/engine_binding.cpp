@@ -129,16 +129,18 @@ EngineBinding::EngineBinding(const Napi::CallbackInfo& info)
 }
 
 EngineBinding::~EngineBinding() {
-  if (engine_ != nullptr) shut_down();
+  shut_down();
   if (environment_ != nullptr) environment_->engines.erase(this);
 }
 
 void EngineBinding::shut_down() {
-  if (engine_ == nullptr) return;
-  engine_->shut_down();
-  engine_.reset();
-  adapters_.clear();
-  if (environment_->ending()) environment_ = nullptr;
+  if (engine_ != nullptr) {
+    engine_->shut_down();
+    engine_.reset();
+    adapters_.clear();
+  }
+  // An ending environment is gone before this object is: also where dispose has already taken the engine.
+  if (environment_ != nullptr && environment_->ending()) environment_ = nullptr;
 }
 
 const std::shared_ptr<Engine>& EngineBinding::engine() const {

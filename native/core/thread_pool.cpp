@@ -20,7 +20,9 @@ namespace {
 // Long enough to cover the gap between two steps of a decode loop (sampling, the message to JavaScript), short
 // enough that an idle engine uses no processor.
 constexpr auto kSpinBeforeSleep = std::chrono::microseconds(200);
-constexpr int kSpinsBeforeYield = 4000;
+// Between two ops of a step: some 20 us, then the system is asked to wake us. Yielding instead would hand a whole time
+// slice to whoever else wants the core.
+constexpr int kSpinsAtBarrier = 1500;
 
 inline void pause() {
 #if defined(__x86_64__)
@@ -77,14 +79,14 @@ void Barrier::wait() {
   if (arrived_.fetch_add(1, std::memory_order_acq_rel) == parts_ - 1) {
     arrived_.store(0, std::memory_order_relaxed);
     generation_.store(generation + 1, std::memory_order_release);
+    generation_.notify_all();
     return;
   }
-  for (int spins = 0; generation_.load(std::memory_order_acquire) == generation; ++spins) {
-    if (spins < kSpinsBeforeYield)
-      pause();
-    else
-      std::this_thread::yield();
+  for (int spins = 0; spins < kSpinsAtBarrier; ++spins) {
+    if (generation_.load(std::memory_order_acquire) != generation) return;
+    pause();
   }
+  generation_.wait(generation, std::memory_order_acquire);
 }
 
 ThreadPool& ThreadPool::process() {
@@ -128,12 +130,12 @@ void ThreadPool::run(int parts, Body body, void* context) {
   }
   if (wake) wake_.notify_all();
   body(context, 0, parts, barrier);
-  for (int spins = 0; running_.load(std::memory_order_acquire) != 0; ++spins) {
-    if (spins < kSpinsBeforeYield)
-      pause();
-    else
-      std::this_thread::yield();
+  for (int spins = 0; spins < kSpinsAtBarrier; ++spins) {
+    if (running_.load(std::memory_order_acquire) == 0) return;
+    pause();
   }
+  for (int running = running_.load(std::memory_order_acquire); running != 0; running = running_.load(std::memory_order_acquire))
+    running_.wait(running, std::memory_order_acquire);
 }
 
 void ThreadPool::work(int index) {
@@ -158,7 +160,7 @@ void ThreadPool::work(int index) {
     if (stopping_) return;
     seen = ticket_.load(std::memory_order_acquire);
     if (index + 1 < parts_) body_(context_, index + 1, parts_, *barrier_);
-    running_.fetch_sub(1, std::memory_order_acq_rel);
+    if (running_.fetch_sub(1, std::memory_order_acq_rel) == 1) running_.notify_all();
   }
 }
 

@@ -11,7 +11,7 @@
 
 namespace lowrank {
 
-// A barrier for the `parts` threads of one region. It spins briefly, then yields, so that a thread that was
+// A barrier for the `parts` threads of one region. It spins briefly, then sleeps, so that a thread that was
 // descheduled (Node's own threads want the cores, too) does not keep the others burning.
 class Barrier {
  public:

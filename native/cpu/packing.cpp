@@ -80,7 +80,7 @@ class RowPacker {
  private:
   void pack_int8(int32_t row, const float* x) {
     auto* q = q_.as<int8_t>();
-    matrix_.scale.as<float>()[row] = quantize_row_int8(x, matrix_.cols, q);
+    matrix_.scale.as<float>()[row] = quantize_weight_row_int8(x, matrix_.cols, q);
     auto* tile = writable_tile<uint8_t>(matrix_, row);
     // Four at a time: q + 128 is q with its top bit flipped. The padding of q is 0, so the tile's becomes
     // 128.

@@ -221,8 +221,7 @@ void Engine::accept_logits(Sequence& sequence, int32_t position, const float* lo
   if (request.kind == Request::Kind::kGenerate) {
     token = sampler_.sample(logits, vocabulary, request.sampling, sequence.counts, static_cast<uint64_t>(position) + 1);
     if (token < 0) {
-      fail(sequence, ErrorCode::kInternal,
-           "Expected finite logits, the model produced NaN. The weights or an adapter of this request overflow.");
+      fail_not_finite(sequence);
       return;
     }
   } else if (position + 1 < sequence.length()) {
@@ -231,6 +230,10 @@ void Engine::accept_logits(Sequence& sequence, int32_t position, const float* lo
   event.tokens.push_back(token);
   if (request.top_logprobs >= 0 || request.kind == Request::Kind::kScore) {
     const Distribution distribution = Sampler::describe(logits, vocabulary, request.top_logprobs);
+    if (!std::isfinite(distribution.logsumexp)) {
+      fail_not_finite(sequence);
+      return;
+    }
     event.logprobs.push_back(token < 0 ? std::numeric_limits<float>::quiet_NaN() : logits[token] - distribution.logsumexp);
     event.entropies.push_back(distribution.entropy);
     event.logsumexps.push_back(distribution.logsumexp);
@@ -280,6 +283,11 @@ void Engine::fail(Sequence& sequence, ErrorCode code, const std::string& message
   Event& event = event_of(sequence);
   event.error_code = code;
   event.error_message = message;
+}
+
+void Engine::fail_not_finite(Sequence& sequence) {
+  fail(sequence, ErrorCode::kInternal,
+       "Expected finite logits, the model produced others. The weights or an adapter of this request overflow.");
 }
 
 void Engine::flush() {

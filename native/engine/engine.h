@@ -61,6 +61,7 @@ class Engine {
   void accept_logits(Sequence& sequence, int32_t position, const float* logits);
   void finish(Sequence& sequence, Finish reason);
   void fail(Sequence& sequence, ErrorCode code, const std::string& message);
+  void fail_not_finite(Sequence& sequence);
   void flush();
   Event& event_of(Sequence& sequence);
 

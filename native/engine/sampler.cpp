@@ -16,7 +16,7 @@ bool likelier(const std::pair<float, int32_t>& a, const std::pair<float, int32_t
   return a.first > b.first || (a.first == b.first && a.second < b.second);
 }
 
-// -1 where a logit is NaN.
+// -1 where a logit is NaN or the highest is infinite.
 int32_t most_likely(const float* logits, int32_t vocabulary) {
   int32_t best = 0;
   bool nan = false;
@@ -24,7 +24,7 @@ int32_t most_likely(const float* logits, int32_t vocabulary) {
     nan |= std::isnan(logits[id]);
     if (logits[id] > logits[best]) best = id;
   }
-  return nan ? -1 : best;
+  return nan || !std::isfinite(logits[best]) ? -1 : best;
 }
 
 }  // namespace

@@ -36,7 +36,8 @@ struct TokenCounts {
 class Sampler {
  public:
   // `allowed`, [vocabulary] bytes or null, forbids tokens whose byte is 0: the seam for constrained generation. At least
-  // one token must be allowed. `position` is that of the token to draw. Returns -1 where the logits hold a NaN.
+  // one token must be allowed. `position` is that of the token to draw. Returns -1 where the logits hold a NaN or an
+  // infinite maximum.
   int32_t sample(const float* logits, int32_t vocabulary, const SamplingOptions& options, const TokenCounts& counts,
                  uint64_t position, const uint8_t* allowed = nullptr);
 

@@ -27,19 +27,22 @@ RowNorms row_norms(const float* w, const float* b, const FloatMatrix& a) {
   double n2[kLanes] = {};
   for (int32_t begin = 0; begin < a.cols; begin += kChunk) {
     const int32_t size = std::min(kChunk, a.cols - begin);
-    double delta[kChunk] = {};
+    // B A in float32, as PEFT has it.
+    float delta[kChunk] = {};
     for (int32_t r = 0; r < a.rows; ++r) {
-      const double scale = b[r];
+      const float scale = b[r];
       const float* row = a.row(r) + begin;
       for (int32_t k = 0; k < size; ++k) delta[k] += scale * row[k];
     }
-    double weight[kChunk] = {};
-    for (int32_t k = 0; k < size; ++k) weight[k] = w[begin + k];
+    float weight[kChunk] = {};
+    std::copy_n(w + begin, size, weight);
     for (int32_t k = 0; k < size; k += kLanes)
       for (int32_t lane = 0; lane < kLanes; ++lane) {
-        n0[lane] += weight[k + lane] * weight[k + lane];
-        n1[lane] += weight[k + lane] * delta[k + lane];
-        n2[lane] += delta[k + lane] * delta[k + lane];
+        const double from_w = weight[k + lane];
+        const double from_ba = delta[k + lane];
+        n0[lane] += from_w * from_w;
+        n1[lane] += from_w * from_ba;
+        n2[lane] += from_ba * from_ba;
       }
   }
   const auto sum = [](const double (&lanes)[kLanes]) { return lanes[0] + lanes[1] + (lanes[2] + lanes[3]); };

@@ -13,8 +13,9 @@
 namespace lowrank {
 
 // a [rank, in] and b [out, rank] as the ops will multiply them (rounded to the lora dtype); `read_weight` gives rows of
-// W [out, in] as the engine holds them and is called from up to `threads` threads. Sums are in float64. Holds a block of
-// at most 1 MiB of W (or one row) for each thread. What `read_weight` throws is thrown here.
+// W [out, in] as the engine holds them and is called from up to `threads` threads. B A is summed in float32,
+// the norms in float64. Holds a block of at most 1 MiB of W (or one row) for each thread. What `read_weight` throws is
+// thrown here.
 DoraNorms dora_norms(const FloatMatrix& a, const FloatMatrix& b, std::vector<float> magnitude, const RowReader& read_weight,
                      int threads);
 

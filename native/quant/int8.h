@@ -9,6 +9,9 @@
 // bits. The product with the inverse, rather than a quotient, moves a value by at most 2 ulp of 127, that
 // is 1.6e-5 of a step.
 //
+// Weights are quantised once, so they afford the quotient, q[k] = round_half_even(x[k] / scale): what a reader of a
+// checkpoint would write down, and bit-equal to it.
+//
 // Error bound: |x[k] - scale * q[k]| <= scale * (0.5 + 3e-5). For a dot product over K of a row x (scale sx)
 // and a row w (scale sw), up to that rounding:
 //   |x.w - sx sw qx.qw| <= (sw / 2) |x|_1 + (sx / 2) |w|_1 + K sx sw / 4
@@ -78,6 +81,14 @@ inline float quantize_row_int8(const float* x, int32_t count, int8_t* q) {
   }
   for (int32_t k = 0; k < count; ++k)
     q[k] = quantize_int8(x[k], row.inverse);
+  return row.scale;
+}
+
+// The same for a row of weights, with the quotient in place of the product.
+inline float quantize_weight_row_int8(const float* w, int32_t count, int8_t* q) {
+  const Int8Scale row = int8_scale(max_magnitude_bits(w, count));
+  for (int32_t k = 0; k < count; ++k)
+    q[k] = row.inverse == 0.0f ? int8_t{0} : quantize_int8(w[k] / row.scale, 1.0f);
   return row.scale;
 }
 

@@ -8,6 +8,7 @@ Writes data/tokenizer/:
     multilingual.txt.gz   1 MB of text: 60 languages, emoji, code, numbers, white space, control characters, random characters
     golden.json           SHA-256 of the ids (int32, little endian) of each 16 KB of it and of the whole, for both vocabularies
     tiny.json.gz          small tokenizers of every supported kind (their tokenizer.json), texts, ids, decoded texts
+    chat.json             chat templates of the usual kinds, chats, and what transformers makes of them
 
 The two real vocabularies come from GGUF files, and the tokenizers around them are built here as the models' own tokenizer.json have
 them. transformers' own conversion from GGUF is no oracle: for SmolLM2 it leaves the splitting of digits out, and it takes Gemma's BPE
@@ -15,6 +16,7 @@ scores for Unigram scores.
 """
 
 import argparse
+import datetime
 import gzip
 import hashlib
 import json
@@ -24,9 +26,11 @@ import unicodedata
 from pathlib import Path
 
 import gguf
+import jinja2
 import numpy as np
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from transformers.convert_slow_tokenizer import generate_merges
+from transformers.utils.chat_template_utils import render_jinja_template
 
 OUT = Path(__file__).parent / "data" / "tokenizer"
 LANGUAGES = """eng deu_1996 fra spa ita por_BR nld swe fin pol ces hun ron tur vie ind swh yor hau_NG zul isl gle cym eus
@@ -170,7 +174,7 @@ def golden(tokenizer: Tokenizer, text: str) -> dict:
         tokenizer.encode_special_tokens = plain
         whole = encode(text)
         result[name] = {"count": len(whole), "whole": digest(whole), "pieces": [digest(encode(piece))[:16] for piece in pieces(text)]}
-    result["decoded"] = tokenizer.decode(whole, skip_special_tokens=False) == text
+    result["decoded"] = hashlib.sha256(tokenizer.decode(whole, skip_special_tokens=False).encode()).hexdigest()
     return result
 
 
@@ -280,6 +284,120 @@ def tiny(text: str) -> dict:
     return out
 
 
+# --- chat templates ---------------------------------------------------------------------------------------------------------------
+
+TEMPLATES = {
+    "chatml": "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\\n' + message['content'] + '<|im_end|>' + '\\n' }}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}",
+    "bracketed": """{{ bos_token }}
+{%- set system = namespace(text='') %}
+{%- for message in messages %}
+    {%- if message.role == 'system' %}
+        {%- set system.text = message.content | trim %}
+    {%- elif message.role == 'user' %}
+        {{- '[INST] ' + (system.text + '\\n\\n' if loop.first or system.text else '') + message.content.strip() + ' [/INST]' }}
+        {%- set system.text = '' %}
+    {%- elif message.role == 'assistant' %}
+        {{- ' ' ~ message.content ~ eos_token }}
+    {%- else %}
+        {{- raise_exception('Unknown role: ' + message.role) }}
+    {%- endif %}
+{%- endfor %}""",
+    "thinking": """{%- for message in messages %}
+    {%- if message.role == 'assistant' %}
+        {%- set content = message.content %}
+        {%- if '</think>' in content %}
+            {%- set content = content.split('</think>')[-1].lstrip('\\n') if not keep_thinking else content %}
+        {%- endif %}
+        {{- '<|im_start|>assistant\\n' + content + '<|im_end|>\\n' }}
+    {%- else %}
+        {{- '<|im_start|>' + message.role + '\\n' + message.content + '<|im_end|>\\n' }}
+    {%- endif %}
+{%- endfor %}
+{%- if add_generation_prompt %}
+    {{- '<|im_start|>assistant\\n' }}
+    {%- if enable_thinking is defined and enable_thinking is false %}
+        {{- '<think>\\n\\n</think>\\n\\n' }}
+    {%- endif %}
+{%- endif %}""",
+    "tools": """{%- if tools is not none %}
+    {{- '<|im_start|>system\\nTools:\\n' }}
+    {%- for tool in tools %}
+        {{- tool | tojson }}
+        {{- '\\n' }}
+    {%- endfor %}
+    {{- tools[0] | tojson(indent=2) + '<|im_end|>\\n' }}
+{%- endif %}
+{%- for message in messages %}
+    {{- '<|im_start|>' ~ message['role'] }}
+    {%- if message.content is string %}
+        {{- '\\n' ~ message.content }}
+    {%- elif message.content is iterable and message.content is not none %}
+        {%- for part in message.content %}
+            {%- if part.type == 'text' %}
+                {{- part.text }}
+            {%- else %}
+                {{- '[' ~ part['type'] | upper ~ ']' }}
+            {%- endif %}
+        {%- endfor %}
+    {%- endif %}
+    {%- if message.tool_calls %}
+        {%- for call in message.tool_calls %}
+            {{- '\\n{"name": "' + call.function.name + '", "arguments": ' + call.function.arguments | tojson + '}' }}
+        {%- endfor %}
+    {%- endif %}
+    {{- '<|im_end|>\\n' }}
+{%- endfor %}
+{%- for i in range(2) %}{{ i }}{% if not loop.last %},{% endif %}{% endfor %}""",
+    "blocks": """{% if messages %}
+  {% for message in messages %}
+    {% if loop.index0 == 1 %}
+      {% continue %}
+    {% endif %}
+{{ loop.index }}: {{ message.content }}
+    {% if loop.index > 2 %}{% break %}{% endif %}
+  {% endfor %}
+{% endif %}
+{# a comment #}
+{%- macro show(x, y='!') %}{{ x ~ y }}{% endmacro %}
+{{ show('a') }}{{ show('b', y='?') }}{{ messages[-1].content[:3] }}{{ messages | length }}{{ messages | map(attribute='role') | join('|') }}
+{{ (messages | selectattr('role', 'equalto', 'user') | list)[0].content | title }} {{ 'x' if missing is defined else 'y' }} {{ missing or 'none' }}
+""",
+}
+
+CHATS = {
+    "plain": [{"role": "user", "content": "Hello"}],
+    "turns": [
+        {"role": "system", "content": "  Be brief.\n"},
+        {"role": "user", "content": " What is 1 < 2? "},
+        {"role": "assistant", "content": "<think>\nEasy.\n</think>\n\nYes: 1 < 2."},
+        {"role": "user", "content": "Grüße aus 東京 👩🏽‍💻 — \"quoted\" & <b>bold</b>\n"},
+    ],
+    "parts": [
+        {"role": "user", "content": [{"type": "text", "text": "See "}, {"type": "image"}, {"type": "text", "text": "this"}]},
+        {"role": "assistant", "content": None, "tool_calls": [{"function": {"name": "look", "arguments": {"é": [1, 2.5, True, None, "<x>"], "b": {}}}}]},
+        {"role": "tool", "content": "42"},
+    ],
+    "refused": [{"role": "wizard", "content": "x"}],
+}
+TOOLS = [{"type": "function", "function": {"name": "look", "description": "Looks & sees <things>", "parameters": {"type": "object", "properties": {"é": {"type": "array"}}}}}]
+
+
+def chat() -> dict:
+    cases = []
+    for template_name, template in TEMPLATES.items():
+        for chat_name, messages in CHATS.items():
+            for extra in ({}, {"add_generation_prompt": True, "tools": TOOLS, "enable_thinking": False, "keep_thinking": True}):
+                try:
+                    rendered, _ = render_jinja_template([messages], chat_template=template, bos_token="<s>", eos_token="</s>", **extra)
+                    outcome = {"text": rendered[0]}
+                except (jinja2.exceptions.TemplateError, TypeError) as error:
+                    outcome = {"error": str(error)}
+                cases.append({"template": template_name, "chat": chat_name, "options": extra, **outcome})
+    moment = datetime.datetime(2024, 7, 4, 9, 5, 6)
+    dates = {code: moment.strftime(code) for code in ("%d %b %Y", "%A, %B %d, %Y", "%Y-%m-%d %H:%M:%S", "%I:%M %p", "%a %y %%", "%-d/%-m")}
+    return {"templates": TEMPLATES, "chats": CHATS, "tools": TOOLS, "cases": cases, "dates": dates}
+
+
 def write_gzip(path: Path, data: bytes) -> None:
     path.write_bytes(gzip.compress(data, 9, mtime=0))
 
@@ -296,6 +414,7 @@ def main() -> None:
     goldens = {"text_sha256": hashlib.sha256(text.encode()).hexdigest(), "smollm2": golden(smollm2(args.smollm2), text), "gemma3": golden(gemma3(args.gemma3), text)}
     (OUT / "golden.json").write_text(json.dumps(goldens, indent=1) + "\n")
     write_gzip(OUT / "tiny.json.gz", json.dumps(tiny(text), ensure_ascii=False).encode())
+    (OUT / "chat.json").write_text(json.dumps(chat(), ensure_ascii=False, indent=1) + "\n")
 
 
 if __name__ == "__main__":

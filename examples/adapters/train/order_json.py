@@ -33,35 +33,44 @@ _INTRO = {
               "my name is {p} and I work for {c}.", "{c} would like to place an order.",
               "we at {c} need some material again.", "greetings from {c}.", "here comes a new order from {c}.",
               "I look after the stock room of {c}.",
-              "you have supplied {c} for years, and we are happy with you."),
+              "I order for {c}.", "{c} needs your help.", "{p} of {c} speaking.",
+              "it is {p} again, from {c}.", "you have supplied {c} for years, and we are happy with you."),
     "held_out": ("it's {p}, I do the buying for {c}.", "{c} is in need of supplies.",
-                 "{p} speaking for {c}.", "a quick order for {c}, if I may.", "I run the stores at {c}."),
+                 "{p} speaking for {c}.", "a quick order for {c}, if I may.", "I run the stores at {c}.",
+                 "on the list of {c} today is one thing."),
 }
 _ORDER = {
     "train": ("Please send us {q}.", "We would like to order {q}.", "Could you deliver {q}?", "We need {q}.",
               "Kindly book {q} for us.", "I'd like to buy {q}.", "Can you ship {q} to us?", "Our order: {q}.",
-              "Please put us down for {q}.", "May I ask you for {q}?", "This time it is {q}.",
-              "We are short of stock,"
-              " so please supply {q}."),
+              "Please put us down for {q}.", "May I ask you for {q}?", "Please pack {q} and send the bill to me.",
+              "Get {q} ready and charge us as usual.", "We will take {q}, thank you.", "What is missing here: {q}.",
+              "This time it is {q}.", "We are short of stock, so please supply {q}."),
     "held_out": ("Would you mind sending {q}?", "What we want is {q}.", "Please reserve {q} and invoice us.",
-                 "We'd be glad to receive {q}.", "Put {q} on our account, please."),
+                 "We'd be glad to receive {q}.", "Put {q} on our account, please.",
+                 "Is it possible to have {q} from you?", "Add {q} to our next consignment."),
 }
 _PLACE_AND_DATE = {
     "train": ("Deliver to our site in {t} by {d}.", "We need it in {t} on {d}.",
               "It should reach {t} before {d}.",
               "The goods go to {t}, latest {d}.", "Our warehouse in {t} expects the delivery on {d}.",
               "Delivery date is {d}, place is {t}.", "Please make sure that it arrives in {t} by {d}.",
-              "On {d} our people in {t} can unload.", "Ship it to {t}; {d} would be fine.",
+              "On {d} our people in {t} can unload.",
+              "{t} is where it has to go, {d} at the latest.", "{t}, {d}: that is where and when we need it.",
+              "{d} is the day, {t} the place.", "{t} should have it by {d}.", "Address: {t}. Date: {d}.",
+              "Bring it to {t}, where we wait for it until {d}.", "Our customer in {t} needs it on {d}.",
+              "Ship it to {t}; {d} would be fine.",
               "By {d}, to {t} please."),
     "held_out": ("Have it at our plant in {t} no later than {d}.",
                  "We are counting on {d} as arrival day in {t}.",
                  "{t} is the destination and {d} the deadline.",
-                 "Send everything to {t} so that it is there on {d}."),
+                 "Send everything to {t} so that it is there on {d}.",
+                 "The ramp in {t} is free on {d}, so come then.", "Until {d} is soon enough, in {t}."),
 }
 _PLACE_ONLY = {
     "train": ("Deliver to {t} whenever it suits you.", "It goes to {t}, there is no fixed date.",
               "Please ship to our site in {t} as soon as you can.",
-              "Our warehouse in {t} takes it at any time."),
+              "Our warehouse in {t} takes it at any time.",
+              "{t} is where it has to go, sooner or later.", "{t} will take it, we have set no date."),
     "held_out": ("Send it to {t}, the day does not matter.", "{t} is the place; the time is up to you."),
 }
 _REMARK = {
@@ -82,7 +91,8 @@ _REMARK = {
                  "Our {m} is down, its {k} drips oil everywhere.", "We paid invoice {n} yesterday."),
 }
 _HELLO = {
-    "train": ("Hello,", "Dear Sir or Madam,", "Hi there,", "Good morning,", "Dear team,", "Hi,", "Hello {s},"),
+    "train": ("Hello,", "Dear Sir or Madam,", "Hi there,", "Good morning,", "Dear team,", "Hi,",
+              "Dear order office,", "Hello shop,", "Dear colleagues,", "Hello {s},"),
     "held_out": ("Good afternoon,", "Hey,", "Dear sales desk,", "Hi {s},"),
 }
 _GOODBYE = {

@@ -34,7 +34,10 @@ POOLS: dict[str, dict[str, str]] = {
     "cities": {
         "train": "Hamburg|Lyon|Porto|Oslo|Krakow|Leeds|Turin|Valencia|Ghent|Graz|Aarhus|Tampere|Brno|Boston|Denver|"
         "Toronto|Osaka|Pune|Lagos|Santiago|Perth|Zürich|Malmö|Dublin|Cork|Bremen|Nantes|Basel|Utrecht|Riga|Split|"
-        "Sheffield|Portland|Atlanta|Monterrey|Nairobi|Busan|Da Nang|New Haven|San Diego",
+        "Sheffield|Portland|Atlanta|Monterrey|Nairobi|Busan|Da Nang|New Haven|San Diego|Antwerp|Lille|Cardiff|Hull|Bonn|"
+        "Kiel|Ulm|Palermo|Verona|Seville|Toledo|Coimbra|Odense|Trondheim|Gothenburg|Turku|Tallinn|Vilnius|Lodz|Ostrava|"
+        "Szeged|Zagreb|Varna|Izmir|Haifa|Tunis|Accra|Durban|Mumbai|Jaipur|Hanoi|Manila|Kobe|Sendai|Taipei|Brisbane|"
+        "Auckland|Lima|Quito|Bogota|Salvador|Cordoba|Houston|Dallas|Memphis|Omaha|Buffalo|Calgary|Halifax|Quebec",
         "held_out": "Bergen|Rotterdam|Bilbao|Leipzig|Gdansk|Bristol|Bologna|Uppsala|Seattle|Nagoya|Chennai|Linz|"
         "Cape Town|Winnipeg|Braga",
     },
@@ -120,7 +123,10 @@ def company(rng: random.Random, split: str) -> str:
 
 
 def city(rng: random.Random, split: str) -> str:
-    return rng.choice(pool("cities", split))
+    """A real city, or (one in three) an invented one, so that the name has to be read and cannot be guessed."""
+    if rng.random() < 2 / 3:
+        return rng.choice(pool("cities", split))
+    return invented_name(rng, split) + rng.choice(("ville", "burg", "ton", "dorf", "by", "", ""))
 
 
 def unit_code(rng: random.Random, split: str) -> str:

@@ -78,6 +78,11 @@ struct Avx2 {
     const auto* halves = static_cast<const __m256i*>(p);
     return {_mm256_loadu_si256(halves), _mm256_loadu_si256(halves + 1)};
   }
+  static LOWRANK_INLINE void int_store(void* p, I32 x) {
+    auto* halves = static_cast<__m256i*>(p);
+    _mm256_storeu_si256(halves, x.low);
+    _mm256_storeu_si256(halves + 1, x.high);
+  }
   static LOWRANK_INLINE I32 int_add(I32 a, I32 b) {
     return {_mm256_add_epi32(a.low, b.low), _mm256_add_epi32(a.high, b.high)};
   }

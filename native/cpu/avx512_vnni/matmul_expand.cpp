@@ -117,7 +117,9 @@ struct Int8Kernel {
   static constexpr int kRows = kLargestRows;
   static constexpr int kTiles = kLargestTiles;
   static constexpr int kStreamRows = kLargestStreamRows;
+  static constexpr size_t kBlockBytes = 0;
 
+  void begin_rows(const TileArgs&) {}
   static void tile(const TileArgs& args, int32_t* sums) { call(kFunctions.tile[args.rows - 1][args.tiles - 1], args, sums); }
   static void stream(const TileArgs& args, int32_t* sums) { call(kFunctions.stream[args.rows - 1], args, sums); }
 

@@ -132,9 +132,9 @@ LOWRANK_INLINE void finish_run(const MatmulExpandArgs& args, const AdapterRows* 
   if constexpr (Rows > 1) finish_run<S, Rows / 2>(args, segment, m, end, n, sums, sums_stride);
 }
 
-// Rows [m, end), columns [n, n + 16 * tiles). sums: [end - m][16 * tiles].
+// Rows [m, end), columns [n, n + 16 * tiles). sums: [end - m][16 * tiles]. cursor: see row_run.
 template <class S, class Sum>
-void finish_tile(const MatmulExpandArgs& args, int32_t& cursor, int32_t m, int32_t end, int32_t n, int tiles, const Sum* sums) {
+void finish_tile(const MatmulExpandArgs& args, int32_t cursor, int32_t m, int32_t end, int32_t n, int tiles, const Sum* sums) {
   const auto sums_stride = static_cast<size_t>(tiles) * kTileRows;
   while (m < end) {
     const RowRun run = row_run(args.adapters, cursor, m, end);

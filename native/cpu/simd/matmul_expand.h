@@ -1,14 +1,17 @@
 // The product of ops/matmul_expand.h, in tiles that stay in registers over the whole of K, for kernels of any
-// instruction set. A kernel offers
-//   Sum                  int32_t or float
-//   kRows, kTiles        its largest tile: rows x (16 * kTiles) columns
-//   kStreamRows          up to so many rows of the batch go through `stream` (0: it has none)
-//   tile(...)            sums [rows][16 * tiles] of any rows <= kRows, tiles <= kTiles
-//   stream(...)          sums [rows][16] of one tile of columns, for all rows at once
+// instruction set. A kernel is an object on the stack of one call, with
+//   Sum                      int32_t or float
+//   kRows, kTiles            its largest tile: rows x (16 * kTiles) columns
+//   kStreamRows              up to so many rows of the batch go through `stream` (0: it has none)
+//   kBlockBytes              weights to go through with one tile of rows before the next (0: one panel of kTiles)
+//   begin_rows(tile)         called before the tiles of new rows
+//   tile(tile, sums)         sums [rows][16 * tiles] of any rows <= kRows, tiles <= kTiles
+//   stream(tile, sums)       sums [rows][16] of one tile of columns, for all rows at once
 //
-// Blocking: a panel of 16 * kTiles columns with all of K (27 KiB for K = 576, 72 KiB for K = 1,536 in int8) is read
-// from memory once and from the first or second cache for every further tile of rows; x is small beside it. Few rows
-// (decode) take the weights one tile of 16 columns at a time: strictly forwards, as they lie, each byte once.
+// Blocking: a panel of 16 * kTiles columns with all of K (27 KiB for K = 576 and 3 tiles in int8) is read from memory
+// once, and from the first or second cache for every further tile of rows; x is small beside it. A kernel that prepares its
+// rows takes a block of panels that fits the second cache instead. Few rows (decode) take the weights one tile of 16
+// columns at a time: strictly forwards, as they lie, each byte once.
 #pragma once
 
 #include "cpu/simd/matmul_epilogue.h"
@@ -39,28 +42,38 @@ static LOWRANK_INLINE void prefetch_output(const MatmulExpandArgs& args, const T
 template <class S, class Kernel>
 void multiply(const MatmulExpandArgs& args, Range columns) {
   const auto& w = static_cast<const PackedMatrix&>(*args.w);
-  const int32_t rows = args.row_end - args.row_begin;
-  const bool streams = rows <= Kernel::kStreamRows;
+  const bool streams = args.row_end - args.row_begin <= Kernel::kStreamRows;
   const int32_t tile_rows = streams ? Kernel::kStreamRows : Kernel::kRows;
   const int32_t tile_columns = streams ? kTileRows : Kernel::kTiles * kTileRows;
+  const size_t panel_bytes = w.data.bytes() / static_cast<size_t>(w.padded_rows()) * static_cast<size_t>(tile_columns);
+  const size_t block_panels = panel_bytes < Kernel::kBlockBytes ? Kernel::kBlockBytes / panel_bytes : 1;
+  const int64_t block_columns = static_cast<int64_t>(block_panels) * tile_columns;
   constexpr int kTileSums = Kernel::kRows * Kernel::kTiles > Kernel::kStreamRows ? Kernel::kRows * Kernel::kTiles
                                                                                   : Kernel::kStreamRows;
+  Kernel kernel;
   alignas(64) typename Kernel::Sum sums[kTileSums * kTileRows];
-  for (int32_t n = columns.begin; n < columns.end; n += tile_columns) {
-    const int32_t end = n + tile_columns < columns.end ? n + tile_columns : columns.end;
-    const int32_t tiles = (end - n + kTileRows - 1) / kTileRows;
+  for (int32_t block = columns.begin; block < columns.end;) {
+    const int32_t block_end = block_columns < columns.end - block ? block + static_cast<int32_t>(block_columns) : columns.end;
     int32_t cursor = 0;
     for (int32_t m = args.row_begin; m < args.row_end; m += tile_rows) {
       const int32_t m_end = m + tile_rows < args.row_end ? m + tile_rows : args.row_end;
-      const TileArgs tile{&w, &args.x, m, m_end - m, n, tiles};
-      if (streams) {
-        Kernel::stream(tile, sums);
-      } else {
-        prefetch_output(args, tile);
-        Kernel::tile(tile, sums);
+      TileArgs tile{&w, &args.x, m, m_end - m, block, 0};
+      kernel.begin_rows(tile);
+      for (; tile.n < block_end; tile.n += tile_columns) {
+        const int32_t n_end = tile.n + tile_columns < block_end ? tile.n + tile_columns : block_end;
+        tile.tiles = (n_end - tile.n + kTileRows - 1) / kTileRows;
+        if (streams) {
+          kernel.stream(tile, sums);
+        } else {
+          prefetch_output(args, tile);
+          kernel.tile(tile, sums);
+        }
+        finish_tile<S>(args, cursor, m, m_end, tile.n, tile.tiles, sums);
       }
-      finish_tile<S>(args, cursor, m, m_end, n, tiles, sums);
+      // The segments of rows before m_end are done with.
+      while (cursor < args.adapters.count && args.adapters.rows[cursor].row_end <= m_end) ++cursor;
     }
+    block = block_end;
   }
 }
 

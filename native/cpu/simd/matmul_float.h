@@ -89,17 +89,20 @@ struct FloatKernel {
   static constexpr int kRows = S::kMatmulRows;
   static constexpr int kTiles = S::kMatmulTiles;
   static constexpr int kStreamRows = 0;
+  static constexpr size_t kBlockBytes = 0;
+
+  void begin_rows(const TileArgs&) {}
+  void stream(const TileArgs&, float*) {}
 
   // Finds the instantiation for args.rows x args.tiles.
   template <int Rows = kRows, int Tiles = kTiles>
-  static LOWRANK_INLINE void tile(const TileArgs& args, float* sums) {
+  LOWRANK_INLINE void tile(const TileArgs& args, float* sums) {
     if constexpr (Tiles > 1)
       if (args.tiles < Tiles) return tile<Rows, Tiles - 1>(args, sums);
     if constexpr (Rows > 1)
       if (args.rows < Rows) return tile<Rows - 1, Tiles>(args, sums);
     FloatTile<S, Weights, Rows, Tiles>::compute(args, sums);
   }
-  static LOWRANK_INLINE void stream(const TileArgs&, float*) {}
 };
 
 template <class S>

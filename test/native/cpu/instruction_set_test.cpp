@@ -61,8 +61,10 @@ TEST("cpu/instruction_set: each available one answers to its name and has every 
     CHECK_EQ(std::string(backend.instruction_set()), std::string(set.name));
     const OpTable& ops = backend.ops();
     CHECK(ops.embed_gather && ops.rmsnorm_quantize_shrink && ops.quantize_shrink && ops.glu_quantize_shrink);
-    CHECK(ops.matmul_expand && ops.rope_angles && ops.rope_write_kv && ops.attention_paged && ops.rmsnorm_add);
-    // The product is what an instruction set is for: a table that merely carries the reference's proves nothing.
+    CHECK(ops.matmul_expand && ops.rope_angles && ops.rope_write_kv && ops.attention_paged &&
+          ops.rmsnorm_add);
+    // The product is what an instruction set is for: a table that merely carries the reference's proves
+    // nothing.
     const bool is_reference = std::string(set.name) == "reference";
     CHECK((ops.matmul_expand == cpu::reference_ops().matmul_expand) == is_reference);
   }
@@ -107,7 +109,8 @@ TEST("cpu/instruction_set: detection agrees with the kernel's list of flags") {
   for (std::string line; std::getline(file, line) && flags.empty();) {
     if (line.rfind("flags", 0) != 0) continue;
     std::istringstream words(line.substr(line.find(':') + 1));
-    for (std::string word; words >> word;) flags.insert(word);
+    for (std::string word; words >> word;)
+      flags.insert(word);
   }
   CHECK(!flags.empty());
   const auto all = [&](const std::vector<std::string>& names) {

@@ -51,7 +51,8 @@ TEST("cpu/packing: unpacking gives the weights back, exactly or within half a st
         const std::vector<float> weights = random.floats(elements(rows, cols), -1.0f, 1.0f);
         std::vector<float> input_scale;
         if (smoothed) input_scale = random.floats(static_cast<size_t>(cols), 0.25f, 4.0f);
-        const auto matrix = pack_matrix(spec_of(rows, cols, format, input_scale), reader_of(weights, cols), 2);
+        const auto matrix =
+            pack_matrix(spec_of(rows, cols, format, input_scale), reader_of(weights, cols), 2);
         CHECK_EQ(matrix->rows, rows);
         CHECK_EQ(matrix->cols, cols);
         CHECK((matrix->input_scale != nullptr) == smoothed);
@@ -70,7 +71,8 @@ TEST("cpu/packing: unpacking gives the weights back, exactly or within half a st
             CHECK_NEAR(packed(matrix).scale.as<float>()[n], absmax / 127, absmax * 1e-7);
             tolerance += absmax / 127 * (0.5 + 3e-5) * factor;
           }
-          expect_near("unpacked, format " + std::to_string(static_cast<int>(format)), i, out[i], weights[i], tolerance);
+          expect_near("unpacked, format " + std::to_string(static_cast<int>(format)), i, out[i], weights[i],
+                      tolerance);
         }
         // Any run of rows is the same as in the whole.
         if (rows > 3) {
@@ -85,7 +87,8 @@ TEST("cpu/packing: weights that int8 holds come back exactly") {
   Random random(2);
   for (const auto& s : kSizes) {
     const Int8Weights weights = random_int8_weights(random, s[0], s[1]);
-    const auto matrix = pack_matrix(spec_of(s[0], s[1], WeightFormat::kInt8), reader_of(weights.weights, s[1]), 1);
+    const auto matrix =
+        pack_matrix(spec_of(s[0], s[1], WeightFormat::kInt8), reader_of(weights.weights, s[1]), 1);
     std::vector<float> out(weights.weights.size());
     unpack_rows(packed(matrix), 0, s[0], out.data());
     expect_same_bits("int8 weights", out, weights.weights);
@@ -105,7 +108,8 @@ TEST("cpu/packing: the layout of layout.h, padding included") {
         const bool inside = n < rows && k < cols;
         const size_t source = inside ? elements(n, cols) + static_cast<size_t>(k) : 0;
         const auto at = [&](int32_t depth) {  // [n / 16][k / depth][n % 16][k % depth]
-          return static_cast<size_t>(((n / 16 * (padded_cols / depth) + k / depth) * 16 + n % 16) * depth + k % depth);
+          return static_cast<size_t>(((n / 16 * (padded_cols / depth) + k / depth) * 16 + n % 16) * depth +
+                                     k % depth);
         };
         const float value = inside ? weights.weights[source] : 0.0f;
         if (format == WeightFormat::kInt8)
@@ -135,17 +139,20 @@ TEST("cpu/packing: the factors of an adapter") {
       CHECK_EQ(b->dimension, size);
       const auto element = [&](const LoraFactor& factor, int32_t index) {
         const Buffer& data = static_cast<const PackedFactor&>(factor).data;
-        return dtype == LoraDType::kBFloat16 ? bfloat16_to_float32(data.as<uint16_t>()[index]) : data.as<float>()[index];
+        return dtype == LoraDType::kBFloat16 ? bfloat16_to_float32(data.as<uint16_t>()[index])
+                                             : data.as<float>()[index];
       };
       const auto expected = [&](bool inside, size_t index) {
         if (!inside) return 0.0f;
-        return dtype == LoraDType::kBFloat16 ? bfloat16_to_float32(float32_to_bfloat16(values[index])) : values[index];
+        return dtype == LoraDType::kBFloat16 ? bfloat16_to_float32(float32_to_bfloat16(values[index]))
+                                             : values[index];
       };
       const int32_t stride = round_up(size, 64);
       CHECK_EQ(static_cast<const PackedFactor&>(*a).stride, stride);
       for (int32_t r = 0; r < rank; ++r)
         for (int32_t k = 0; k < stride; ++k)
-          CHECK_EQ(element(*a, r * stride + k), expected(k < size, elements(r, size) + static_cast<size_t>(k)));
+          CHECK_EQ(element(*a, r * stride + k),
+                   expected(k < size, elements(r, size) + static_cast<size_t>(k)));
       for (int32_t n = 0; n < round_up(size, 16); ++n)
         for (int32_t r = 0; r < rank; ++r)
           CHECK_EQ(element(*b, (n / 16 * rank + r) * 16 + n % 16),
@@ -180,8 +187,9 @@ TEST("cpu/packing: threads change nothing; the checksum sees every change") {
     }
     CHECK_EQ(checksum(packed(matrix)), checksum_of_one);
   }
-  const auto smoothed = pack_matrix(
-      spec_of(rows, cols, WeightFormat::kFloat32, std::vector<float>(cols, 1.0f)), reader_of(weights, cols), 1);
+  const auto smoothed =
+      pack_matrix(spec_of(rows, cols, WeightFormat::kFloat32, std::vector<float>(cols, 1.0f)),
+                  reader_of(weights, cols), 1);
   checksums.insert(checksum(packed(smoothed)));
   weights[0] += 1.0f;
   const auto changed = pack_matrix(spec_of(rows, cols, WeightFormat::kFloat32), reader_of(weights, cols), 1);
@@ -195,14 +203,16 @@ TEST("cpu/packing: reads every row once, in blocks of bounded size") {
   std::atomic<int32_t> largest{0};
   const RowReader read = [&](int32_t row_begin, int32_t row_count, float* out) {
     CHECK(row_begin % kTileRows == 0);
-    for (int32_t row = row_begin; row < row_begin + row_count; ++row) ++reads[static_cast<size_t>(row)];
+    for (int32_t row = row_begin; row < row_begin + row_count; ++row)
+      ++reads[static_cast<size_t>(row)];
     int32_t seen = largest;
     while (row_count > seen && !largest.compare_exchange_weak(seen, row_count)) {
     }
     std::fill_n(out, elements(row_count, cols), 0.5f);
   };
   pack_matrix(spec_of(rows, cols, WeightFormat::kInt8), read, 3);
-  for (const std::atomic<int>& count : reads) CHECK_EQ(count.load(), 1);
+  for (const std::atomic<int>& count : reads)
+    CHECK_EQ(count.load(), 1);
   CHECK(elements(largest, cols) * sizeof(float) <= (size_t{1} << 20));
 }
 
@@ -211,7 +221,8 @@ TEST("cpu/packing: zero and tiny rows") {
   const auto matrix = pack_matrix(spec_of(3, 2, WeightFormat::kInt8), reader_of(weights, 2), 1);
   std::vector<float> out(6);
   unpack_rows(packed(matrix), 0, 3, out.data());
-  for (size_t i = 0; i < 4; ++i) CHECK_EQ(out[i], 0.0f);
+  for (size_t i = 0; i < 4; ++i)
+    CHECK_EQ(out[i], 0.0f);
   CHECK_NEAR(out[4], 1e30f, 1e24);
   CHECK_NEAR(out[5], -1e30f, 1e24);
 }
@@ -224,7 +235,8 @@ TEST("cpu/packing: refuses what is not finite") {
       for (const size_t at : {size_t{0}, size_t{64}, size_t{20 * 65 - 1}}) {
         std::vector<float> weights(20 * 65, 1.0f);
         weights[at] = fault;
-        CHECK_THROWS_CODE(pack_matrix(spec_of(20, 65, format), reader_of(weights, 65), 2), ErrorCode::kModelFormat);
+        CHECK_THROWS_CODE(pack_matrix(spec_of(20, 65, format), reader_of(weights, 65), 2),
+                          ErrorCode::kModelFormat);
       }
   const std::vector<float> largest(64, std::numeric_limits<float>::max());
   const RowReader read = reader_of(largest, 64);
@@ -245,20 +257,31 @@ TEST("cpu/packing: refuses what is not finite") {
 TEST("cpu/packing: refuses shapes and options outside the bounds, before it allocates or reads") {
   const RowReader unread = [](int32_t, int32_t, float*) { CHECK(!"read"); };
   constexpr int32_t kLargest = std::numeric_limits<int32_t>::max();
-  for (const auto& shape : {std::pair{0, 1}, {1, 0}, {-1, 4}, {4, -1}, {kLargest, 1}, {1, kMaxMatrixCols + 1},
-                            {kMaxMatrixRows + 1, 1}, {kLargest, kLargest}})
+  for (const auto& shape : {std::pair{0, 1},
+                            {1, 0},
+                            {-1, 4},
+                            {4, -1},
+                            {kLargest, 1},
+                            {1, kMaxMatrixCols + 1},
+                            {kMaxMatrixRows + 1, 1},
+                            {kLargest, kLargest}})
     CHECK_THROWS_CODE(pack_matrix(spec_of(shape.first, shape.second, WeightFormat::kInt8), unread, 1),
                       ErrorCode::kInvalidArgument);
   for (const WeightFormat format : {WeightFormat::kBFloat16, WeightFormat::kFloat32})
-    CHECK_THROWS_CODE(pack_matrix({4, 4, format, ActivationFormat::kInt8, {}}, unread, 1), ErrorCode::kInvalidArgument);
-  for (const float bad : {0.0f, -1.0f, std::numeric_limits<float>::infinity(), std::numeric_limits<float>::quiet_NaN()})
+    CHECK_THROWS_CODE(pack_matrix({4, 4, format, ActivationFormat::kInt8, {}}, unread, 1),
+                      ErrorCode::kInvalidArgument);
+  for (const float bad :
+       {0.0f, -1.0f, std::numeric_limits<float>::infinity(), std::numeric_limits<float>::quiet_NaN()})
     CHECK_THROWS_CODE(pack_matrix(spec_of(4, 2, WeightFormat::kInt8, {1.0f, bad}), unread, 1),
                       ErrorCode::kInvalidArgument);
-  CHECK_THROWS_CODE(pack_matrix(spec_of(4, 2, WeightFormat::kInt8, {1.0f}), unread, 1), ErrorCode::kInvalidArgument);
+  CHECK_THROWS_CODE(pack_matrix(spec_of(4, 2, WeightFormat::kInt8, {1.0f}), unread, 1),
+                    ErrorCode::kInvalidArgument);
   const float value = 1.0f;
   for (const auto& shape : {std::pair{0, 1}, {1, 0}, {kMaxLoraRank + 1, 1}, {1, kLargest}}) {
-    CHECK_THROWS_CODE(pack_lora_a(&value, shape.first, shape.second, LoraDType::kFloat32), ErrorCode::kInvalidArgument);
-    CHECK_THROWS_CODE(pack_lora_b(&value, shape.second, shape.first, LoraDType::kFloat32), ErrorCode::kInvalidArgument);
+    CHECK_THROWS_CODE(pack_lora_a(&value, shape.first, shape.second, LoraDType::kFloat32),
+                      ErrorCode::kInvalidArgument);
+    CHECK_THROWS_CODE(pack_lora_b(&value, shape.second, shape.first, LoraDType::kFloat32),
+                      ErrorCode::kInvalidArgument);
   }
   const std::vector<float> weights(6, 1.0f);
   const auto matrix = pack_matrix(spec_of(3, 2, WeightFormat::kInt8), reader_of(weights, 2), 1);
@@ -279,7 +302,8 @@ TEST("cpu/packing: an exception of the reader reaches the caller, from any threa
     }
   bool caught = false;
   try {
-    pack_matrix(spec_of(64, 8, WeightFormat::kInt8), [](int32_t, int32_t, float*) { throw std::bad_alloc(); }, 2);
+    pack_matrix(
+        spec_of(64, 8, WeightFormat::kInt8), [](int32_t, int32_t, float*) { throw std::bad_alloc(); }, 2);
   } catch (const std::bad_alloc&) {
     caught = true;
   }

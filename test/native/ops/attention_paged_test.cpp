@@ -36,14 +36,17 @@ class Attention {
   static constexpr int32_t kPagesPerSequence = (kContext + kPageTokens - 1) / kPageTokens;
 
   explicit Attention(const Shape& shape)
-      : shape_(shape), random_(static_cast<uint64_t>(shape.heads * 100 + shape.head_dim)),
-        q_stride_((shape.heads + 2 * shape.kv_heads) * shape.head_dim), out_stride_(shape.heads * shape.head_dim + 2),
+      : shape_(shape),
+        random_(static_cast<uint64_t>(shape.heads * 100 + shape.head_dim)),
+        q_stride_((shape.heads + 2 * shape.kv_heads) * shape.head_dim),
+        out_stride_(shape.heads * shape.head_dim + 2),
         scale_(1.0f / std::sqrt(static_cast<float>(shape.head_dim))) {
     // Page p of sequence s: a permutation of all pages.
     for (int32_t s = 0; s < 2; ++s)
       for (int32_t p = 0; p < kPagesPerSequence; ++p)
         tables_[s].push_back((2 * p + s) * 7 % (2 * kPagesPerSequence + 1));
-    const size_t elements = static_cast<size_t>(2 * kPagesPerSequence + 1) * static_cast<size_t>(page_elements());
+    const size_t elements =
+        static_cast<size_t>(2 * kPagesPerSequence + 1) * static_cast<size_t>(page_elements());
     k_ = random_.bfloat16_floats(elements, -shape.spread, shape.spread);
     v_ = random_.bfloat16_floats(elements, -1.0f, 1.0f);
     pack(k_, k_store_);
@@ -70,7 +73,8 @@ class Attention {
     const size_t count = size(rows()) * size(out_stride_);
     const Unaligned out(std::vector<float>(count, 9.0f));
     std::vector<const int32_t*> tables;
-    for (const int32_t sequence : sequence_) tables.push_back(tables_[sequence].data());
+    for (const int32_t sequence : sequence_)
+      tables.push_back(tables_[sequence].data());
     AttentionPagedArgs args = {};
     args.q = q.data() + size(begin) * size(q_stride_);
     args.q_stride = q_stride_;
@@ -86,21 +90,25 @@ class Attention {
     args.out = out.data() + size(begin) * size(out_stride_);
     args.out_stride = out_stride_;
     run_parts(backend.ops().attention_paged, args, parts);
-    return std::vector<float>(out.data() + size(begin) * size(out_stride_), out.data() + size(end) * size(out_stride_));
+    return std::vector<float>(out.data() + size(begin) * size(out_stride_),
+                              out.data() + size(end) * size(out_stride_));
   }
 
-  // Values lie within [-1, 1] and so do their averages. A weight's relative error is its score's absolute error.
+  // Values lie within [-1, 1] and so do their averages. A weight's relative error is its score's absolute
+  // error.
   void check(const Backend& backend, const std::vector<float>& out) const {
     const double tolerance = 2e-5 * std::max(1.0f, shape_.spread / 8);
     const std::string what = label(backend, shape_.text());
     for (int32_t m = 0; m < rows(); ++m) {
       const float* row = out.data() + size(m) * size(out_stride_);
-      for (int32_t i = shape_.heads * shape_.head_dim; i < out_stride_; ++i) CHECK_EQ(row[i], 9.0f);
+      for (int32_t i = shape_.heads * shape_.head_dim; i < out_stride_; ++i)
+        CHECK_EQ(row[i], 9.0f);
       for (int32_t h = 0; h < shape_.heads; ++h) {
         const std::vector<double> expected = attend(m, h);
         for (int32_t i = 0; i < shape_.head_dim; ++i)
-          expect_near(what + ", position " + std::to_string(positions_[size(m)]), size(h * shape_.head_dim + i),
-                      row[h * shape_.head_dim + i], expected[size(i)], tolerance);
+          expect_near(what + ", position " + std::to_string(positions_[size(m)]),
+                      size(h * shape_.head_dim + i), row[h * shape_.head_dim + i], expected[size(i)],
+                      tolerance);
       }
     }
   }
@@ -119,7 +127,8 @@ class Attention {
       return;
     }
     store = Buffer(values.size() * sizeof(uint16_t));
-    for (size_t i = 0; i < values.size(); ++i) store.as<uint16_t>()[i] = float32_to_bfloat16(values[i]);
+    for (size_t i = 0; i < values.size(); ++i)
+      store.as<uint16_t>()[i] = float32_to_bfloat16(values[i]);
   }
 
   size_t element(int32_t sequence, int32_t position, int32_t kv_head, int32_t i) const {
@@ -137,7 +146,8 @@ class Attention {
     std::vector<double> scores;
     for (int32_t j = first; j <= position; ++j) {
       double dot = 0;
-      for (int32_t i = 0; i < shape_.head_dim; ++i) dot += double{q[i]} * k_[element(sequence, j, kv_head, i)];
+      for (int32_t i = 0; i < shape_.head_dim; ++i)
+        dot += double{q[i]} * k_[element(sequence, j, kv_head, i)];
       scores.push_back(dot * double{scale_});
     }
     const double largest = *std::max_element(scores.begin(), scores.end());
@@ -146,9 +156,11 @@ class Attention {
     for (int32_t j = first; j <= position; ++j) {
       const double weight = std::exp(scores[size(j - first)] - largest);
       sum += weight;
-      for (int32_t i = 0; i < shape_.head_dim; ++i) out[size(i)] += weight * v_[element(sequence, j, kv_head, i)];
+      for (int32_t i = 0; i < shape_.head_dim; ++i)
+        out[size(i)] += weight * v_[element(sequence, j, kv_head, i)];
     }
-    for (double& value : out) value /= sum;
+    for (double& value : out)
+      value /= sum;
     return out;
   }
 
@@ -220,7 +232,8 @@ TEST("ops/attention_paged: keys after the row, before its window or of another s
           for (size_t i = at; i < at + 3 * 64; ++i) {
             if (!sees)
               expect_near(label(*backend, "an unseen fault"), i, faulty[i], sound[i], 0);
-            else if (cache == 0 || (i - at) % 64 == 0)  // a fault in K spoils the row, one in V its own element
+            else if (cache == 0 ||
+                     (i - at) % 64 == 0)  // a fault in K spoils the row, one in V its own element
               CHECK(std::isnan(faulty[i]));
           }
         }

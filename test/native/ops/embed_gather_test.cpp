@@ -25,15 +25,16 @@ struct Shape {
   }
 };
 
-// A base table, a replaced one, two LoRA terms and a gain. Rows take: nothing, one term, two terms and the gain, the
-// replaced table with a term.
+// A base table, a replaced one, two LoRA terms and a gain. Rows take: nothing, one term, two terms and the
+// gain, the replaced table with a term.
 class Gather {
  public:
   Gather(const Backend& backend, const Shape& one) : backend_(backend), shape_(one), random_(99) {
     const auto hidden = static_cast<size_t>(one.hidden);
     std::vector<float> input_scale;
     if (one.smoothed)  // powers of two, so that int8 holds the smoothed weights exactly
-      for (size_t k = 0; k < hidden; ++k) input_scale.push_back(std::ldexp(1.0f, random_.integer(-2, 2)));
+      for (size_t k = 0; k < hidden; ++k)
+        input_scale.push_back(std::ldexp(1.0f, random_.integer(-2, 2)));
     base_ = table(input_scale);
     replaced_ = table(input_scale);
     for (int t = 0; t < 2; ++t) {
@@ -106,8 +107,10 @@ class Gather {
       weights = random_int8_weights(random_, kVocabulary, shape_.hidden).weights;
     else
       weights = random_.bfloat16_floats(count, -1.0f, 1.0f);
-    for (size_t i = 0; i < count && !input_scale.empty(); ++i) weights[i] *= input_scale[i % input_scale.size()];
-    return make_matrix(backend_, {kVocabulary, shape_.hidden, shape_.format, ActivationFormat::kFloat32, input_scale},
+    for (size_t i = 0; i < count && !input_scale.empty(); ++i)
+      weights[i] *= input_scale[i % input_scale.size()];
+    return make_matrix(backend_,
+                       {kVocabulary, shape_.hidden, shape_.format, ActivationFormat::kFloat32, input_scale},
                        std::move(weights));
   }
 
@@ -129,7 +132,8 @@ std::vector<Shape> all_cases() {
   const int32_t sizes[][2] = {{1, 1}, {2, 3}, {7, 65}, {17, 64}, {17, 130}};
   for (const auto& s : sizes)
     for (const WeightFormat format : {WeightFormat::kInt8, WeightFormat::kBFloat16, WeightFormat::kFloat32})
-      for (const bool smoothed : {false, true}) all.push_back({s[0], s[1], format, smoothed});
+      for (const bool smoothed : {false, true})
+        all.push_back({s[0], s[1], format, smoothed});
   return all;
 }
 
@@ -151,7 +155,8 @@ TEST("ops/embed_gather: bit-identical for any number of parts, and for a row alo
       for (int parts = 2; parts <= 4; ++parts)
         expect_same_bits(label(*backend, one.text()), gather.run(0, one.rows, parts), whole);
       for (int32_t m = 0; m < one.rows; ++m)
-        expect_same_bits(label(*backend, one.text() + " alone"), gather.run(m, m + 1, 1),
-                         std::vector<float>(whole.begin() + m * one.hidden, whole.begin() + (m + 1) * one.hidden));
+        expect_same_bits(
+            label(*backend, one.text() + " alone"), gather.run(m, m + 1, 1),
+            std::vector<float>(whole.begin() + m * one.hidden, whole.begin() + (m + 1) * one.hidden));
     }
 }

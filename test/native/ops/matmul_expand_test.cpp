@@ -17,7 +17,7 @@ using namespace lowrank::test;
 namespace {
 
 constexpr float kNaN = std::numeric_limits<float>::quiet_NaN();
-constexpr int32_t kGap = 5;        // columns of y beyond N, which belong to somebody else
+constexpr int32_t kGap = 5;  // columns of y beyond N, which belong to somebody else
 constexpr float kUntouched = 77.0f;
 
 struct Shape {
@@ -26,7 +26,8 @@ struct Shape {
   ActivationFormat activation = ActivationFormat::kInt8;
   std::string text() const {
     return "M " + std::to_string(m) + ", N " + std::to_string(n) + ", K " + std::to_string(k) + ", weights " +
-           std::to_string(static_cast<int>(weights)) + ", activations " + std::to_string(static_cast<int>(activation));
+           std::to_string(static_cast<int>(weights)) + ", activations " +
+           std::to_string(static_cast<int>(activation));
   }
 };
 
@@ -37,18 +38,21 @@ struct Adapter {
   std::vector<float> gain, bias;  // [N] or empty
   Unaligned gain_store, bias_store;
 
-  void add(const Backend& backend, Random& random, int32_t rank, int32_t h_offset, int32_t n_begin, int32_t n_count,
-           LoraDType dtype) {
+  void add(const Backend& backend, Random& random, int32_t rank, int32_t h_offset, int32_t n_begin,
+           int32_t n_count, LoraDType dtype) {
     factors.push_back(std::make_unique<TestFactors>(backend, random, rank, 1, n_count, dtype));
     terms.push_back({factors.back()->b_packed.get(), h_offset, n_begin});
   }
 };
 
-// One product with everything that its epilogue can hold. The numbers follow from the seed alone, not from the backend.
+// One product with everything that its epilogue can hold. The numbers follow from the seed alone, not from
+// the backend.
 class Product {
  public:
   Product(const Backend& backend, const Shape& shape, bool with_adapters, bool with_bias, bool with_residual)
-      : backend_(backend), shape_(shape), random_(static_cast<uint64_t>(shape.m * 1000003 + shape.n * 1009 + shape.k)),
+      : backend_(backend),
+        shape_(shape),
+        random_(static_cast<uint64_t>(shape.m * 1000003 + shape.n * 1009 + shape.k)),
         x_(shape.activation, shape.m, shape.k) {
     make_weights();
     make_input();
@@ -60,8 +64,8 @@ class Product {
 
   int32_t y_stride() const { return shape_.n + kGap; }
 
-  // y [M, y_stride] after computing rows [row_begin, row_end); what the op must not touch holds kUntouched. The
-  // residual is y itself where `in_place`.
+  // y [M, y_stride] after computing rows [row_begin, row_end); what the op must not touch holds kUntouched.
+  // The residual is y itself where `in_place`.
   std::vector<float> run(int32_t row_begin, int32_t row_end, int parts, bool in_place = false) const {
     const size_t count = size(shape_.m) * size(y_stride());
     Unaligned y(std::vector<float>(count, kUntouched));
@@ -147,10 +151,12 @@ class Product {
   void make_weights() {
     const size_t count = size(shape_.n) * size(shape_.k);
     std::vector<float> weights;
-    if (shape_.weights == WeightFormat::kInt8) weights = random_int8_weights(random_, shape_.n, shape_.k).weights;
+    if (shape_.weights == WeightFormat::kInt8)
+      weights = random_int8_weights(random_, shape_.n, shape_.k).weights;
     if (shape_.weights == WeightFormat::kBFloat16) weights = random_.bfloat16_floats(count, -0.3f, 0.3f);
     if (shape_.weights == WeightFormat::kFloat32) weights = random_.floats(count, -0.3f, 0.3f);
-    matrix_ = make_matrix(backend_, {shape_.n, shape_.k, shape_.weights, shape_.activation, {}}, std::move(weights));
+    matrix_ = make_matrix(backend_, {shape_.n, shape_.k, shape_.weights, shape_.activation, {}},
+                          std::move(weights));
   }
 
   // input_ holds q (to be scaled) or the values. Row 1 is zero; row 2 is all +-127, or has an outlier.
@@ -304,7 +310,8 @@ TEST("ops/matmul_expand: a row alone equals the row in its batch, bit for bit") 
           const int32_t end = std::min(begin + rows, shape.m);
           const std::vector<float> alone = product.run(begin, end, 1);
           const auto slice = [&](const std::vector<float>& y) {
-            return std::vector<float>(y.begin() + begin * product.y_stride(), y.begin() + end * product.y_stride());
+            return std::vector<float>(y.begin() + begin * product.y_stride(),
+                                      y.begin() + end * product.y_stride());
           };
           expect_same_bits(label(*backend, shape.text()), slice(alone), slice(batch));
           if (rows == 5) product.check(alone, begin, end, label(*backend, shape.text() + " some rows"));
@@ -321,8 +328,8 @@ TEST("ops/matmul_expand: int32 sums are exact up to the largest K with all value
       weights[cols + k] = -127.0f;
       weights[2 * cols + k] = k % 2 == 0 ? 127.0f : -127.0f;
     }
-    const TestMatrix matrix =
-        make_matrix(*backend, {3, kCols, WeightFormat::kInt8, ActivationFormat::kInt8, {}}, std::move(weights));
+    const TestMatrix matrix = make_matrix(
+        *backend, {3, kCols, WeightFormat::kInt8, ActivationFormat::kInt8, {}}, std::move(weights));
     ActivationStore x(ActivationFormat::kInt8, 2, kCols);
     std::memset(x.view.q, 127, cols);
     std::memset(x.view.q + cols, -127, cols);
@@ -335,7 +342,8 @@ TEST("ops/matmul_expand: int32 sums are exact up to the largest K with all value
     run_parts(backend->ops().matmul_expand, args, 1);
     const float largest = 127.0f * 127.0f * static_cast<float>(kCols);  // a float32, exactly
     const float expected[] = {largest, -largest, 0.0f, -largest, largest, 0.0f};
-    for (size_t i = 0; i < 6; ++i) expect_near(label(*backend, "all +-127"), i, y[i], expected[i], 0);
+    for (size_t i = 0; i < 6; ++i)
+      expect_near(label(*backend, "all +-127"), i, y[i], expected[i], 0);
   }
 }
 

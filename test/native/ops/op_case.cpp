@@ -31,12 +31,14 @@ int32_t Random::integer(int32_t low, int32_t high) {
 }
 std::vector<float> Random::floats(size_t count, float low, float high) {
   std::vector<float> values(count);
-  for (float& value : values) value = uniform(low, high);
+  for (float& value : values)
+    value = uniform(low, high);
   return values;
 }
 std::vector<float> Random::bfloat16_floats(size_t count, float low, float high) {
   std::vector<float> values = floats(count, low, high);
-  for (float& value : values) value = bfloat16_to_float32(float32_to_bfloat16(value));
+  for (float& value : values)
+    value = bfloat16_to_float32(float32_to_bfloat16(value));
   return values;
 }
 
@@ -85,7 +87,8 @@ Int8Weights random_int8_weights(Random& random, int32_t rows, int32_t cols) {
     out.scale.push_back(scale);
     const auto largest_at = static_cast<size_t>(random.integer(0, cols - 1));
     for (size_t k = 0; k < k_count; ++k) {
-      const int32_t q = k == largest_at ? (random.integer(0, 1) == 0 ? 127 : -127) : random.integer(-127, 127);
+      const int32_t q =
+          k == largest_at ? (random.integer(0, 1) == 0 ? 127 : -127) : random.integer(-127, 127);
       out.q.push_back(q);
       out.weights.push_back(static_cast<float>(q) * scale);
     }

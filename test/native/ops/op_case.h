@@ -1,5 +1,5 @@
-// What the op tests share: every instruction set of this machine, random numbers, owners of the buffers that op
-// arguments point to, and comparisons whose messages say which instruction set and element failed.
+// What the op tests share: every instruction set of this machine, random numbers, owners of the buffers that
+// op arguments point to, and comparisons whose messages say which instruction set and element failed.
 #pragma once
 
 #include <cstdint>
@@ -23,13 +23,15 @@ class Random {
   float uniform(float low, float high);
   int32_t integer(int32_t low, int32_t high);  // both included
   std::vector<float> floats(size_t count, float low, float high);
-  std::vector<float> bfloat16_floats(size_t count, float low, float high);  // values that bfloat16 holds exactly
+  std::vector<float> bfloat16_floats(size_t count, float low,
+                                     float high);  // values that bfloat16 holds exactly
 
  private:
   uint64_t state_;
 };
 
-// Copies the values to memory that is aligned to 4 bytes and no more: ops must not ask for more of such pointers.
+// Copies the values to memory that is aligned to 4 bytes and no more: ops must not ask for more of such
+// pointers.
 class Unaligned {
  public:
   Unaligned() = default;
@@ -40,7 +42,8 @@ class Unaligned {
   Buffer storage_;
 };
 
-// Owns what an Activations points to. Everything is filled with rubbish first, so that what an op must write is seen.
+// Owns what an Activations points to. Everything is filled with rubbish first, so that what an op must write
+// is seen.
 struct ActivationStore {
   ActivationStore(ActivationFormat format, int32_t rows, int32_t cols);
   Activations view;
@@ -54,7 +57,8 @@ struct TestMatrix {
 };
 TestMatrix make_matrix(const Backend& backend, MatrixSpec spec, std::vector<float> weights);
 
-// Weights that int8 holds exactly: integers within +-127, with 127 in each row, times a power of two of the row.
+// Weights that int8 holds exactly: integers within +-127, with 127 in each row, times a power of two of the
+// row.
 struct Int8Weights {
   std::vector<int32_t> q;      // [rows, cols]
   std::vector<float> scale;    // [rows]
@@ -74,13 +78,16 @@ struct TestFactors {
 // Calls the op once for each part, the last part first: parts must not depend on each other.
 template <class Args>
 void run_parts(Op<Args> op, const Args& args, int parts) {
-  for (int part = parts - 1; part >= 0; --part) op(args, part, parts);
+  for (int part = parts - 1; part >= 0; --part)
+    op(args, part, parts);
 }
 
-// Fails with `what`, the index and both values where actual is not within the tolerance of expected (NaN matches NaN).
+// Fails with `what`, the index and both values where actual is not within the tolerance of expected (NaN
+// matches NaN).
 void expect_near(const std::string& what, size_t index, double actual, double expected, double tolerance);
 // Fails at the first element whose bits differ.
-void expect_same_bits(const std::string& what, const std::vector<float>& actual, const std::vector<float>& expected);
+void expect_same_bits(const std::string& what, const std::vector<float>& actual,
+                      const std::vector<float>& expected);
 
 // "avx2: M 3, K 65": the head of a failure's message.
 std::string label(const Backend& backend, const std::string& details);

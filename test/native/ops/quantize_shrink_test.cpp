@@ -40,8 +40,8 @@ struct Shape {
   bool adapters, smoothed, indexed;
   std::string text() const {
     return std::string(name_of(kind)) + " M " + std::to_string(m) + ", K " + std::to_string(k) + ", format " +
-           std::to_string(static_cast<int>(format)) + (adapters ? ", adapters" : "") + (smoothed ? ", smoothed" : "") +
-           (indexed ? ", indexed" : "");
+           std::to_string(static_cast<int>(format)) + (adapters ? ", adapters" : "") +
+           (smoothed ? ", smoothed" : "") + (indexed ? ", indexed" : "");
   }
 };
 
@@ -55,7 +55,8 @@ struct Output {
   std::vector<float> h;       // [M, h_stride]
 };
 
-// One call of a quantise op with all that it reads. The numbers follow from the seed alone, not from the backend.
+// One call of a quantise op with all that it reads. The numbers follow from the seed alone, not from the
+// backend.
 class Call {
  public:
   Call(const Backend& backend, const Shape& shape)
@@ -66,7 +67,8 @@ class Call {
     gain_ = random_.floats(size(shape.k), 0.2f, 2.0f);
     if (shape.smoothed) input_scale_ = random_.floats(size(shape.k), 0.25f, 4.0f);
     if (shape.indexed)
-      for (int32_t m = 0; m < shape.m; ++m) row_index_.push_back(x_rows_ - 1 - m);
+      for (int32_t m = 0; m < shape.m; ++m)
+        row_index_.push_back(x_rows_ - 1 - m);
     if (shape.adapters) make_adapters();
   }
 
@@ -91,7 +93,8 @@ class Call {
       if (segment.norm_gain != nullptr) segment.norm_gain = own_gain.data();
       if (segment.row_begin < segment.row_end) segments.push_back(segment);
     }
-    const AdapterSegments adapters = {segments.data(), static_cast<int32_t>(segments.size()), h.data(), kHStride};
+    const AdapterSegments adapters = {segments.data(), static_cast<int32_t>(segments.size()), h.data(),
+                                      kHStride};
     const float* input_scale = input_scale_.empty() ? nullptr : scale.data();
     const float* first = x.data() + (row_index_.empty() ? size(begin) * size(x_stride_) : 0);
     const int32_t* index = row_index_.empty() ? nullptr : row_index_.data() + begin;
@@ -99,21 +102,22 @@ class Call {
     switch (shape_.kind) {
       case Kind::kRmsNorm:
         run_parts(ops.rmsnorm_quantize_shrink,
-                  RmsNormQuantizeShrinkArgs{first, x_stride_, index, rows, gain.data(), kEpsilon, input_scale, out.view,
-                                            adapters},
+                  RmsNormQuantizeShrinkArgs{first, x_stride_, index, rows, gain.data(), kEpsilon, input_scale,
+                                            out.view, adapters},
                   parts);
         break;
       case Kind::kPlain:
-        run_parts(ops.quantize_shrink, QuantizeShrinkArgs{first, x_stride_, rows, input_scale, out.view, adapters},
-                  parts);
+        run_parts(ops.quantize_shrink,
+                  QuantizeShrinkArgs{first, x_stride_, rows, input_scale, out.view, adapters}, parts);
         break;
       case Kind::kSilu:
       case Kind::kGeluTanh:
-        run_parts(ops.glu_quantize_shrink,
-                  GluQuantizeShrinkArgs{first, x_stride_, rows,
-                                        shape_.kind == Kind::kSilu ? Activation::kSilu : Activation::kGeluTanh,
-                                        input_scale, out.view, adapters},
-                  parts);
+        run_parts(
+            ops.glu_quantize_shrink,
+            GluQuantizeShrinkArgs{first, x_stride_, rows,
+                                  shape_.kind == Kind::kSilu ? Activation::kSilu : Activation::kGeluTanh,
+                                  input_scale, out.view, adapters},
+            parts);
         break;
     }
     Output copy;
@@ -137,7 +141,8 @@ class Call {
     }
     if (shape_.kind == Kind::kRmsNorm) {
       double squares = 0;
-      for (int32_t i = 0; i < shape_.k; ++i) squares += double{x(m, i)} * x(m, i);
+      for (int32_t i = 0; i < shape_.k; ++i)
+        squares += double{x(m, i)} * x(m, i);
       const double norm = std::sqrt(squares / shape_.k + double{kEpsilon});
       const AdapterRows* segment = segment_of(m);
       const bool own = segment != nullptr && segment->norm_gain != nullptr;
@@ -148,11 +153,13 @@ class Call {
     const double gate = x(m, k);
     const double up = x(m, shape_.k + k);
     const double pi = std::acos(-1.0);
-    const double activated = shape_.kind == Kind::kSilu
-                                 ? gate / (1 + std::exp(-gate))
-                                 : 0.5 * gate * (1 + std::tanh(std::sqrt(2 / pi) * (gate + 0.044715 * gate * gate * gate)));
+    const double activated =
+        shape_.kind == Kind::kSilu
+            ? gate / (1 + std::exp(-gate))
+            : 0.5 * gate * (1 + std::tanh(std::sqrt(2 / pi) * (gate + 0.044715 * gate * gate * gate)));
     // 1 + tanh cancels for negative gates.
-    tolerance = 1e-6 * std::fabs(up) * (shape_.kind == Kind::kSilu ? std::fabs(activated) : std::fabs(gate)) + 1e-30;
+    tolerance =
+        1e-6 * std::fabs(up) * (shape_.kind == Kind::kSilu ? std::fabs(activated) : std::fabs(gate)) + 1e-30;
     return activated * up;
   }
 
@@ -204,18 +211,22 @@ class Call {
 
   bool glu() const { return shape_.kind == Kind::kSilu || shape_.kind == Kind::kGeluTanh; }
 
-  // Every fourth row has no adapter; of the others, two kinds take turns: one term, or two and an own norm gain.
+  // Every fourth row has no adapter; of the others, two kinds take turns: one term, or two and an own norm
+  // gain.
   void make_adapters() {
     factors_.push_back(std::make_unique<TestFactors>(backend_, random_, 5, shape_.k, 1, LoraDType::kFloat32));
-    factors_.push_back(std::make_unique<TestFactors>(backend_, random_, 1, shape_.k, 1, LoraDType::kBFloat16));
-    factors_.push_back(std::make_unique<TestFactors>(backend_, random_, 33, shape_.k, 1, LoraDType::kBFloat16));
+    factors_.push_back(
+        std::make_unique<TestFactors>(backend_, random_, 1, shape_.k, 1, LoraDType::kBFloat16));
+    factors_.push_back(
+        std::make_unique<TestFactors>(backend_, random_, 33, shape_.k, 1, LoraDType::kBFloat16));
     own_gain_ = random_.floats(size(shape_.k), -2.0f, 2.0f);
     one_term_ = {{factors_[0]->a_packed.get(), 2, 1.75f}};
     two_terms_ = {{factors_[1]->a_packed.get(), 0, -0.5f}, {factors_[2]->a_packed.get(), 3, 2.0f}};
     for (int32_t m = 0; m < shape_.m; ++m) {
       if (m % 4 == 3) continue;
       const bool two = m % 8 == 0 || m % 8 == 6;
-      if (!segments_.empty() && segments_.back().row_end == m && (segments_.back().shrink_count == 2) == two) {
+      if (!segments_.empty() && segments_.back().row_end == m &&
+          (segments_.back().shrink_count == 2) == two) {
         segments_.back().row_end = m + 1;
         continue;
       }
@@ -235,8 +246,8 @@ class Call {
     return nullptr;
   }
 
-  void check_h(const Output& out, int32_t m, const std::vector<double>& u_row, const std::vector<double>& tolerances,
-               const std::string& what) const {
+  void check_h(const Output& out, int32_t m, const std::vector<double>& u_row,
+               const std::vector<double>& tolerances, const std::string& what) const {
     std::vector<double> expected(size(kHStride), double{kUntouched}), allowed(size(kHStride), 0.0);
     const AdapterRows* segment = segment_of(m);
     for (int32_t t = 0; segment != nullptr && t < segment->shrink_count; ++t) {
@@ -256,7 +267,8 @@ class Call {
       }
     }
     for (size_t r = 0; r < size(kHStride); ++r)
-      expect_near(what + " h, row " + std::to_string(m), r, out.h[size(m) * size(kHStride) + r], expected[r], allowed[r]);
+      expect_near(what + " h, row " + std::to_string(m), r, out.h[size(m) * size(kHStride) + r], expected[r],
+                  allowed[r]);
   }
 
   const Backend& backend_;
@@ -278,7 +290,8 @@ std::vector<Shape> shapes() {
       for (const ActivationFormat format : {ActivationFormat::kInt8, ActivationFormat::kFloat32})
         for (int mask = 0; mask < 4; ++mask) {
           all.push_back({kind, s[0], s[1], format, (mask & 1) != 0, (mask & 2) != 0, false});
-          if (kind == Kind::kRmsNorm) all.push_back({kind, s[0], s[1], format, (mask & 1) != 0, (mask & 2) != 0, true});
+          if (kind == Kind::kRmsNorm)
+            all.push_back({kind, s[0], s[1], format, (mask & 1) != 0, (mask & 2) != 0, true});
         }
   return all;
 }
@@ -325,7 +338,8 @@ TEST("ops/quantize_shrink: bit-identical for any number of parts, and for a row 
       Call call(*backend, shape);
       const std::string what = label(*backend, shape.text());
       const Output whole = call.run(1);
-      for (int parts = 2; parts <= 4; ++parts) expect_same(what + " in parts", call.run(parts), whole);
+      for (int parts = 2; parts <= 4; ++parts)
+        expect_same(what + " in parts", call.run(parts), whole);
       for (int32_t m = 0; m < shape.m; ++m)
         expect_same(what + " alone", call.run_rows(m, m + 1, 1), row_of(whole, m, shape.m));
     }
@@ -378,7 +392,8 @@ TEST("ops/quantize_shrink: NaN and Inf show in their own row's scale or values, 
             Call call(*backend, {kind, 3, 67, format, true, false, false});
             const Output sound = call.run(1);
             // A gate of -Inf may count as zero where exp saturates: only its up can then be told.
-            const bool gate_vanishes = fault == -kInfinity && (kind == Kind::kSilu || kind == Kind::kGeluTanh);
+            const bool gate_vanishes =
+                fault == -kInfinity && (kind == Kind::kSilu || kind == Kind::kGeluTanh);
             call.x(1, gate_vanishes ? 67 + at : at) = fault;
             const Output out = call.run(1);
             if (format == ActivationFormat::kInt8) {

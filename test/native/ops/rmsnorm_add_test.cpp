@@ -18,8 +18,12 @@ constexpr float kEpsilon = 1e-6f;
 // x += norm(y) * gain; every third row has a gain of its own where `own_gains`.
 struct NormAdd {
   NormAdd(int32_t rows_, int32_t width_, bool own_gains_)
-      : rows(rows_), width(width_), own_gains(own_gains_), random(static_cast<uint64_t>(rows * 1000 + width)),
-        y(random.floats(elements(), -4.0f, 4.0f)), x(random.floats(elements(), -1.0f, 1.0f)),
+      : rows(rows_),
+        width(width_),
+        own_gains(own_gains_),
+        random(static_cast<uint64_t>(rows * 1000 + width)),
+        y(random.floats(elements(), -4.0f, 4.0f)),
+        x(random.floats(elements(), -1.0f, 1.0f)),
         gain(random.floats(static_cast<size_t>(width), -2.0f, 2.0f)),
         own_gain(random.floats(static_cast<size_t>(width), -2.0f, 2.0f)) {}
 
@@ -28,11 +32,12 @@ struct NormAdd {
   std::vector<float> run(const Backend& backend, int32_t begin, int32_t end, int parts) const {
     const Unaligned y_store(y), x_store(x), gain_store(gain), own_store(own_gain);
     std::vector<const float*> gains(static_cast<size_t>(rows), nullptr);
-    for (size_t m = 0; m < gains.size(); m += 3) gains[m] = own_store.data();
+    for (size_t m = 0; m < gains.size(); m += 3)
+      gains[m] = own_store.data();
     const size_t offset = static_cast<size_t>(begin) * static_cast<size_t>(width);
     run_parts(backend.ops().rmsnorm_add,
-              RmsNormAddArgs{y_store.data() + offset, x_store.data() + offset, end - begin, width, gain_store.data(),
-                             kEpsilon, own_gains ? gains.data() + begin : nullptr},
+              RmsNormAddArgs{y_store.data() + offset, x_store.data() + offset, end - begin, width,
+                             gain_store.data(), kEpsilon, own_gains ? gains.data() + begin : nullptr},
               parts);
     return std::vector<float>(x_store.data() + offset,
                               x_store.data() + static_cast<size_t>(end) * static_cast<size_t>(width));
@@ -50,7 +55,8 @@ std::vector<NormAdd> all_cases() {
   std::vector<NormAdd> all;
   const int32_t sizes[][2] = {{1, 1}, {2, 3}, {7, 65}, {17, 64}, {3, 577}};
   for (const auto& s : sizes)
-    for (const bool own_gains : {false, true}) all.emplace_back(s[0], s[1], own_gains);
+    for (const bool own_gains : {false, true})
+      all.emplace_back(s[0], s[1], own_gains);
   return all;
 }
 
@@ -64,7 +70,8 @@ TEST("ops/rmsnorm_add: the equation") {
       for (size_t i = 0; i < out.size(); ++i) {
         const size_t m = i / width;
         double squares = 0;
-        for (size_t k = 0; k < width; ++k) squares += double{one.y[m * width + k]} * one.y[m * width + k];
+        for (size_t k = 0; k < width; ++k)
+          squares += double{one.y[m * width + k]} * one.y[m * width + k];
         const float gain = (one.own_gains && m % 3 == 0 ? one.own_gain : one.gain)[i % width];
         const double added = one.y[i] / std::sqrt(squares / one.width + double{kEpsilon}) * gain;
         expect_near(label(*backend, one.text()), i, out[i], one.x[i] + added,
@@ -80,15 +87,17 @@ TEST("ops/rmsnorm_add: bit-identical for any number of parts, and for a row alon
       for (int parts = 2; parts <= 4; ++parts)
         expect_same_bits(label(*backend, one.text()), one.run(*backend, 0, one.rows, parts), whole);
       for (int32_t m = 0; m < one.rows; ++m)
-        expect_same_bits(label(*backend, one.text() + " alone"), one.run(*backend, m, m + 1, 1),
-                         std::vector<float>(whole.begin() + m * one.width, whole.begin() + (m + 1) * one.width));
+        expect_same_bits(
+            label(*backend, one.text() + " alone"), one.run(*backend, m, m + 1, 1),
+            std::vector<float>(whole.begin() + m * one.width, whole.begin() + (m + 1) * one.width));
     }
 }
 
 TEST("ops/rmsnorm_add: NaN and zero rows") {
   for (const Backend* backend : available_backends()) {
     NormAdd one(3, 65, false);
-    for (size_t k = 0; k < 65; ++k) one.y[65 + k] = 0.0f;
+    for (size_t k = 0; k < 65; ++k)
+      one.y[65 + k] = 0.0f;
     one.y[2 * 65 + 64] = std::numeric_limits<float>::quiet_NaN();
     const std::vector<float> out = one.run(*backend, 0, 3, 1);
     for (size_t k = 0; k < 65; ++k) {

@@ -24,8 +24,9 @@ struct Shape {
   bool norms, own_norms;
   std::string text() const {
     return "M " + std::to_string(rows) + ", heads " + std::to_string(heads) + "/" + std::to_string(kv_heads) +
-           ", head_dim " + std::to_string(head_dim) + (format == KvFormat::kFloat32 ? ", float32" : ", bfloat16") +
-           (norms ? ", norms" : "") + (own_norms ? ", own norms" : "");
+           ", head_dim " + std::to_string(head_dim) +
+           (format == KvFormat::kFloat32 ? ", float32" : ", bfloat16") + (norms ? ", norms" : "") +
+           (own_norms ? ", own norms" : "");
   }
 };
 
@@ -37,13 +38,17 @@ class Rope {
   static constexpr int32_t kPages = 12;
 
   explicit Rope(const Shape& shape)
-      : shape_(shape), random_(static_cast<uint64_t>(shape.rows * 31 + shape.head_dim)),
-        width_((shape.heads + 2 * shape.kv_heads) * shape.head_dim), stride_(width_ + 3),
+      : shape_(shape),
+        random_(static_cast<uint64_t>(shape.rows * 31 + shape.head_dim)),
+        width_((shape.heads + 2 * shape.kv_heads) * shape.head_dim),
+        stride_(width_ + 3),
         qkv_(random_.floats(size(shape.rows) * size(stride_), -2.0f, 2.0f)),
         cosine_(random_.floats(size(shape.rows) * size(shape.head_dim / 2), -1.0f, 1.0f)),
         sine_(random_.floats(size(shape.rows) * size(shape.head_dim / 2), -1.0f, 1.0f)) {
-    for (int i = 0; i < 4; ++i) gains_.push_back(random_.floats(size(shape.head_dim), 0.5f, 1.5f));
-    const int32_t places[][2] = {{0, 0}, {1, 31}, {1, 32}, {2, 100}, {0, 127}, {2, 0}, {0, 64}, {1, 5}, {2, 77}};
+    for (int i = 0; i < 4; ++i)
+      gains_.push_back(random_.floats(size(shape.head_dim), 0.5f, 1.5f));
+    const int32_t places[][2] = {{0, 0}, {1, 31}, {1, 32}, {2, 100}, {0, 127},
+                                 {2, 0}, {0, 64}, {1, 5},  {2, 77}};
     for (int32_t m = 0; m < shape.rows; ++m) {
       positions_.push_back(places[m % 9][1]);
       tables_.push_back(kTables[places[m % 9][0]]);
@@ -59,7 +64,8 @@ class Rope {
   Result run(const Backend& backend, int32_t begin, int32_t end, int parts) const {
     const Unaligned qkv(qkv_), cosine(cosine_), sine(sine_);
     std::vector<Unaligned> gains;
-    for (const std::vector<float>& gain : gains_) gains.emplace_back(gain);
+    for (const std::vector<float>& gain : gains_)
+      gains.emplace_back(gain);
     std::vector<const float*> q_rows(size(shape_.rows), nullptr), k_rows(size(shape_.rows), nullptr);
     for (size_t m = 0; m < q_rows.size(); ++m) {
       q_rows[m] = m % 2 == 0 ? gains[2].data() : gains[0].data();
@@ -135,14 +141,18 @@ class Rope {
         }
       }
       for (int32_t h = 0; h < shape_.kv_heads; ++h)
-        for (int32_t i = 0; i < shape_.head_dim; ++i) v_expected[cache_index(m, h, i)] = head(m, shape_.heads + shape_.kv_heads + h)[i];
+        for (int32_t i = 0; i < shape_.head_dim; ++i)
+          v_expected[cache_index(m, h, i)] = head(m, shape_.heads + shape_.kv_heads + h)[i];
     }
-    const double half_ulp = shape_.format == KvFormat::kBFloat16 ? 1.0 / 256 : kFloatEpsilon / 2;  // relative, at most
+    const double half_ulp =
+        shape_.format == KvFormat::kBFloat16 ? 1.0 / 256 : kFloatEpsilon / 2;  // relative, at most
     for (size_t i = 0; i < k.size(); ++i) {
-      expect_near(what + " k", i, result.k[i], k_expected[i], k_slack[i] + half_ulp * std::fabs(k_expected[i]));
+      expect_near(what + " k", i, result.k[i], k_expected[i],
+                  k_slack[i] + half_ulp * std::fabs(k_expected[i]));
       // v is only rounded, so it is known exactly.
       const auto value = static_cast<float>(v_expected[i]);
-      const float rounded = shape_.format == KvFormat::kBFloat16 ? bfloat16_to_float32(float32_to_bfloat16(value)) : value;
+      const float rounded =
+          shape_.format == KvFormat::kBFloat16 ? bfloat16_to_float32(float32_to_bfloat16(value)) : value;
       expect_near(what + " v", i, result.v[i], rounded, 0);
     }
     for (size_t i = 0; i < result.gap.size(); ++i)
@@ -154,7 +164,8 @@ class Rope {
 
   static double max_abs(const std::vector<double>& values) {
     double largest = 0;
-    for (const double value : values) largest = std::max(largest, std::fabs(value));
+    for (const double value : values)
+      largest = std::max(largest, std::fabs(value));
     return largest;
   }
   // Pages hold a few elements more than the heads need: the stride between pages is the cache's affair.
@@ -174,7 +185,8 @@ class Rope {
     std::vector<double> normed(x, x + shape_.head_dim);
     if (shape_.norms || shape_.own_norms) {
       double squares = 0;
-      for (const double value : normed) squares += value * value;
+      for (const double value : normed)
+        squares += value * value;
       const bool own = shape_.own_norms && m % 2 == 0;
       const std::vector<float>& gain = gains_[(own ? 2 : 0) + (is_q ? 0 : 1)];
       for (size_t i = 0; i < normed.size(); ++i)
@@ -205,7 +217,8 @@ std::vector<Shape> shapes() {
   const int32_t sizes[][4] = {{1, 1, 1, 2}, {9, 3, 1, 64}, {5, 4, 2, 6}, {7, 2, 2, 80}, {2, 8, 1, 256}};
   for (const auto& s : sizes)
     for (const KvFormat format : {KvFormat::kBFloat16, KvFormat::kFloat32})
-      for (int norms = 0; norms < 3; ++norms) all.push_back({s[0], s[1], s[2], s[3], format, norms > 0, norms > 1});
+      for (int norms = 0; norms < 3; ++norms)
+        all.push_back({s[0], s[1], s[2], s[3], format, norms > 0, norms > 1});
   return all;
 }
 
@@ -223,13 +236,15 @@ TEST("ops/rope_angles: the float32 angle's cosine and sine, times the attention 
         for (int parts = 1; parts <= 4; ++parts) {
           std::vector<float> cosine(count), sine(count);
           run_parts(backend->ops().rope_angles,
-                    RopeAnglesArgs{positions.data(), static_cast<int32_t>(positions.size()), frequencies.data(),
-                                   half_dim, factor, cosine.data(), sine.data()},
+                    RopeAnglesArgs{positions.data(), static_cast<int32_t>(positions.size()),
+                                   frequencies.data(), half_dim, factor, cosine.data(), sine.data()},
                     parts);
           for (size_t i = 0; i < count; ++i) {
-            const float angle = static_cast<float>(positions[i / size(half_dim)]) * frequencies[i % size(half_dim)];
+            const float angle =
+                static_cast<float>(positions[i / size(half_dim)]) * frequencies[i % size(half_dim)];
             const std::string what = label(*backend, "angle " + std::to_string(angle));
-            expect_near(what + " cosine", i, cosine[i], std::cos(double{angle}) * double{factor}, 2e-7 * 1.25);
+            expect_near(what + " cosine", i, cosine[i], std::cos(double{angle}) * double{factor},
+                        2e-7 * 1.25);
             expect_near(what + " sine", i, sine[i], std::sin(double{angle}) * double{factor}, 2e-7 * 1.25);
           }
         }

@@ -1,5 +1,6 @@
 #include "quant/int8.h"
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <vector>
@@ -12,18 +13,21 @@ using namespace lowrank::test;
 
 TEST("quant/int8: rounds halves to even, both signs") {
   // absmax 127 makes the scale 1, so the values are in steps.
-  const std::vector<float> x = {127.0f, 0.5f, 1.5f, 2.5f, -0.5f, -1.5f, -2.5f, 125.5f, 126.5f, 0.49999997f, -126.5f};
+  const std::vector<float> x = {127.0f, 0.5f,   1.5f,   2.5f,        -0.5f,  -1.5f,
+                                -2.5f,  125.5f, 126.5f, 0.49999997f, -126.5f};
   const std::vector<int> expected = {127, 0, 2, 2, 0, -2, -2, 126, 126, 0, -126};
   std::vector<int8_t> q(x.size());
   CHECK_EQ(quantize_row_int8(x.data(), static_cast<int32_t>(x.size()), q.data()), 1.0f);
-  for (size_t k = 0; k < x.size(); ++k) CHECK_EQ(int{q[k]}, expected[k]);
+  for (size_t k = 0; k < x.size(); ++k)
+    CHECK_EQ(int{q[k]}, expected[k]);
 }
 
 TEST("quant/int8: the error stays within its bound, at every magnitude") {
   Random random(1);
   for (int exponent = -99; exponent <= 126; exponent += 5) {
     std::vector<float> x = random.floats(301, -1.0f, 1.0f);
-    for (float& value : x) value = std::ldexp(value, exponent);
+    for (float& value : x)
+      value = std::ldexp(value, exponent);
     std::vector<int8_t> q(x.size());
     const float scale = quantize_row_int8(x.data(), static_cast<int32_t>(x.size()), q.data());
     int largest = 0;
@@ -41,7 +45,8 @@ TEST("quant/int8: all +-absmax gives all +-127") {
     std::vector<int8_t> q(x.size());
     const float scale = quantize_row_int8(x.data(), 5, q.data());
     CHECK_NEAR(scale, absmax / 127, absmax * 1e-7);
-    for (size_t k = 0; k < x.size(); ++k) CHECK_EQ(int{q[k]}, x[k] > 0 ? 127 : -127);
+    for (size_t k = 0; k < x.size(); ++k)
+      CHECK_EQ(int{q[k]}, x[k] > 0 ? 127 : -127);
   }
 }
 
@@ -86,4 +91,23 @@ TEST("quant/int8: the dot product of quantised rows stays within its bound") {
     const double bound = sw / 2 * x_norm + sx / 2 * w_norm + static_cast<double>(count) * sx * sw / 4;
     CHECK_NEAR(quantized, exact, bound * (1 + 1e-4));
   }
+}
+
+TEST("quant/int8: weights are rounded from the quotient, bit for bit") {
+  Random random(3);
+  for (const float range : {1e-3f, 0.7f, 30.0f}) {
+    const std::vector<float> w = random.floats(4001, -range, range);
+    std::vector<int8_t> q(w.size());
+    const float scale = quantize_weight_row_int8(w.data(), static_cast<int32_t>(w.size()), q.data());
+    float absmax = 0.0f;
+    for (const float value : w)
+      absmax = std::max(absmax, std::fabs(value));
+    CHECK_EQ(scale, absmax / 127.0f);
+    for (size_t k = 0; k < w.size(); ++k)
+      CHECK_EQ(static_cast<float>(q[k]), std::nearbyint(w[k] / scale));
+  }
+  const float zeros[] = {0.0f, -0.0f, 1e-35f};
+  int8_t q[3] = {9, 9, 9};
+  CHECK_EQ(quantize_weight_row_int8(zeros, 3, q), 0.0f);
+  CHECK(q[0] == 0 && q[1] == 0 && q[2] == 0);
 }

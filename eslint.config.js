@@ -1,0 +1,50 @@
+import tseslint from "typescript-eslint";
+
+/** TypeScript layers, lowest first: a folder may import from itself and from those before it. */
+const LAYERS = [["errors"], ["native"], ["tokenizer"], ["adapters"], ["generate"], ["model"], ["training", "collaboration"], ["server"], ["cli"]];
+// model/ loads what generate/ and adapters/ run on; its sources/ part depends on errors/ alone.
+
+const layerRules = LAYERS.flatMap((group, level) =>
+  group.map((name) => ({
+    files: [`lib/${name}/**/*.ts`],
+    rules: {
+      "no-restricted-imports": [
+        "error",
+        {
+          patterns: [
+            {
+              group: LAYERS.slice(level + 1)
+                .flat()
+                .concat(group.filter((other) => other !== name))
+                .flatMap((higher) => [`**/${higher}/*`, `**/${higher}/**`]),
+              message: `lib/${name} may not import from a higher layer.`,
+            },
+          ],
+        },
+      ],
+    },
+  })),
+);
+
+export default tseslint.config(
+  { ignores: ["dist/", "build/", "build-native/", "node_modules/", "docs/api/", "coverage/", "**/.venv/"] },
+  {
+    files: ["lib/**/*.ts"],
+    extends: [...tseslint.configs.recommendedTypeChecked],
+    languageOptions: { parserOptions: { project: "./tsconfig.json", tsconfigRootDir: import.meta.dirname } },
+    rules: {
+      "@typescript-eslint/no-non-null-assertion": "off",
+      "@typescript-eslint/only-throw-error": "off",
+      "@typescript-eslint/prefer-promise-reject-errors": "off",
+      "@typescript-eslint/require-await": "off",
+      "no-console": "error",
+      eqeqeq: "error",
+    },
+  },
+  {
+    files: ["test/**/*.ts", "bench/**/*.ts", "examples/**/*.ts"],
+    extends: [...tseslint.configs.recommended],
+    rules: { "@typescript-eslint/no-non-null-assertion": "off" },
+  },
+  ...layerRules,
+);

@@ -1,0 +1,21 @@
+export type { AddedToken } from "./added-tokens.js";
+export {
+  ChatTemplate,
+  type ChatMessage,
+  type ChatTemplateOptions,
+  type RenderedChat,
+} from "./chat-template.js";
+export type { GgufMetadata } from "./from-gguf.js";
+export type { JsonFile, TokenizerFiles } from "./from-tokenizer-json.js";
+export { StopStringMatcher, type StopResult } from "./stop-string-matcher.js";
+export { StreamingDetokenizer } from "./streaming-detokenizer.js";
+export type { TokenizerSource } from "./text-jobs.js";
+export {
+  TextProcessor,
+  type ApplyChatTemplateOptions,
+  type CreateOptions,
+  type TextJobOptions,
+} from "./text-processor.js";
+export { Tokenizer, type DecodeOptions, type EncodeOptions } from "./tokenizer.js";
+export type { TokenizerDefinition } from "./tokenizer-definition.js";
+export type { PackedStrings } from "./vocabulary.js";

@@ -1,0 +1,74 @@
+/** Token for token as Hugging Face's Rust library: test/golden/make_tokenizer.py. LOWRANK_FULL=1 fetches Gemma 3 and checks it too. */
+import { describe, expect, test } from "vitest";
+import { resolveModel } from "#lib/model/sources/index.js";
+import { addon } from "#lib/native/addon.js";
+import { Tokenizer } from "#lib/tokenizer/index.js";
+import { digest, pieces, readGolden, readText, readTiny } from "./golden.js";
+
+const golden = readGolden();
+const text = readText();
+const tiny = readTiny();
+
+test("the text is the golden's: 1 MB with U+FEFF, control characters and emoji", () => {
+  expect(digest(text)).toBe(golden.text_sha256);
+  expect(Buffer.byteLength(text)).toBeGreaterThan(1_000_000);
+  for (const part of ["\ufeff", "\u0000", "\u0085", "👩🏽‍💻", "日本", "def tokenIds", "<|im_end|>"]) expect(text).toContain(part);
+});
+
+describe.each([
+  ["smollm2", "smollm2-135m-instruct"],
+  ["gemma3", "gemma3-270m"],
+] as const)("%s", (name, alias) => {
+  test.runIf(name === "smollm2" || process.env["LOWRANK_FULL"] === "1")(
+    "has the ids of the Rust library on 1 MB of text, and decodes them alike",
+    async () => {
+      const { path } = await resolveModel(alias);
+      const tokenizer = Tokenizer.fromGguf(await addon().readGgufMetadata(path));
+      for (const mode of ["parsed", "plain"] as const) {
+        const options = { addSpecialTokens: false, parseSpecialTokens: mode === "parsed" };
+        const expected = golden[name][mode];
+        const parts = pieces(text).map((piece) => digest(tokenizer.encode(piece, options)).slice(0, 16));
+        expect(parts).toEqual(expected.pieces);
+        const whole = tokenizer.encode(text, options);
+        expect(whole.length).toBe(expected.count);
+        expect(digest(whole)).toBe(expected.whole);
+        if (mode === "plain") expect(digest(tokenizer.decode(whole, { skipSpecialTokens: false }))).toBe(golden[name].decoded);
+      }
+    },
+    600_000,
+  );
+});
+
+describe.each(Object.keys(tiny.tokenizers))("tiny tokenizer %s", (name) => {
+  const golden = tiny.tokenizers[name]!;
+  const tokenizer = Tokenizer.fromFiles({ tokenizerJson: golden.json });
+  const type = (golden.json["model"] as { type: string }).type;
+
+  test.each(tiny.texts.map((text, index) => [JSON.stringify(text.slice(0, 40)), index] as const))("%s", (_, index) => {
+    const text = tiny.texts[index]!;
+    const encode = (options: Parameters<Tokenizer["encode"]>[1]): number[] => [...tokenizer.encode(text, options)];
+    expect(encode({ addSpecialTokens: false, parseSpecialTokens: true })).toEqual(golden.parsed[index]);
+    expect(encode({ parseSpecialTokens: true })).toEqual(golden.around[index]);
+    expect(tokenizer.decode(golden.around[index]!)).toBe(golden.decoded[index]);
+    const plain = encode({ addSpecialTokens: false });
+    // Unlike the Rust library's Unigram and WordLevel, text never becomes a control token here, whatever the vocabulary has.
+    const becameControl = golden.plain[index]!.some((id) => tokenizer.isSpecial(id) && tokenizer.idToToken(id) !== "<unk>");
+    if (becameControl) {
+      expect(type).not.toBe("BPE");
+      expect(plain.every((id) => !tokenizer.isSpecial(id) || tokenizer.idToToken(id) === "<unk>")).toBe(true);
+    } else {
+      expect(plain).toEqual(golden.plain[index]);
+    }
+  });
+});
+
+test("U+FEFF is no white space: it stays with what is around it, as in the Rust library", () => {
+  const index = tiny.texts.findIndex((text) => text.startsWith("\ufeffBOM"));
+  const { json, parsed } = tiny.tokenizers["gpt2"]!;
+  const tokenizer = Tokenizer.fromFiles({ tokenizerJson: json });
+  const ids = tokenizer.encode("\ufeffBOM \ufeff\ufeff x", { addSpecialTokens: false });
+  expect([...ids]).toEqual(parsed[index]);
+  // JavaScript's own \s would take " \ufeff\ufeff" for one run of white space and leave "x" without its blank.
+  expect(" \ufeff\ufeff x".match(/ ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+| ?\p{L}+/gu)).toEqual([" \ufeff\ufeff", " x"]);
+  expect(tokenizer.decode(ids)).toBe("\ufeffBOM \ufeff\ufeff x");
+});
