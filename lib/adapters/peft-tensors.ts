@@ -90,11 +90,7 @@ function requiredRoles(place: ModulePath, config: PeftConfig): Role[] {
 }
 
 /** One entry, or one for each part of a fused projection. */
-function entriesOf(
-  named: NamedTensor,
-  facts: ModelFacts,
-  scaling: number | undefined,
-): AdapterEntry[] {
+function entriesOf(named: NamedTensor, facts: ModelFacts, scaling: number | undefined): AdapterEntry[] {
   const { tensor, place, role } = named;
   if (role === "base_table") return [];
   const common = {

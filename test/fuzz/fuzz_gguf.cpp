@@ -1,4 +1,4 @@
-// libFuzzer target: any bytes as a GGUF file give metadata and tensors that can be read to the last, or a coded error.
+// libFuzzer target: any bytes as a GGUF file give metadata and tensors that can be read, or a coded error.
 #include <cstddef>
 #include <cstdint>
 #include <vector>

@@ -1,4 +1,4 @@
-// libFuzzer target: any bytes as a safetensors file give tensors whose every row can be read, or a coded error.
+// libFuzzer target: any bytes as a safetensors file give tensors that can be read, or a coded error.
 #include <cstddef>
 #include <cstdint>
 #include <vector>

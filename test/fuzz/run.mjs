@@ -1,12 +1,13 @@
 #!/usr/bin/env node
-// Builds the fuzz targets with clang's libFuzzer, AddressSanitizer and UndefinedBehaviorSanitizer, and runs each:
+// Builds the fuzz targets with clang's libFuzzer, AddressSanitizer and UndefinedBehaviorSanitizer, and runs
+// each:
 //
 //   node test/fuzz/run.mjs [SECONDS] [TARGET …]
 //
-// SECONDS 0 (the default) reads the committed corpus once, a regression test of a few seconds; more also fuzzes for
-// that long per target, starting from it. TARGET: json, safetensors, gguf; all of them when none is named.
-// What is found lies in build-native/fuzz/<target>/: corpus/ (new inputs) and crash-*, which the exit status 1 tells of;
-// add a fixed crash to test/fuzz/corpus/<target>/. Status 2 means that clang is missing or the arguments are wrong.
+// SECONDS 0 (the default) reads the committed corpus once, a regression test of a few seconds; more also
+// fuzzes for that long per target, starting from it. TARGET: json, safetensors, gguf; all when none is named.
+// What is found lies in build-native/fuzz/<target>/: corpus/ (new inputs) and crash-*, which exit status 1
+// tells of; add a fixed crash to test/fuzz/corpus/<target>/. Status 2: clang is missing, or wrong arguments.
 import { spawnSync } from "node:child_process";
 import { existsSync, mkdirSync, readdirSync, statSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
@@ -36,8 +37,8 @@ function findCompiler() {
   return (
     found ??
     fail(
-      "Expected clang++ for the fuzz targets, received none. Install it (Debian, Ubuntu: apt-get install clang " +
-        "libclang-rt-dev; macOS: brew install llvm), or name it in CLANGXX.",
+      "Expected clang++ for the fuzz targets, received none. Install it (Debian, Ubuntu: apt-get install " +
+        "clang libclang-rt-dev; macOS: brew install llvm), or name it in CLANGXX.",
       2,
     )
   );

@@ -256,7 +256,7 @@ def tiny_tokenizers(corpus: list[str]) -> dict[str, Tokenizer]:
 def tiny_cases(text: str) -> list[str]:
     rng = random.Random(7)
     fixed = [
-        "", " ", "  ", "a", "Hello, world!", " Hello", "it's they'LL 'ſo WE'VE", "\ufeffBOM \ufeff\ufeff x", "a\u0085b\u00a0c\u3000d\u2028e", "1234567 ١٢٣ Ⅷ½", "\r\n\r\n \n\t x",
+        "", " ", "  ", "a", "Hello, world!", " Hello", "it's they'LL 'ſo WE'VE", "\ufeffBOM \ufeff\ufeff x", "a\ufeff!\ufeff\ufeff?", "a\u0085b\u00a0c\u3000d\u2028e", "1234567 ١٢٣ Ⅷ½", "\r\n\r\n \n\t x",
         "<|im_start|>user\nHi<|im_end|>\n", "<s>a</s>", "x <mid> y<end>   z", "word sword words word", "a    b  c     d", "in New York, New York!", " <tag> ", "é e\u0301 ﬁ Å Ω ΑΣ İ",
         "日本語のテキスト", "👩🏽‍💻🇯🇵\u200d", "▁▁ ▁a", "<0x41><0x0A>", "\x00\x01\x7f", "  leading and trailing  ", "don't...!!! [x](y)", "ሰማይ อากาศ हिन्दी", "a" * 300, "ab " * 200, "\n" * 50,
     ]

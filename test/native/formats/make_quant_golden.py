@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Writes data/<dtype>.bin: encoded blocks and the float32 values that the `gguf` package decodes them to.
 
-Layout of each file, little-endian: uint32 elements, uint32 bytes, the encoded bytes, float32 values[elements].
+Layout, little-endian: uint32 elements, uint32 bytes, the encoded bytes, float32 values[elements].
 The blocks are random bytes whose scales are finite: every bit pattern of the quantised part occurs, which
 encoded real weights would not give. Needs: pip install gguf==0.19.0 (brings numpy).
 """
