@@ -167,6 +167,11 @@ export function peftEntries(
           `Expected the tensor ${role} of ${path}, it is missing: the adapter is not complete.`,
         );
   }
+  for (const path of savedModules(config, paths))
+    if (!roles.get(path)?.has("weight"))
+      throw malformed(
+        `Expected the weights of ${path}, which modules_to_save names; the file does not hold them.`,
+      );
   const scalings = scalingOf(config, adapted);
   return named.flatMap((one) => {
     const first = one.role === "lora_A" || one.role === "lora_embedding_A";
@@ -181,6 +186,14 @@ export function peftEntries(
     }
     return entriesOf(one, facts, first ? found!.scaling : undefined);
   });
+}
+
+/** PEFT's rule for modules_to_save: the end of a path. Names that the base does not have save nothing. */
+function savedModules(config: PeftConfig, paths: ReadonlyMap<string, ModulePath>): string[] {
+  const ends = config.modules_to_save ?? [];
+  return [...paths.values()]
+    .filter(({ module, path }) => !fusedParts(module) && ends.some((end) => path.endsWith(end)))
+    .map(({ path }) => path);
 }
 
 function coveredByFused(

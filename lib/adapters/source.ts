@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import { open, realpath, stat } from "node:fs/promises";
+import { constants, open, realpath, stat } from "node:fs/promises";
 import { basename, dirname, join, sep } from "node:path";
 import { setImmediate as nextTurn } from "node:timers/promises";
 import { expected, LowrankError } from "../errors/index.js";
@@ -40,7 +40,8 @@ async function exists(path: string): Promise<boolean> {
 async function readBounded(path: string, most: number, what: string): Promise<Uint8Array> {
   let file;
   try {
-    file = await open(path, "r");
+    // Without O_NONBLOCK, opening a named pipe would wait for a writer for ever.
+    file = await open(path, constants.O_RDONLY | (constants.O_NONBLOCK ?? 0));
     const facts = await file.stat();
     if (!facts.isFile()) throw new Error("it is not a regular file");
     if (facts.size > most)
@@ -138,17 +139,27 @@ async function readPath(path: string): Promise<Omit<AdapterFiles, "contentHash">
   throw expected("a folder, a .safetensors or a .gguf file", "the adapter's source", path);
 }
 
-/** Keys sorted at every level, so that equal configurations hash equally. */
-function canonical(value: unknown): string {
-  return JSON.stringify(value, (_, part: unknown) =>
-    typeof part === "object" && part !== null && !Array.isArray(part)
-      ? Object.fromEntries(Object.entries(part).sort(([a], [b]) => (a < b ? -1 : 1)))
-      : part,
-  );
+/** Keys sorted at every level, so that equal configurations hash equally. Throws ERR_ADAPTER_FORMAT for what is no JSON. */
+function canonical(config: unknown): string {
+  try {
+    const text = JSON.stringify(config, (_, part: unknown) =>
+      typeof part === "object" && part !== null && !Array.isArray(part)
+        ? Object.fromEntries(Object.entries(part).sort(([a], [b]) => (a < b ? -1 : 1)))
+        : part,
+    );
+    if (typeof text === "string") return text;
+  } catch (cause) {
+    throw new LowrankError(
+      "ERR_ADAPTER_FORMAT",
+      `Expected JSON of moderate depth for adapter_config.json: ${(cause as Error).message}.`,
+      { cause },
+    );
+  }
+  throw new LowrankError("ERR_ADAPTER_FORMAT", "Expected an object for adapter_config.json.");
 }
 
-async function hash(config: unknown, weights: Uint8Array): Promise<string> {
-  const sha256 = createHash("sha256").update(canonical(config)).update("\0");
+async function hash(config: string, weights: Uint8Array): Promise<string> {
+  const sha256 = createHash("sha256").update(config).update("\0");
   for (let at = 0; at < weights.length; at += HASH_BLOCK) {
     if (at > 0) await nextTurn();
     sha256.update(weights.subarray(at, at + HASH_BLOCK));
@@ -170,11 +181,13 @@ export async function readAdapter(source: AdapterSource): Promise<AdapterFiles> 
         "the adapter's source",
         source,
       );
-    files = { config: null, weights: source, origin: "memory" };
+    files = { config: null, weights: source.slice(), origin: "memory" };
   } else if (typeof source === "object" && source !== null && source.weights instanceof Uint8Array) {
-    files = { config: structuredClone(source.config), weights: source.weights, origin: "memory" };
+    // Copies, since the caller may go on to change what it gave.
+    const config: unknown = JSON.parse(canonical(source.config));
+    files = { config, weights: source.weights.slice(), origin: "memory" };
   } else {
     throw expected("a path, GGUF bytes or { config, weights }", "the adapter's source", source);
   }
-  return { ...files, contentHash: await hash(files.config, files.weights) };
+  return { ...files, contentHash: await hash(canonical(files.config), files.weights) };
 }

@@ -6,6 +6,7 @@ import {
   checkLogitsOptions,
   checkScoreOptions,
   Generation,
+  GENERATE_KEYS,
   RequestRouter,
   tokenLogprobs,
   type CheckedGenerateOptions,
@@ -111,8 +112,9 @@ export class Model implements AsyncDisposable {
   /** Answers a conversation through the model's own chat template. */
   chat(messages: readonly ChatMessage[], options: ChatOptions = {}): Generation {
     this.#alive();
-    const { template, ...rest } = options ?? {};
-    const checked = checkGenerateOptions(options && rest, this.facts.vocabularySize);
+    checkKnown("options", options, [...GENERATE_KEYS, "template"]);
+    const { template, ...rest } = options;
+    const checked = checkGenerateOptions(rest, this.facts.vocabularySize);
     if (template !== undefined) checkKnown("template", template, TEMPLATE_KEYS);
     const text = this.#text ?? this.#noTokenizer();
     return this.#generation(checked, () =>

@@ -206,11 +206,13 @@ function range(first: number, second?: number, step = 1): number[] {
  */
 function refusePrintedParts(messages: readonly ChatMessage[], text: string): void {
   messages.forEach(({ content }, index) => {
-    if (Array.isArray(content) && content.length > 0 && text.includes(spacedJson(content)))
-      throw new LowrankError(
-        "ERR_CHAT_TEMPLATE",
-        `Expected text for messages[${index}].content, received a list of parts: this chat template takes text only. Pass a string.`,
-      );
+    if (!Array.isArray(content) || content.length === 0) return;
+    const parts = content.map(spacedJson);
+    if (!text.includes(parts.join(",")) && !text.includes(parts.join(", "))) return;
+    throw new LowrankError(
+      "ERR_CHAT_TEMPLATE",
+      `Expected text for messages[${index}].content, received a list of parts: this chat template takes text only. Pass a string.`,
+    );
   });
 }
 

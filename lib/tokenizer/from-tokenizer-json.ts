@@ -1,7 +1,6 @@
-import { LowrankError } from "../errors/index.js";
 import type { AddedToken } from "./added-tokens.js";
-import type { BytePairModel } from "./byte-pair-encoder.js";
-import { MAX_MERGES, MergeTableBuilder, type MergeTables } from "./merge-table.js";
+import { isObject, type JsonObject, own } from "./json.js";
+import { readModel, readVocabulary } from "./model-json.js";
 import { compileNormalizer, type Normalizer } from "./normalizer.js";
 import { compilePostProcessor } from "./post-processor.js";
 import { compilePreTokenizer } from "./pre-tokenizer.js";
@@ -12,11 +11,9 @@ import {
   collectEosTokenIds,
   MAX_ADDED_TOKENS,
   type TokenizerDefinition,
-  type WordLevelModel,
 } from "./tokenizer-definition.js";
-import type { UnigramModel } from "./unigram-encoder.js";
+import { damaged } from "./tokenizer-errors.js";
 import { MAX_TOKEN_BYTES, MAX_VOCABULARY, packStrings, Vocabulary } from "./vocabulary.js";
-import { joinedBeforeSpace } from "./word-cuts.js";
 
 /** A file of a model folder: its text, its bytes, or what JSON.parse made of it. */
 export type JsonFile = string | Uint8Array | Readonly<Record<string, unknown>>;
@@ -37,8 +34,6 @@ export interface TokenizerFiles {
 /** Largest JSON file, in bytes or UTF-16 units (Gemma 3's tokenizer.json has 33 MB). */
 const MAX_JSON = 1 << 28;
 
-type Json = Readonly<Record<string, unknown>>;
-
 /** Makes a tokenizer from the files of a model folder. Throws ERR_TOKENIZER for what is no such file, inconsistent or of another kind. */
 export function definitionFromFiles(files: TokenizerFiles): TokenizerDefinition {
   const json = parseJson(files.tokenizerJson, "tokenizer.json");
@@ -50,7 +45,7 @@ export function definitionFromFiles(files: TokenizerFiles): TokenizerDefinition 
     files.generationConfig === undefined ? {} : parseJson(files.generationConfig, "generation_config.json");
 
   const model = own(json, "model");
-  if (!isObject(model)) throw invalid("an object", "tokenizer.json: model", model);
+  if (!isObject(model)) throw damaged("an object", "tokenizer.json: model", model);
   const tokens = readVocabulary(model);
   const addedTokens = readAddedTokens(
     own(json, "added_tokens"),
@@ -104,10 +99,10 @@ export function definitionFromFiles(files: TokenizerFiles): TokenizerDefinition 
   };
 }
 
-function parseJson(file: JsonFile, name: string): Json {
+function parseJson(file: JsonFile, name: string): JsonObject {
   let value: unknown = file;
   if (typeof file === "string" || file instanceof Uint8Array) {
-    if (file.length > MAX_JSON) throw invalid(`at most ${MAX_JSON} bytes`, name, file.length);
+    if (file.length > MAX_JSON) throw damaged(`at most ${MAX_JSON} bytes`, name, file.length);
     try {
       value = JSON.parse(
         typeof file === "string"
@@ -115,62 +110,19 @@ function parseJson(file: JsonFile, name: string): Json {
           : Buffer.from(file.buffer, file.byteOffset, file.byteLength).toString("utf8"),
       );
     } catch (cause) {
-      throw new LowrankError(
-        "ERR_TOKENIZER",
-        `Expected JSON for ${name}, received something else. Fetch the file again.`,
-        { cause },
-      );
+      throw damaged("JSON", name, String(cause));
     }
   }
-  if (!isObject(value)) throw invalid("a JSON object", name, value);
+  if (!isObject(value)) throw damaged("a JSON object", name, value);
   return value;
 }
 
-const isObject = (value: unknown): value is Json =>
-  typeof value === "object" && value !== null && !Array.isArray(value);
-/** Own properties only: a file must not reach Object.prototype. */
-const own = (object: Json, key: string): unknown => (Object.hasOwn(object, key) ? object[key] : undefined);
 const tokenText = (token: unknown): string | null =>
   typeof token === "string"
     ? token
     : isObject(token) && typeof own(token, "content") === "string"
       ? (own(token, "content") as string)
       : null;
-
-function invalid(what: string, name: string, received: unknown): LowrankError {
-  const shown =
-    typeof received === "object" || received === undefined
-      ? typeof received
-      : JSON.stringify(received)?.slice(0, 80);
-  return new LowrankError(
-    "ERR_TOKENIZER",
-    `Expected ${what} for ${name}, received ${shown}. Fetch the model's tokenizer files again.`,
-  );
-}
-
-/** Tokens by id; holes stay undefined. BPE and WordLevel map tokens to ids, Unigram lists [token, score]. */
-function readVocabulary(model: Json): (string | undefined)[] {
-  const vocab = own(model, "vocab");
-  const tokens: (string | undefined)[] = [];
-  const put = (token: unknown, id: unknown): void => {
-    if (typeof id !== "number" || !Number.isInteger(id) || id < 0 || id >= MAX_VOCABULARY)
-      throw invalid(`an id of 0 to ${MAX_VOCABULARY - 1}`, "tokenizer.json: model.vocab", id);
-    if (tokens[id] !== undefined) throw invalid("one token an id", "tokenizer.json: model.vocab", id);
-    if (typeof token !== "string" || token.length > MAX_TOKEN_BYTES)
-      throw invalid(`a string of at most ${MAX_TOKEN_BYTES} bytes`, "tokenizer.json: model.vocab", token);
-    tokens[id] = token;
-  };
-  if (Array.isArray(vocab)) {
-    if (vocab.length > MAX_VOCABULARY)
-      throw invalid(`at most ${MAX_VOCABULARY} tokens`, "tokenizer.json: model.vocab", vocab.length);
-    vocab.forEach((entry: unknown, id) => put(Array.isArray(entry) ? entry[0] : entry, id));
-  } else if (isObject(vocab)) {
-    for (const token of Object.keys(vocab)) put(token, vocab[token]);
-  } else {
-    throw invalid("an object or a list", "tokenizer.json: model.vocab", vocab);
-  }
-  return tokens;
-}
 
 /** Reads `added_tokens`, and what only tokenizer_config.json lists, and puts those that the model lacks into its vocabulary. */
 function readAddedTokens(
@@ -181,27 +133,27 @@ function readAddedTokens(
 ): AddedToken[] {
   const entries: unknown[] = Array.isArray(list) ? [...(list as unknown[])] : [];
   if (list !== undefined && list !== null && !Array.isArray(list))
-    throw invalid("a list", "tokenizer.json: added_tokens", list);
+    throw damaged("a list", "tokenizer.json: added_tokens", list);
   if (isObject(decoder))
     for (const id of Object.keys(decoder))
       if (isObject(decoder[id])) entries.push({ ...decoder[id], id: Number(id) });
   if (entries.length > 2 * MAX_ADDED_TOKENS)
-    throw invalid(`at most ${MAX_ADDED_TOKENS} tokens`, "tokenizer.json: added_tokens", entries.length);
+    throw damaged(`at most ${MAX_ADDED_TOKENS} tokens`, "tokenizer.json: added_tokens", entries.length);
   const ids = new Map<string, number>();
   tokens.forEach((token, id) => ids.set(token!, id));
   const added = new Map<string, AddedToken>();
   for (const entry of entries) {
-    if (!isObject(entry)) throw invalid("an object", "tokenizer.json: added_tokens", entry);
+    if (!isObject(entry)) throw damaged("an object", "tokenizer.json: added_tokens", entry);
     const content = own(entry, "content");
     const named = own(entry, "id");
     if (typeof content !== "string" || content.length > MAX_TOKEN_BYTES)
-      throw invalid("a string", "tokenizer.json: added_tokens.content", content);
+      throw damaged("a string", "tokenizer.json: added_tokens.content", content);
     if (content === "" || added.has(content)) continue;
     if (typeof named !== "number" || !Number.isInteger(named) || named < 0 || named >= MAX_VOCABULARY)
-      throw invalid(`an id of 0 to ${MAX_VOCABULARY - 1}`, "tokenizer.json: added_tokens.id", named);
+      throw damaged(`an id of 0 to ${MAX_VOCABULARY - 1}`, "tokenizer.json: added_tokens.id", named);
     const id = ids.get(content) ?? named; // the model's own id goes first, as in Hugging Face's library
     if (tokens[id] !== undefined && tokens[id] !== content)
-      throw invalid("one token an id", "tokenizer.json: added_tokens.id", id);
+      throw damaged("one token an id", "tokenizer.json: added_tokens.id", id);
     tokens[id] = content;
     const special = own(entry, "special") === true;
     added.set(content, {
@@ -218,98 +170,6 @@ function readAddedTokens(
     });
   }
   return [...added.values()];
-}
-
-function readModel(
-  model: Json,
-  vocabulary: Vocabulary,
-  find: (token: string) => number,
-  hidden: ReadonlySet<number>,
-  byteLevel: boolean,
-): BytePairModel | UnigramModel | WordLevelModel {
-  const vocab = own(model, "vocab");
-  const unknown = own(model, "unk_token");
-  const unknownId = typeof unknown === "string" ? find(unknown) : -1;
-  const type =
-    own(model, "type") ??
-    (Array.isArray(vocab) ? "Unigram" : own(model, "merges") !== undefined ? "BPE" : undefined);
-  switch (type) {
-    case "WordLevel":
-      return { type: "WordLevel", unknownId };
-    case "Unigram":
-      return readUnigram(model, vocab, vocabulary);
-    case "BPE": {
-      for (const key of ["continuing_subword_prefix", "end_of_word_suffix", "dropout"])
-        if (own(model, key))
-          throw invalid("nothing (it is not supported)", `tokenizer.json: model.${key}`, own(model, key));
-      const merges = readMerges(own(model, "merges"), vocabulary, find, hidden);
-      return {
-        type: "BPE",
-        merges,
-        symbols: byteLevel ? "bytes" : "characters",
-        byteFallback: own(model, "byte_fallback") === true,
-        fuseUnknown: own(model, "fuse_unk") === true,
-        ignoreMerges: own(model, "ignore_merges") === true,
-        unknownId,
-        // ignore_merges looks at whole words, which must then be left whole.
-        joinedBeforeSpace:
-          byteLevel || own(model, "ignore_merges") === true ? null : joinedBeforeSpace(vocabulary, merges),
-      };
-    }
-    default:
-      throw invalid("BPE, Unigram or WordLevel", "tokenizer.json: model.type", type);
-  }
-}
-
-function readUnigram(model: Json, vocab: unknown, vocabulary: Vocabulary): UnigramModel {
-  if (!Array.isArray(vocab)) throw invalid("a list of [token, score]", "tokenizer.json: model.vocab", vocab);
-  const scores = new Float64Array(new SharedArrayBuffer(vocabulary.size * 8));
-  let longest = 1;
-  for (let id = 0; id < vocab.length; ++id) {
-    const score: unknown = (vocab[id] as unknown[])[1];
-    if (typeof score !== "number" || !Number.isFinite(score))
-      throw invalid("a number", `tokenizer.json: score of token ${id}`, score);
-    scores[id] = score;
-    longest = Math.max(longest, vocabulary.utf8Of(id).length);
-  }
-  const unknown = own(model, "unk_id");
-  return {
-    type: "Unigram",
-    scores,
-    unknownId:
-      unknown === undefined || unknown === null
-        ? -1
-        : checkTokenId(unknown, vocabulary.size, "tokenizer.json: model.unk_id"),
-    byteFallback: own(model, "byte_fallback") === true,
-    longest,
-  };
-}
-
-/** Merges are "left right" or [left, right]. One whose parts or union is no token is an error, but for control tokens: left out. */
-function readMerges(
-  merges: unknown,
-  vocabulary: Vocabulary,
-  find: (token: string) => number,
-  hidden: ReadonlySet<number>,
-): MergeTables {
-  if (!Array.isArray(merges) || merges.length > MAX_MERGES)
-    throw invalid(
-      `a list of at most ${MAX_MERGES} pairs`,
-      "tokenizer.json: model.merges",
-      Array.isArray(merges) ? merges.length : merges,
-    );
-  const builder = new MergeTableBuilder();
-  merges.forEach((entry: unknown, rank) => {
-    const pair: unknown[] = typeof entry === "string" ? entry.split(" ") : Array.isArray(entry) ? entry : [];
-    const [left, right] = pair;
-    if (pair.length !== 2 || typeof left !== "string" || typeof right !== "string")
-      throw invalid("a pair of tokens", `tokenizer.json: model.merges[${rank}]`, entry);
-    const ids = [left, right, left + right].map((token) => vocabulary.idOf(token));
-    if (ids.every((id) => id >= 0)) return builder.add(ids[0]!, ids[1]!, ids[2]!);
-    if (![left, right, left + right].some((token) => hidden.has(find(token))))
-      throw invalid("tokens of the vocabulary", `tokenizer.json: model.merges[${rank}]`, entry);
-  });
-  return builder.build();
 }
 
 /** The template "default" of a list of named templates, or the only one. */

@@ -5,7 +5,7 @@ export {
   type ChatTemplateOptions,
   type RenderedChat,
 } from "./chat-template.js";
-export type { GgufMetadata } from "./from-gguf.js";
+export type { GgufMetadata } from "./gguf-vocabulary.js";
 export type { JsonFile, TokenizerFiles } from "./from-tokenizer-json.js";
 export { StopStringMatcher, type StopResult } from "./stop-string-matcher.js";
 export { StreamingDetokenizer } from "./streaming-detokenizer.js";

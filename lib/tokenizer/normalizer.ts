@@ -1,5 +1,5 @@
-import { LowrankError } from "../errors/index.js";
 import { compilePattern } from "./split-pattern.js";
+import { unsupported } from "./tokenizer-errors.js";
 
 export interface Normalizer {
   readonly apply: (text: string) => string;
@@ -19,10 +19,10 @@ export function compileNormalizer(config: unknown): Normalizer | null {
   let trusted = true;
   const add = (step: Record<string, unknown> | null | undefined, depth: number): void => {
     if (step === null || step === undefined) return;
-    if (depth > 8 || steps.length > MAX_STEPS) throw unsupported("at most 64 steps, 8 deep", step["type"]);
+    if (depth > 8 || steps.length > MAX_STEPS) throw refuse("at most 64 steps, 8 deep", step["type"]);
     switch (step["type"]) {
       case "Sequence":
-        if (!Array.isArray(step["normalizers"])) throw unsupported("a list of normalizers", "Sequence");
+        if (!Array.isArray(step["normalizers"])) throw refuse("a list of normalizers", "Sequence");
         for (const inner of step["normalizers"] as Record<string, unknown>[]) add(inner, depth + 1);
         return;
       case "NFC":
@@ -57,10 +57,7 @@ export function compileNormalizer(config: unknown): Normalizer | null {
         return;
       }
       default:
-        throw unsupported(
-          "Sequence, NFC, NFD, NFKC, NFKD, Prepend, Replace, Lowercase or Strip",
-          step["type"],
-        );
+        throw refuse("Sequence, NFC, NFD, NFKC, NFKD, Prepend, Replace, Lowercase or Strip", step["type"]);
     }
   };
   add(config as Record<string, unknown> | null, 0);
@@ -85,12 +82,8 @@ export function isWhiteSpace(text: string, at: number): boolean {
 
 function textOf(value: unknown, name: string): string {
   if (typeof value !== "string" || value.length > 1024)
-    throw unsupported(`a string of at most 1,024 characters as ${name}`, value);
+    throw refuse(`a string of at most 1,024 characters as ${name}`, value);
   return value;
 }
 
-const unsupported = (what: string, received: unknown): LowrankError =>
-  new LowrankError(
-    "ERR_TOKENIZER",
-    `Expected ${what} for normalizer, received ${JSON.stringify(received)?.slice(0, 80) ?? "nothing"}. Use a model whose tokenizer is of the Llama, Qwen, Mistral or Gemma kind.`,
-  );
+const refuse = (what: string, received: unknown): Error => unsupported(what, "normalizer", received);

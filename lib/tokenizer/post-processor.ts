@@ -1,5 +1,6 @@
-import { LowrankError } from "../errors/index.js";
+import { own } from "./json.js";
 import { checkTokenId } from "./tokenizer-definition.js";
+import { unsupported } from "./tokenizer-errors.js";
 
 export interface AddedAround {
   readonly prefix: number[];
@@ -17,10 +18,10 @@ export function compilePostProcessor(config: unknown, size: number): AddedAround
   const around: AddedAround = { prefix: [], suffix: [] };
   const add = (step: Record<string, unknown> | null | undefined, depth: number): void => {
     if (step === null || step === undefined) return;
-    if (depth > 8) throw unsupported("at most 8 levels", step["type"]);
+    if (depth > 8) throw refuse("at most 8 levels", step["type"]);
     switch (step["type"]) {
       case "Sequence":
-        if (!Array.isArray(step["processors"])) throw unsupported("a list of processors", "Sequence");
+        if (!Array.isArray(step["processors"])) throw refuse("a list of processors", "Sequence");
         for (const inner of step["processors"] as Record<string, unknown>[]) add(inner, depth + 1);
         return;
       case "ByteLevel":
@@ -33,7 +34,7 @@ export function compilePostProcessor(config: unknown, size: number): AddedAround
         around.suffix.push(idOfPair(step["sep"], size));
         return;
       default:
-        throw unsupported(
+        throw refuse(
           "Sequence, ByteLevel, TemplateProcessing, BertProcessing or RobertaProcessing",
           step["type"],
         );
@@ -41,39 +42,33 @@ export function compilePostProcessor(config: unknown, size: number): AddedAround
   };
   add(config as Record<string, unknown> | null | undefined, 0);
   if (around.prefix.length + around.suffix.length > MAX_AROUND)
-    throw unsupported(`at most ${MAX_AROUND} tokens around a text`, around.prefix.length);
+    throw refuse(`at most ${MAX_AROUND} tokens around a text`, around.prefix.length);
   return around;
 }
 
 function addTemplate(step: Record<string, unknown>, around: AddedAround, size: number): void {
   const { single, special_tokens: tokens } = step;
-  if (!Array.isArray(single)) throw unsupported("a list as single", single);
+  if (!Array.isArray(single)) throw refuse("a list as single", single);
   const before: number[] = [];
   let side = before;
-  for (const piece of single as Record<string, Record<string, unknown>>[]) {
-    if (piece?.["Sequence"] !== undefined) {
-      if (side !== before) throw unsupported("one sequence in single", piece);
+  for (const piece of single as unknown[]) {
+    if (own(piece, "Sequence") !== undefined) {
+      if (side !== before) throw refuse("one sequence in single", piece);
       side = around.suffix;
       continue;
     }
-    const name = piece?.["SpecialToken"]?.["id"];
-    const known = tokens as Record<string, Record<string, unknown>> | undefined;
-    const ids =
-      typeof name === "string" && known && Object.hasOwn(known, name) ? known[name]!["ids"] : undefined;
-    if (!Array.isArray(ids)) throw unsupported("special tokens with their ids", piece);
+    const name = own(own(piece, "SpecialToken"), "id");
+    const ids = typeof name === "string" ? own(own(tokens, name), "ids") : undefined;
+    if (!Array.isArray(ids)) throw refuse("special tokens with their ids", piece);
     for (const id of ids as unknown[]) side.push(checkTokenId(id, size, "post_processor.special_tokens"));
   }
-  if (side === before) throw unsupported("a sequence in single", single.length);
+  if (side === before) throw refuse("a sequence in single", single.length);
   around.prefix.unshift(...before);
 }
 
 function idOfPair(pair: unknown, size: number): number {
-  if (!Array.isArray(pair)) throw unsupported("a pair [token, id]", pair);
+  if (!Array.isArray(pair)) throw refuse("a pair [token, id]", pair);
   return checkTokenId(pair[1], size, "post_processor");
 }
 
-const unsupported = (what: string, received: unknown): LowrankError =>
-  new LowrankError(
-    "ERR_TOKENIZER",
-    `Expected ${what} for post_processor, received ${JSON.stringify(received)?.slice(0, 80) ?? "nothing"}. Use a model whose tokenizer is of the Llama, Qwen, Mistral or Gemma kind.`,
-  );
+const refuse = (what: string, received: unknown): Error => unsupported(what, "post_processor", received);

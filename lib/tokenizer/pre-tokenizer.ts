@@ -1,5 +1,5 @@
-import { LowrankError } from "../errors/index.js";
 import { compilePattern, PATTERNS, splitText, type SplitBehavior } from "./split-pattern.js";
+import { unsupported } from "./tokenizer-errors.js";
 
 /**
  * Cuts a piece of text into smaller ones. `first` is true for the piece with which the whole text begins.
@@ -55,12 +55,11 @@ class Compiler {
   add(config: unknown, depth: number): void {
     if (config === null || config === undefined) return;
     const step = config as Record<string, unknown>;
-    if (this.byteLevel) throw unsupported("a step after ByteLevel", step["type"]);
-    if (depth > 8 || this.stages.length > MAX_STAGES)
-      throw unsupported("at most 64 steps, 8 deep", step["type"]);
+    if (this.byteLevel) throw refuse("a step after ByteLevel", step["type"]);
+    if (depth > 8 || this.stages.length > MAX_STAGES) throw refuse("at most 64 steps, 8 deep", step["type"]);
     switch (step["type"]) {
       case "Sequence": {
-        if (!Array.isArray(step["pretokenizers"])) throw unsupported("a list of pretokenizers", "Sequence");
+        if (!Array.isArray(step["pretokenizers"])) throw refuse("a list of pretokenizers", "Sequence");
         for (const inner of step["pretokenizers"] as unknown[]) this.add(inner, depth + 1);
         return;
       }
@@ -88,7 +87,7 @@ class Compiler {
       case "Metaspace":
         return this.#metaspace(step);
       default:
-        throw unsupported(
+        throw refuse(
           "Sequence, ByteLevel, Split, Digits, Whitespace, WhitespaceSplit, CharDelimiterSplit, Punctuation or Metaspace",
           step["type"],
         );
@@ -102,7 +101,7 @@ class Compiler {
   }
 
   #cut(regex: RegExp, behavior: unknown, invert: boolean): void {
-    if (!BEHAVIORS.includes(behavior as string)) throw unsupported(BEHAVIORS.join(", "), behavior);
+    if (!BEHAVIORS.includes(behavior as string)) throw refuse(BEHAVIORS.join(", "), behavior);
     this.stages.push((piece, first, emit) => {
       let start = first;
       splitText(piece, regex, behavior as SplitBehavior, invert, (part) => {
@@ -115,10 +114,10 @@ class Compiler {
   #metaspace(step: Record<string, unknown>): void {
     const mark = step["replacement"] ?? "\u2581";
     if (typeof mark !== "string" || mark.length === 0 || mark.length > 2)
-      throw unsupported("one character as replacement", mark);
+      throw refuse("one character as replacement", mark);
     const scheme = step["prepend_scheme"] ?? (step["add_prefix_space"] === false ? "never" : "always");
     if (scheme !== "always" && scheme !== "first" && scheme !== "never")
-      throw unsupported("always, first or never", scheme);
+      throw refuse("always, first or never", scheme);
     this.stages.push((piece, first, emit) => {
       const marked = piece.replaceAll(" ", mark);
       const prepend = !marked.startsWith(mark) && (scheme === "always" || (scheme === "first" && first));
@@ -130,8 +129,4 @@ class Compiler {
 
 const prefixSpace: Stage = (piece, first, emit) => emit(piece.startsWith(" ") ? piece : ` ${piece}`, first);
 
-const unsupported = (what: string, received: unknown): LowrankError =>
-  new LowrankError(
-    "ERR_TOKENIZER",
-    `Expected ${what} for pre_tokenizer, received ${JSON.stringify(received) ?? "nothing"}. Use a model whose tokenizer is of the Llama, Qwen, Mistral or Gemma kind.`,
-  );
+const refuse = (what: string, received: unknown): Error => unsupported(what, "pre_tokenizer", received);

@@ -1,6 +1,6 @@
-import { LowrankError } from "../errors/index.js";
 import { MAX_MERGES, MergeTableBuilder, type MergeTables } from "./merge-table.js";
 import { hashBytes, type Vocabulary } from "./vocabulary.js";
+import { damaged } from "./tokenizer-errors.js";
 
 interface Merge {
   left: number;
@@ -31,10 +31,7 @@ export function mergesFromScores(
     tied.sort((a, b) => b.leftCharacters - a.leftCharacters || b.rightCharacters - a.rightCharacters);
     for (const { left, right, result } of tied) builder.add(left, right, result);
     if (builder.count > MAX_MERGES)
-      throw new LowrankError(
-        "ERR_TOKENIZER",
-        `Expected at most ${MAX_MERGES} merges for tokenizer.ggml.scores, received more.`,
-      );
+      throw damaged(`at most ${MAX_MERGES} merges`, "tokenizer.ggml.scores", builder.count);
     tied = [];
   };
   for (let i = 0; i < ids.length; ++i) {

@@ -1,5 +1,5 @@
 import { createRequire } from "node:module";
-import { LowrankError } from "../errors/index.js";
+import { unsupported } from "./tokenizer-errors.js";
 
 /** A pattern of tokenizer.json: an Oniguruma regular expression, or a string to be found as it is. */
 export type Pattern = { readonly Regex: string } | { readonly String: string };
@@ -77,9 +77,10 @@ export function compilePattern(pattern: unknown, name: string): CompiledPattern 
   ) as Record<string, unknown>;
   const source = Regex ?? literal;
   if (typeof source !== "string" || source.length > MAX_PATTERN)
-    throw new LowrankError(
-      "ERR_TOKENIZER",
-      `Expected {"Regex": …} or {"String": …} of at most ${MAX_PATTERN} characters for ${name}, received ${typeof source}.`,
+    throw unsupported(
+      `{"Regex": …} or {"String": …} of at most ${MAX_PATTERN} characters`,
+      name,
+      source ?? pattern,
     );
   if (Regex === undefined) return { regex: new RegExp(escapeRegex(source), "gu"), trusted: true };
   const known = TRUSTED.get(source);
@@ -93,16 +94,9 @@ export function compilePattern(pattern: unknown, name: string): CompiledPattern 
     });
     if (regex !== null) return { regex, trusted: false };
   } catch (cause) {
-    throw new LowrankError(
-      "ERR_TOKENIZER",
-      `Expected a regular expression that JavaScript can run for ${name}, received ${JSON.stringify(source.slice(0, 80))}. Use a model whose tokenizer is of the Llama, Qwen, Mistral or Gemma kind.`,
-      { cause },
-    );
+    throw unsupported("a regular expression that JavaScript can run", name, source, cause);
   }
-  throw new LowrankError(
-    "ERR_TOKENIZER",
-    `Expected a regular expression for ${name}, received ${JSON.stringify(source.slice(0, 80))}.`,
-  );
+  throw unsupported("a regular expression", name, source);
 }
 
 /** Escapes the syntax characters of regular expressions. */

@@ -26,10 +26,10 @@ export class StopStringMatcher {
   constructor(stops: readonly string[]) {
     if (!Array.isArray(stops) || stops.length > MAX_STOP_STRINGS)
       throw expected(`up to ${MAX_STOP_STRINGS} strings`, "stop", stops);
-    for (const stop of stops)
+    for (const stop of stops as readonly unknown[])
       if (typeof stop !== "string" || stop.length === 0 || stop.length > MAX_STOP_LENGTH)
         throw expected(`strings of 1 to ${MAX_STOP_LENGTH} characters`, "stop", stop);
-    this.#stops = [...new Set(stops)].sort((a, b) => b.length - a.length);
+    this.#stops = [...new Set(stops as readonly string[])].sort((a, b) => b.length - a.length);
   }
 
   /** The stop string that was found, or null while there is none. */

@@ -1,5 +1,6 @@
 import { ChatTemplate, type ChatMessage, type ChatTemplateOptions } from "./chat-template.js";
-import { definitionFromGguf, type GgufMetadata } from "./from-gguf.js";
+import { definitionFromGguf } from "./from-gguf.js";
+import type { GgufMetadata } from "./gguf-vocabulary.js";
 import { definitionFromFiles, type TokenizerFiles } from "./from-tokenizer-json.js";
 import { Tokenizer, type EncodeOptions } from "./tokenizer.js";
 import type { TokenizerDefinition } from "./tokenizer-definition.js";

@@ -2,7 +2,7 @@ import { expected, LowrankError } from "../errors/index.js";
 import type { ChatMessage, ChatTemplateOptions } from "./chat-template.js";
 import type { TokenizerSource } from "./text-jobs.js";
 import { MAX_TEXT_LENGTH, Tokenizer, type EncodeOptions } from "./tokenizer.js";
-import { checkTemplate, type TokenizerDefinition } from "./tokenizer-definition.js";
+import { MAX_TEMPLATE_LENGTH, type TokenizerDefinition } from "./tokenizer-definition.js";
 import { WorkerHost } from "./worker-host.js";
 
 export interface TextJobOptions {
@@ -111,18 +111,18 @@ export class TextProcessor {
   #chatJob(messages: readonly ChatMessage[], options: ApplyChatTemplateOptions) {
     const { timeout, signal, chatTemplate, parseSpecialTokens = false, ...templateOptions } = options;
     checkMessages(messages);
+    if (
+      chatTemplate !== undefined &&
+      (typeof chatTemplate !== "string" || chatTemplate.length > MAX_TEMPLATE_LENGTH)
+    )
+      throw expected(`a text of at most ${MAX_TEMPLATE_LENGTH} characters`, "chatTemplate", chatTemplate);
     const template = chatTemplate ?? this.tokenizer.chatTemplate;
     if (template === null)
       throw new LowrankError(
         "ERR_CHAT_TEMPLATE",
         "Expected a chat template for the model, received none: its files bring none along. Pass chatTemplate, or write the prompt yourself and use generate.",
       );
-    const job = {
-      template: chatTemplate === undefined ? template : checkTemplate(chatTemplate, "chatTemplate"),
-      messages,
-      options: templateOptions,
-      parseSpecialTokens,
-    };
+    const job = { template, messages, options: templateOptions, parseSpecialTokens };
     return { job, run: { timeout: checkTimeout(timeout, DEFAULT_TIMEOUT), signal } };
   }
 

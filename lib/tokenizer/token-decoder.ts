@@ -1,7 +1,7 @@
-import { LowrankError } from "../errors/index.js";
 import { BYTE_OF_CHARACTER } from "./byte-alphabet.js";
 import type { ByteBuffer } from "./byte-buffer.js";
 import type { Vocabulary } from "./vocabulary.js";
+import { unsupported } from "./tokenizer-errors.js";
 
 /** What the `decoder` of a tokenizer.json comes to for the supported kinds: a rule from tokens to bytes. */
 export interface DecoderRule {
@@ -31,11 +31,10 @@ export function compileDecoder(config: unknown): DecoderRule {
   };
   let fused = false;
   const add = (step: Record<string, unknown>, depth: number): void => {
-    if (depth > 8 || rule.replacements.length > 64)
-      throw unsupported("at most 64 steps, 8 deep", step?.["type"]);
+    if (depth > 8 || rule.replacements.length > 64) throw refuse("at most 64 steps, 8 deep", step?.["type"]);
     switch (step?.["type"]) {
       case "Sequence":
-        if (!Array.isArray(step["decoders"])) throw unsupported("a list of decoders", "Sequence");
+        if (!Array.isArray(step["decoders"])) throw refuse("a list of decoders", "Sequence");
         for (const inner of step["decoders"] as Record<string, unknown>[]) add(inner, depth + 1);
         return;
       case "ByteLevel":
@@ -51,13 +50,13 @@ export function compileDecoder(config: unknown): DecoderRule {
         const from = (step["pattern"] as Record<string, unknown> | undefined)?.["String"];
         const to = step["content"];
         if (typeof from !== "string" || from === "" || typeof to !== "string")
-          throw unsupported("a Replace of one string by another", from);
+          throw refuse("a Replace of one string by another", from);
         rule.replacements.push({ from, to });
         return;
       }
       case "Metaspace": {
         const mark = step["replacement"] ?? "\u2581";
-        if (typeof mark !== "string" || mark === "") throw unsupported("one character as replacement", mark);
+        if (typeof mark !== "string" || mark === "") throw refuse("one character as replacement", mark);
         const scheme = step["prepend_scheme"] ?? (step["add_prefix_space"] === false ? "never" : "always");
         if (scheme !== "never") rule.dropFromFirst = mark;
         rule.replacements.push({ from: mark, to: " " });
@@ -66,26 +65,19 @@ export function compileDecoder(config: unknown): DecoderRule {
       case "Strip": {
         const { content = " ", start = 0, stop = 0 } = step;
         if (!fused || typeof content !== "string" || content === "" || !Number.isInteger(start) || stop !== 0)
-          throw unsupported("a Strip of the beginning behind Fuse", step["type"]);
+          throw refuse("a Strip of the beginning behind Fuse", step["type"]);
         rule.strip = { content, count: start as number };
         return;
       }
       default:
-        throw unsupported(
-          "Sequence, ByteLevel, ByteFallback, Fuse, Replace, Metaspace or Strip",
-          step?.["type"],
-        );
+        throw refuse("Sequence, ByteLevel, ByteFallback, Fuse, Replace, Metaspace or Strip", step?.["type"]);
     }
   };
   if (config !== null && config !== undefined) add(config as Record<string, unknown>, 0);
   return rule;
 }
 
-const unsupported = (what: string, received: unknown): LowrankError =>
-  new LowrankError(
-    "ERR_TOKENIZER",
-    `Expected ${what} for decoder, received ${JSON.stringify(received)?.slice(0, 80) ?? "nothing"}. Use a model whose tokenizer is of the Llama, Qwen, Mistral or Gemma kind.`,
-  );
+const refuse = (what: string, received: unknown): Error => unsupported(what, "decoder", received);
 
 /** Tokens to bytes, by the rule of the tokenizer. `DecodingPosition` holds what depends on the place in the text. */
 export class TokenDecoder {

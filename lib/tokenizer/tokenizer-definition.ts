@@ -1,9 +1,9 @@
-import { LowrankError } from "../errors/index.js";
 import type { AddedToken } from "./added-tokens.js";
 import type { BytePairModel } from "./byte-pair-encoder.js";
 import type { DecoderRule } from "./token-decoder.js";
 import type { UnigramModel } from "./unigram-encoder.js";
 import type { VocabularyTables } from "./vocabulary.js";
+import { damaged } from "./tokenizer-errors.js";
 
 /** A word is a token as a whole, or unknown (-1: dropped). */
 export interface WordLevelModel {
@@ -70,19 +70,17 @@ export function collectEosTokenIds(
 export function checkTokenId(id: unknown, size: number, name: string): number {
   const value = typeof id === "bigint" ? Number(id) : id;
   if (typeof value !== "number" || !Number.isInteger(value) || value < 0 || value >= size)
-    throw new LowrankError(
-      "ERR_TOKENIZER",
-      `Expected an id of 0 to ${size - 1} for ${name}, received ${String(id)}.`,
-    );
+    throw damaged(`an id of 0 to ${size - 1}`, name, id);
   return value;
 }
 
 /** Checks a chat template. Throws ERR_TOKENIZER for what is no text of bounded length. */
 export function checkTemplate(template: unknown, name: string): string {
   if (typeof template !== "string" || template.length > MAX_TEMPLATE_LENGTH)
-    throw new LowrankError(
-      "ERR_TOKENIZER",
-      `Expected a text of at most ${MAX_TEMPLATE_LENGTH} characters for ${name}, received ${typeof template === "string" ? template.length : typeof template}.`,
+    throw damaged(
+      `a text of at most ${MAX_TEMPLATE_LENGTH} characters`,
+      name,
+      typeof template === "string" ? template.length : template,
     );
   return template;
 }

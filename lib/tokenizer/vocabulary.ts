@@ -1,4 +1,4 @@
-import { LowrankError } from "../errors/index.js";
+import { damaged } from "./tokenizer-errors.js";
 
 /**
  * Strings packed end to end, as GGUF files hold them: string i is the UTF-8 of bytes[offsets[i] .. offsets[i + 1]).
@@ -56,10 +56,7 @@ export function packStrings(strings: readonly unknown[] | PackedStrings, name: s
   for (let i = 0; i < strings.length; ++i) {
     const text: unknown = strings[i];
     if (typeof text !== "string" || text.length > MAX_TOKEN_BYTES)
-      throw new LowrankError(
-        "ERR_TOKENIZER",
-        `Expected a string of at most ${MAX_TOKEN_BYTES} bytes for ${name}[${i}], received ${typeof text}. Use a complete tokenizer file.`,
-      );
+      throw damaged(`a string of at most ${MAX_TOKEN_BYTES} bytes`, `${name}[${i}]`, text);
     total += Buffer.byteLength(text);
     if (total > MAX_VOCABULARY_BYTES) throw tooMany(name, total);
     offsets[i + 1] = total;
@@ -71,22 +68,16 @@ export function packStrings(strings: readonly unknown[] | PackedStrings, name: s
 }
 
 function copyPacked(strings: PackedStrings, name: string): PackedStrings {
-  const { bytes, offsets } = strings ?? {};
+  const { bytes, offsets } = (strings ?? {}) as Partial<PackedStrings>;
   if (!(bytes instanceof Uint8Array) || !(offsets instanceof Uint32Array) || offsets.length === 0)
-    throw new LowrankError(
-      "ERR_TOKENIZER",
-      `Expected an array of strings or packed strings for ${name}, received something else.`,
-    );
+    throw damaged("a list of strings, or packed strings", name, strings);
   const count = offsets.length - 1;
   if (count > MAX_VOCABULARY) throw tooMany(name, count);
   if (bytes.length > MAX_VOCABULARY_BYTES) throw tooMany(name, bytes.length);
   for (let i = 0; i < count; ++i) {
     const length = offsets[i + 1]! - offsets[i]!;
     if (length < 0 || length > MAX_TOKEN_BYTES || offsets[i + 1]! > bytes.length || offsets[0] !== 0)
-      throw new LowrankError(
-        "ERR_TOKENIZER",
-        `Expected ascending offsets within the bytes for ${name}, received a bad offset at ${i}.`,
-      );
+      throw damaged("ascending offsets within the bytes", name, offsets[i + 1]);
   }
   const copy = {
     bytes: sharedBytes(bytes.length),
@@ -97,11 +88,8 @@ function copyPacked(strings: PackedStrings, name: string): PackedStrings {
   return copy;
 }
 
-const tooMany = (name: string, received: number): LowrankError =>
-  new LowrankError(
-    "ERR_TOKENIZER",
-    `Expected at most ${MAX_VOCABULARY} strings of ${MAX_VOCABULARY_BYTES} bytes together for ${name}, received ${received}.`,
-  );
+const tooMany = (name: string, received: number): Error =>
+  damaged(`at most ${MAX_VOCABULARY} strings of ${MAX_VOCABULARY_BYTES} bytes together`, name, received);
 
 /** Tokens by id and ids by token, over packed tables: about 20 bytes a token, no JavaScript string kept. */
 export class Vocabulary {
@@ -164,12 +152,12 @@ export class Vocabulary {
 
   /** The token string of an id in 0 .. size - 1; "" for a hole in the ids. */
   tokenOf(id: number): string {
-    return this.#buffer.toString("utf8", this.#offsets[id]!, this.#offsets[id + 1]!);
+    return this.#buffer.toString("utf8", this.#offsets[id], this.#offsets[id + 1]);
   }
 
   /** UTF-8 of the token of an id in 0 .. size - 1: a view into the table, not to be written to. */
   utf8Of(id: number): Uint8Array {
-    return this.#bytes.subarray(this.#offsets[id]!, this.#offsets[id + 1]!);
+    return this.#bytes.subarray(this.#offsets[id], this.#offsets[id + 1]);
   }
 }
 

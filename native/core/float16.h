@@ -14,8 +14,8 @@ namespace lowrank {
 inline float float16_to_float32(uint16_t half) {
   const uint32_t sign = static_cast<uint32_t>(half & 0x8000u) << 16;
   const uint32_t magnitude = half & 0x7fffu;
-  // Normal numbers: move the fields into place and re-bias the exponent by 127 - 15. Infinity and NaN (exponent
-  // 31) take the same amount again, which makes the exponent all ones.
+  // Normal numbers: move the fields into place and re-bias the exponent by 127 - 15. Infinity and NaN
+  // (exponent 31) take the same amount again, which makes the exponent all ones.
   const uint32_t is_special = magnitude >= 0x7c00u ? 1u : 0u;
   const uint32_t normal = (magnitude << 13) + ((112u + 112u * is_special) << 23);
   // Zero and subnormals are mantissa * 2^-24, which float32 holds as a normal number. The mask, in place of a

@@ -2,16 +2,13 @@
 //
 // LOWRANK_HAVE_AVX2 and LOWRANK_HAVE_AVX512_VNNI are defined for the whole build where the sources of avx2/
 // and avx512_vnni/ are compiled in (x86-64 only); detect.cpp decides at run time which table may be called. A
-// table starts as a copy of the next lower one, with the ops that it does better replaced:
-//   const OpTable& avx2_ops() { static const OpTable table = [] { OpTable t = reference_ops(); …; return t;
-//   }(); … }
+// table starts as a copy of the next lower one, with the ops that it does better replaced.
 // Every table reads the one layout of layout.h, so a packed matrix serves all of them.
 //
 // The sources of an instruction set are compiled with flags that the baseline must not see. So they share no
-// inline function that the linker could keep in their version: what they include from outside is types,
-// constants and functions small enough to be inlined, and their own functions have internal linkage (but the
-// table). The build links the baseline's object files first, so that a shared inline function is the
-// baseline's.
+// inline function that the linker could keep in their version: what they take from outside is types,
+// constants, templates over the instruction set (simd/) and functions that are inlined whole, and their own
+// functions have internal linkage, but for the table.
 #pragma once
 
 #include "ops/op_table.h"

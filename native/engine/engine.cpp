@@ -234,9 +234,9 @@ void Engine::accept_logits(Sequence& sequence, int32_t position, const float* lo
       fail_not_finite(sequence);
       return;
     }
-    event.logprobs.push_back(token < 0 ? std::numeric_limits<float>::quiet_NaN() : logits[token] - distribution.logsumexp);
+    event.logprobs.push_back(token < 0 ? std::numeric_limits<float>::quiet_NaN() : distribution.logprob(logits[token]));
     event.entropies.push_back(distribution.entropy);
-    event.logsumexps.push_back(distribution.logsumexp);
+    event.logsumexps.push_back(static_cast<float>(distribution.logsumexp));
     for (const auto& [id, logprob] : distribution.top) {
       event.top_ids.push_back(id);
       event.top_logprobs.push_back(logprob);

@@ -115,8 +115,7 @@ Distribution Sampler::describe(const float* logits, int32_t vocabulary, int32_t 
     sum += weight;
     if (weight > 0) weighted += weight * shifted;
   }
-  const double logsumexp = peak + std::log(sum);
-  out.logsumexp = static_cast<float>(logsumexp);
+  out.logsumexp = peak + std::log(sum);
   out.entropy = static_cast<float>(std::log(sum) - weighted / sum);
   if (top_n <= 0) return out;
   std::vector<std::pair<float, int32_t>> best;
@@ -127,7 +126,7 @@ Distribution Sampler::describe(const float* logits, int32_t vocabulary, int32_t 
     best.insert(std::upper_bound(best.begin(), best.end(), entry, likelier), entry);
     if (best.size() > static_cast<size_t>(top_n)) best.pop_back();
   }
-  for (const auto& [logit, id] : best) out.top.emplace_back(id, static_cast<float>(static_cast<double>(logit) - logsumexp));
+  for (const auto& [logit, id] : best) out.top.emplace_back(id, out.logprob(logit));
   return out;
 }
 

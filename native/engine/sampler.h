@@ -22,9 +22,11 @@ struct SamplingOptions {
 
 // What a position's distribution was, before bias, penalties and temperature. Natural logarithms.
 struct Distribution {
-  float logsumexp = 0;
+  double logsumexp = 0;
   float entropy = 0;                             // nats
   std::vector<std::pair<int32_t, float>> top;    // most likely first: id, log-probability
+  // One rounding, so that a token has the same log-probability here and in `top`.
+  float logprob(float logit) const { return static_cast<float>(static_cast<double>(logit) - logsumexp); }
 };
 
 // How often tokens have occurred in a sequence.

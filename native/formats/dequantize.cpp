@@ -21,8 +21,8 @@
 //
 //   Q6_K  256 elements, 210 bytes: low[128] | high[64] | int8 scales[16] | d
 //         Two halves of 128 elements, each with low[64] and high[32] of its own. Within a half, element
-//         32k + j (k = 0 .. 3) takes its low four bits from low[j + 32 (k % 2)], the lower nibble for k < 2 and
-//         the upper otherwise, and its top two bits from bits 2k and 2k + 1 of high[j].
+//         32k + j (k = 0 .. 3) takes its low four bits from low[j + 32 (k % 2)], the lower nibble for k < 2
+//         and the upper otherwise, and its top two bits from bits 2k and 2k + 1 of high[j].
 //         x[i] = (d * scales[i / 16]) * (q[i] - 32).
 #include "formats/dequantize.h"
 

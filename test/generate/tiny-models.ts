@@ -36,6 +36,13 @@ export async function untilIdle(model: Model): Promise<void> {
   }
 }
 
+/** True where two arrays hold the same bits, NaN included. */
+export function sameBits(a: Float32Array, b: Float32Array): boolean {
+  const bytes = (array: Float32Array): Buffer =>
+    Buffer.from(array.buffer, array.byteOffset, array.byteLength);
+  return bytes(a).equals(bytes(b));
+}
+
 export interface TensorLike {
   shape: number[];
   values: ArrayLike<number>;

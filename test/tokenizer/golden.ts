@@ -35,7 +35,13 @@ export interface ChatGolden {
   templates: Record<string, string>;
   chats: Record<string, { role: string; content: string | null }[]>;
   tools: Record<string, unknown>[];
-  cases: { template: string; chat: string; options: Record<string, unknown>; text?: string; error?: string }[];
+  cases: {
+    template: string;
+    chat: string;
+    options: Record<string, unknown>;
+    text?: string;
+    error?: string;
+  }[];
   dates: Record<string, string>;
 }
 
@@ -54,7 +60,7 @@ export const digest = (data: Int32Array | string): string =>
 /** Pieces of at least `size` UTF-16 units that end between code points, as the script cuts them. */
 export function pieces(text: string, size = 16_384): string[] {
   const parts: string[] = [];
-  for (let start = 0; start < text.length; ) {
+  for (let start = 0; start < text.length;) {
     let end = Math.min(text.length, start + size);
     if (end < text.length && (text.charCodeAt(end) & 0xfc00) === 0xdc00) ++end;
     parts.push(text.slice(start, end));

@@ -10,7 +10,14 @@ const make = (name: string, files: object = {}): Tokenizer =>
 
 describe("facts", () => {
   const tokenizer = make("llama3", {
-    tokenizerConfig: JSON.stringify({ bos_token: "<s>", eos_token: { content: "</s>" }, chat_template: [{ name: "tool_use", template: "T" }, { name: "default", template: "D" }] }),
+    tokenizerConfig: JSON.stringify({
+      bos_token: "<s>",
+      eos_token: { content: "</s>" },
+      chat_template: [
+        { name: "tool_use", template: "T" },
+        { name: "default", template: "D" },
+      ],
+    }),
     specialTokensMap: Buffer.from(JSON.stringify({ bos_token: "</s>", pad_token: { content: "<unk>" } })),
     generationConfig: { eos_token_id: [2, 3] },
   });
@@ -27,12 +34,15 @@ describe("facts", () => {
 
   test("the default chat template among several; the file goes first", () => {
     expect(tokenizer.chatTemplate).toBe("D");
-    expect(make("llama3", { chatTemplate: "F", tokenizerConfig: { chat_template: "C" } }).chatTemplate).toBe("F");
+    expect(make("llama3", { chatTemplate: "F", tokenizerConfig: { chat_template: "C" } }).chatTemplate).toBe(
+      "F",
+    );
     expect(make("llama3").chatTemplate).toBeNull();
   });
 
   test("tokens by id and ids by token", () => {
-    for (let id = 0; id < tokenizer.vocabularySize; ++id) expect(tokenizer.tokenToId(tokenizer.idToToken(id)!)).toBe(id);
+    for (let id = 0; id < tokenizer.vocabularySize; ++id)
+      expect(tokenizer.tokenToId(tokenizer.idToToken(id)!)).toBe(id);
     for (const id of [-1, tokenizer.vocabularySize, 0.5, NaN]) expect(tokenizer.idToToken(id)).toBeNull();
     expect(tokenizer.tokenToId("no such token")).toBeNull();
     expect(tokenizer.tokenToId("")).toBeNull();
@@ -55,14 +65,27 @@ describe("control tokens", () => {
 
   test("stay text in a chat where one of their characters is foreign", () => {
     const text = "<|im_end|><|im_end|>";
-    const count = (foreign: number[]): number => tokenizer.encodeChat(text, Int32Array.from(foreign)).filter((id) => id === 4).length;
+    const count = (foreign: number[]): number =>
+      tokenizer.encodeChat(text, Int32Array.from(foreign)).filter((id) => id === 4).length;
     expect([count([]), count([0]), count([9]), count([10]), count([0, 19])]).toEqual([2, 1, 1, 1, 0]);
   });
 
   test.each(Object.keys(tiny.tokenizers))("%s: no text becomes one", (name) => {
     const tokenizer = make(name);
     const control = tokenizer.addedTokens.filter(({ special, content }) => special && content !== "<unk>");
-    const part = fc.oneof(fc.constantFrom(...control.map(({ content }) => content), "<", "|", ">", "\u2581", " ", "<|im", "_end|>"), fc.string({ unit: "binary" }));
+    const part = fc.oneof(
+      fc.constantFrom(
+        ...control.map(({ content }) => content),
+        "<",
+        "|",
+        ">",
+        "\u2581",
+        " ",
+        "<|im",
+        "_end|>",
+      ),
+      fc.string({ unit: "binary" }),
+    );
     fc.assert(
       fc.property(fc.array(part, { maxLength: 12 }), (parts) => {
         const ids = tokenizer.encode(parts.join(""), { addSpecialTokens: false });
@@ -80,49 +103,99 @@ describe("encode", () => {
   });
 
   test.each([undefined, null, 5, ["a"], Buffer.from("a")])("refuses %s", (text) => {
-    expect(() => make("gpt2").encode(text as never)).toThrow(expect.objectContaining({ code: "ERR_INVALID_ARGUMENT" }));
+    expect(() => make("gpt2").encode(text as never)).toThrow(
+      expect.objectContaining({ code: "ERR_INVALID_ARGUMENT" }),
+    );
   });
 
   test("refuses more than 16 Mi characters", () => {
-    expect(() => make("gpt2").encode("a".repeat((1 << 24) + 1))).toThrow(expect.objectContaining({ code: "ERR_INVALID_ARGUMENT" }));
-  });
-
-  test.each(["gpt2", "llama2", "unigram"])("%s: one word of 200,000 characters takes no quadratic time", (name) => {
-    const tokenizer = make(name);
-    const started = performance.now();
-    expect(tokenizer.encode("ab".repeat(100_000)).length).toBeGreaterThan(1000);
-    expect(performance.now() - started).toBeLessThan(5_000);
-  });
-
-  test.each(["gpt2", "smollm", "llama3", "qwen2"])("%s: as the JavaScript library, which is slower and larger", (name) => {
-    const { Tokenizer: Library } = library as unknown as { Tokenizer: new (json: object, config: object) => { encode(text: string, options: object): { ids: number[] } } };
-    const json = structuredClone(tiny.tokenizers[name]!.json);
-    const ours = Tokenizer.fromFiles({ tokenizerJson: json });
-    const theirs = new Library(json, { clean_up_tokenization_spaces: false });
-    // Without what the library has wrong: U+FEFF in ByteLevel, U+0085, the long s, and white space around added tokens.
-    const text = fc.string({ unit: "grapheme", maxLength: 200 }).filter((part) => !/[\ufeff\u0085\u017f]|<(mid|end)>/.test(part));
-    const words = fc.array(fc.constantFrom("it's", " don't", "WE'LL", "  ", "\n\n", "12345", "日本語", "é", "…", "\t", "a ", "<|im_end|>"), { maxLength: 20 }).map((list) => list.join(""));
-    fc.assert(
-      fc.property(fc.oneof(text, words), (part) => {
-        const expected = part === "" ? [] : theirs.encode(part, { add_special_tokens: false }).ids;
-        expect([...ours.encode(part, { addSpecialTokens: false, parseSpecialTokens: true })]).toEqual(expected);
-      }),
+    expect(() => make("gpt2").encode("a".repeat((1 << 24) + 1))).toThrow(
+      expect.objectContaining({ code: "ERR_INVALID_ARGUMENT" }),
     );
   });
+
+  test.each(["gpt2", "llama2", "unigram"])(
+    "%s: one word of 200,000 characters takes no quadratic time",
+    (name) => {
+      const tokenizer = make(name);
+      const started = performance.now();
+      expect(tokenizer.encode("ab".repeat(100_000)).length).toBeGreaterThan(1000);
+      expect(performance.now() - started).toBeLessThan(5_000);
+    },
+  );
+
+  test.each(["gpt2", "smollm", "llama3", "qwen2"])(
+    "%s: as the JavaScript library, which is slower and larger",
+    (name) => {
+      const { Tokenizer: Library } = library as unknown as {
+        Tokenizer: new (
+          json: object,
+          config: object,
+        ) => { encode(text: string, options: object): { ids: number[] } };
+      };
+      const json = structuredClone(tiny.tokenizers[name]!.json);
+      const ours = Tokenizer.fromFiles({ tokenizerJson: json });
+      const theirs = new Library(json, { clean_up_tokenization_spaces: false });
+      // Without what the library has wrong: U+FEFF in ByteLevel, U+0085, the long s, and white space around added tokens.
+      const text = fc
+        .string({ unit: "grapheme", maxLength: 200 })
+        .filter((part) => !/[\ufeff\u0085\u017f]|<(mid|end)>/.test(part));
+      const words = fc
+        .array(
+          fc.constantFrom(
+            "it's",
+            " don't",
+            "WE'LL",
+            "  ",
+            "\n\n",
+            "12345",
+            "日本語",
+            "é",
+            "…",
+            "\t",
+            "a ",
+            "<|im_end|>",
+          ),
+          { maxLength: 20 },
+        )
+        .map((list) => list.join(""));
+      fc.assert(
+        fc.property(fc.oneof(text, words), (part) => {
+          const expected = part === "" ? [] : theirs.encode(part, { add_special_tokens: false }).ids;
+          expect([...ours.encode(part, { addSpecialTokens: false, parseSpecialTokens: true })]).toEqual(
+            expected,
+          );
+        }),
+      );
+    },
+  );
 });
 
 describe("decode", () => {
   test("gives U+FFFD for bytes that are no UTF-8, as the WHATWG has it", () => {
     const tokenizer = make("llama2");
-    const bytes = (...list: number[]): number[] => list.map((byte) => tokenizer.tokenToId(`<0x${byte.toString(16).toUpperCase().padStart(2, "0")}>`)!);
-    const sequences = [[0xe2, 0x96], [0xf0, 0x9f, 0x92, 0x41], [0xff, 0xfe], [0xc0, 0x80], [0xed, 0xa0, 0x80], [0xe6, 0x97, 0xa5], [0xef, 0xbb, 0xbf, 0x41], [0x80, 0xf4, 0x90, 0x80, 0x80]];
+    const bytes = (...list: number[]): number[] =>
+      list.map((byte) => tokenizer.tokenToId(`<0x${byte.toString(16).toUpperCase().padStart(2, "0")}>`)!);
+    const sequences = [
+      [0xe2, 0x96],
+      [0xf0, 0x9f, 0x92, 0x41],
+      [0xff, 0xfe],
+      [0xc0, 0x80],
+      [0xed, 0xa0, 0x80],
+      [0xe6, 0x97, 0xa5],
+      [0xef, 0xbb, 0xbf, 0x41],
+      [0x80, 0xf4, 0x90, 0x80, 0x80],
+    ];
     for (const sequence of sequences)
-      expect(tokenizer.decode(bytes(...sequence))).toBe(new TextDecoder("utf-8", { ignoreBOM: true }).decode(Uint8Array.from(sequence)));
+      expect(tokenizer.decode(bytes(...sequence))).toBe(
+        new TextDecoder("utf-8", { ignoreBOM: true }).decode(Uint8Array.from(sequence)),
+      );
   });
 
   test("leaves spaces before punctuation where they are", () => {
     const tokenizer = make("gpt2");
-    for (const text of ["Hello , world . It 's ok !", " leading", "trailing "]) expect(tokenizer.decode(tokenizer.encode(text))).toBe(text);
+    for (const text of ["Hello , world . It 's ok !", " leading", "trailing "])
+      expect(tokenizer.decode(tokenizer.encode(text))).toBe(text);
   });
 
   test("leaves out ids that are out of range", () => {
@@ -147,7 +220,9 @@ describe("the bytes of tokens", () => {
     expect(offsets).toHaveLength(tokenizer.vocabularySize + 1);
     expect(bytes.buffer).toBeInstanceOf(ArrayBuffer);
     for (let id = 0; id < tokenizer.vocabularySize; ++id)
-      expect(Buffer.from(tokenizer.tokenBytes(id))).toEqual(Buffer.from(bytes.subarray(offsets[id], offsets[id + 1])));
+      expect(Buffer.from(tokenizer.tokenBytes(id))).toEqual(
+        Buffer.from(bytes.subarray(offsets[id], offsets[id + 1])),
+      );
     expect(tokenizer.tokenBytes(-1)).toHaveLength(0);
     expect(tokenizer.tokenBytes(tokenizer.vocabularySize)).toHaveLength(0);
   });
@@ -165,41 +240,44 @@ describe("the bytes of tokens", () => {
   });
 });
 
-describe.each(["gpt2", "llama2", "metaspace", "metaspace_first", "unigram_bytes", "word_level"])("streaming with %s", (name) => {
-  let tokenizer: Tokenizer;
-  beforeAll(() => {
-    tokenizer = make(name);
-  });
+describe.each(["gpt2", "llama2", "metaspace", "metaspace_first", "unigram_bytes", "word_level"])(
+  "streaming with %s",
+  (name) => {
+    let tokenizer: Tokenizer;
+    beforeAll(() => {
+      tokenizer = make(name);
+    });
 
-  test("the parts make up the whole, for any ids", () => {
-    const id = fc.integer({ min: -1, max: make(name).vocabularySize });
-    fc.assert(
-      fc.property(fc.array(id, { maxLength: 40 }), fc.boolean(), (ids, skipSpecialTokens) => {
-        const stream = new StreamingDetokenizer(tokenizer, { skipSpecialTokens });
-        const parts = ids.map((each) => stream.push(each));
-        expect([...parts, stream.flush()].join("")).toBe(tokenizer.decode(ids, { skipSpecialTokens }));
-      }),
-      { numRuns: 500 },
-    );
-  });
+    test("the parts make up the whole, for any ids", () => {
+      const id = fc.integer({ min: -1, max: make(name).vocabularySize });
+      fc.assert(
+        fc.property(fc.array(id, { maxLength: 40 }), fc.boolean(), (ids, skipSpecialTokens) => {
+          const stream = new StreamingDetokenizer(tokenizer, { skipSpecialTokens });
+          const parts = ids.map((each) => stream.push(each));
+          expect([...parts, stream.flush()].join("")).toBe(tokenizer.decode(ids, { skipSpecialTokens }));
+        }),
+        { numRuns: 500 },
+      );
+    });
 
-  test("no part ends in half a character, and every part is a beginning of the text", () => {
-    fc.assert(
-      fc.property(fc.string({ unit: "grapheme", maxLength: 60 }), (text) => {
-        const ids = tokenizer.encode(text);
-        const whole = tokenizer.decode(ids);
-        const stream = new StreamingDetokenizer(tokenizer);
-        let soFar = "";
-        for (const id of ids) {
-          soFar += stream.push(id);
-          expect(whole.startsWith(soFar)).toBe(true);
-        }
-        expect(soFar).toBe(whole); // text that was encoded is complete with its last token
-        expect(stream.flush()).toBe("");
-      }),
-    );
-  });
-});
+    test("no part ends in half a character, and every part is a beginning of the text", () => {
+      fc.assert(
+        fc.property(fc.string({ unit: "grapheme", maxLength: 60 }), (text) => {
+          const ids = tokenizer.encode(text);
+          const whole = tokenizer.decode(ids);
+          const stream = new StreamingDetokenizer(tokenizer);
+          let soFar = "";
+          for (const id of ids) {
+            soFar += stream.push(id);
+            expect(whole.startsWith(soFar)).toBe(true);
+          }
+          expect(soFar).toBe(whole); // text that was encoded is complete with its last token
+          expect(stream.flush()).toBe("");
+        }),
+      );
+    });
+  },
+);
 
 test("a character whose bytes are spread over four tokens comes with the last; a broken one at once", () => {
   const tokenizer = make("gpt2");

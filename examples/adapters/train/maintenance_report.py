@@ -1,6 +1,6 @@
 """Task `maintenance-report`: a chatty description of a machine fault in, one terse line of fixed form out.
 
-    UNIT: conveyor belt C-12 | FAULT: main bearing overheating | ACTION: replace main bearing | PRIORITY: HIGH
+    UNIT: conveyor belt C-12 | FAULT: main bearing overheating | ACTION: replace main bearing | PRIORITY: high
 
 UNIT is copied, FAULT is a component and one of eight symptoms, ACTION one of eight verbs and what it is done to, and
 PRIORITY follows from what the text says about production. The train and held-out halves share no machine, component,
@@ -16,9 +16,9 @@ NAME = "maintenance-report"
 KEYS = ("UNIT", "FAULT", "ACTION", "PRIORITY")
 INSTRUCTION = (
     "Write a maintenance report in one line of the form UNIT: machine and number | FAULT: component and symptom |"
-    " ACTION: verb and object | PRIORITY: HIGH, MEDIUM or LOW. Answer with this line only."
+    " ACTION: verb and object | PRIORITY: high, medium or low. Answer with this line only."
 )
-_FORM = re.compile(r"UNIT: ([^|\n]+) \| FAULT: ([^|\n]+) \| ACTION: ([^|\n]+) \| PRIORITY: (HIGH|MEDIUM|LOW)")
+_FORM = re.compile(r"UNIT: ([^|\n]+) \| FAULT: ([^|\n]+) \| ACTION: ([^|\n]+) \| PRIORITY: (high|medium|low)")
 
 # {k} the faulty component.
 _SYMPTOMS = {
@@ -68,7 +68,8 @@ _SYMPTOMS = {
         "held_out": ("the {k} shows a deep crack", "a crack runs through the {k}", "the {k} has cracked open"),
     },
     "loose": {
-        "train": ("the {k} has come loose", "the {k} wobbles", "the bolts of the {k} have worked free",
+        "train": ("the {k} has come loose", "the {k} wobbles", "the {k} wags to and fro",
+                  "the bolts of the {k} have worked free",
                   "the {k} has far too much play", "you can move the {k} by hand, and you should not"),
         "held_out": ("the {k} hangs loose", "the {k} wiggles in its mount", "the {k} is not tight any more"),
     },
@@ -122,25 +123,37 @@ _ACTIONS = {
 }
 
 _PRIORITY = {
-    "HIGH": {
+    "high": {
         "train": ("The whole line is standing still.", "Nobody can work here until it is fixed.",
-                  "We lose money by the minute.",
-                  "Somebody could get hurt.", "Nothing runs any more, it is an emergency.",
-                  "We had to shut it off at once.",
-                  "Production has stopped completely."),
+                  "We lose money by the minute.", "Somebody could get hurt.", "We had to shut it off at once.",
+                  "Nothing runs any more, it is an emergency.", "Production has stopped completely.",
+                  "This is urgent, we are at a stop.", "Come right now, everything has stopped.",
+                  "It is not safe, so the machine is off.", "All of us are waiting, nothing moves.",
+                  "The hall is down and the orders pile up.", "We cannot produce anything at the moment.",
+                  "It is really dangerous like this.", "I had to pull the emergency stop.",
+                  "The shift stands around idle.", "Please hurry, the plant is dead."),
         "held_out": ("The line is down and everybody waits.", "It is dangerous, so we switched it off.",
                      "Production is at a standstill."),
     },
-    "MEDIUM": {
+    "medium": {
         "train": ("It still runs, but only at half speed.", "We can limp along until the end of the week.",
                   "It works if someone stands beside it.", "We manage for a few days, not more.",
-                  "Output is down a little, but we go on.", "It runs with some trouble."),
+                  "Output is down a little, but we go on.", "It runs with some trouble.",
+                  "It keeps working, only slower.", "We get through the next days with it.",
+                  "Sometime this week would be good.", "It does its job, but not for long.",
+                  "For now it goes on, with pauses.", "We help ourselves by running it slowly.",
+                  "It holds out a little longer, I think.", "Half of the output is still there.",
+                  "We can work with it for the time being.", "In two or three days it should be done."),
         "held_out": ("It keeps going, though slower than it should.", "We can get by for some days."),
     },
-    "LOW": {
+    "low": {
         "train": ("There is no hurry at all.", "It can wait until the next planned stop.",
-                  "Do it whenever you have time.",
-                  "It does not bother production.", "It is not urgent.", "Next month is early enough."),
+                  "Do it whenever you have time.", "It does not bother production.", "It is not urgent.",
+                  "Next month is early enough.", "There is no rush.", "It is only a small thing, no need to run.",
+                  "Nobody is in a hurry here.", "It has time until the summer break.",
+                  "It is nothing that could not wait.", "Put it at the end of your list.",
+                  "Whenever it suits you is fine.", "Nothing bad happens if it takes weeks.",
+                  "Any time will do, really.", "It is a matter of looks only, so be at ease."),
         "held_out": ("Take your time with it.", "It is nothing urgent, any quiet day will do."),
     },
 }

@@ -42,7 +42,7 @@ RECIPES = {
             "r": 4, "lora_alpha": 8, **UPPER_LAYERS,
             "target_modules": ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"],
         },
-        "steps": 140, "batch_size": 4, "learning_rate": 1.5e-3, "seed": 2,
+        "steps": 260, "batch_size": 4, "learning_rate": 2e-3, "seed": 2,
     },
 }
 

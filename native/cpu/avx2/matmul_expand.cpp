@@ -1,13 +1,16 @@
-// acc[m, n] = sum_k q[m, k] * w[n, k] in int32, by vpmaddwd, which multiplies 16-bit numbers and adds pairs into 32 bits:
-// exact for w + 128 as it is stored (255 * 127 * 2 < 2^31). (vpmaddubsw, on bytes, would saturate at 2^15: it needs |w| and
-// q with w's sign, one instruction more on the same two pipes: 135 against 160 Gop/s on Zen 4.)
-//   acc = sum_k q (w + 128) - 128 sum_k q;  the accumulators start at the last term.
+// acc[m, n] = sum_k q[m, k] * w[n, k] in int32, by vpmaddwd, which multiplies 16-bit numbers and adds pairs
+// into 32 bits: exact for w + 128 as it is stored (255 * 127 * 2 < 2^31). So
+//   acc = sum_k q (w + 128) - 128 sum_k q,
+// and the accumulators start at the last term. (vpmaddubsw, on bytes, would saturate at 2^15. It needs |w|
+// and q with w's sign: one instruction more on the same two pipes, 135 against 160 Gop/s on Zen 4.)
 //
-// Layout: weights [N/16][K/4][16][4] uint8 (layout.h). Each dword holds a column's w0 w1 w2 w3; its even and its odd bytes,
-// widened where they lie, are the pairs (w0, w2) and (w1, w3). Activations are widened into the same pairs once for
-// 4 rows and a block of columns, and broadcast from there.
-// Tiles of 4 rows x 16 columns: 8 accumulators, 4 vectors of weights and 2 broadcasts fill 14 of the 16 registers. The
-// weights of a block stay in the second cache for all rows; from memory they are read once, strictly forwards.
+// Layout: weights [N/16][K/4][16][4] uint8 (layout.h). Each dword holds a column's w0 w1 w2 w3; its even and
+// its odd bytes, widened where they lie, are the pairs (w0, w2) and (w1, w3). Activations are widened into
+// the same pairs once for 4 rows and a block of columns, and broadcast from there.
+//
+// Tiles of 4 rows x 16 columns: 8 accumulators, 4 vectors of weights, the mask and a broadcast fill 14 of the
+// 16 registers. The weights of a block stay in the second cache for all rows; from memory they are read once,
+// strictly forwards.
 #include <cstring>
 
 #include "cpu/avx2/kernels.h"
@@ -18,8 +21,6 @@
 namespace lowrank::cpu {
 namespace {
 
-// How far ahead of the loads a stream of weights is asked for: the hardware's own prefetch stops at each 4 KiB.
-constexpr size_t kPrefetchBytes = 2048;
 constexpr int kLargestRows = 4;
 constexpr int32_t kChunk = 8192;  // columns of x that are widened at a time
 
@@ -42,7 +43,8 @@ void widen_rows(const int8_t* x, size_t x_stride, int32_t rows, int32_t count, Q
       _mm256_store_si256(reinterpret_cast<__m256i*>(both), _mm256_unpacklo_epi32(even, odd));
       _mm256_store_si256(reinterpret_cast<__m256i*>(both + 4), _mm256_unpackhi_epi32(even, odd));
       constexpr int kPlace[8] = {0, 1, 4, 5, 2, 3, 6, 7};
-      for (int i = 0; i < 8; ++i) std::memcpy(&quads[k / kTileDepth + i].row[r], &both[kPlace[i]], sizeof both[0]);
+      for (int i = 0; i < 8; ++i)
+        std::memcpy(&quads[k / kTileDepth + i].row[r], &both[kPlace[i]], sizeof both[0]);
     }
   }
 }
@@ -50,8 +52,8 @@ void widen_rows(const int8_t* x, size_t x_stride, int32_t rows, int32_t count, Q
 LOWRANK_INLINE void multiply_accumulate(__m256i& acc, __m256i weights, __m256i activations) {
   acc = _mm256_add_epi32(acc, _mm256_madd_epi16(weights, activations));
 #if defined(__GNUC__)
-  // Keeps g++ from adding the products to each other first: it then runs out of registers, and an accumulator that goes
-  // through memory costs half the speed.
+  // Keeps g++ from adding the products to each other first: it then runs out of registers, and an accumulator
+  // that goes through memory costs half the speed.
   asm("" : "+x"(acc));
 #endif
 }
@@ -68,7 +70,6 @@ void compute_tile(const Quad* x, const uint8_t* w, int32_t count, int32_t* out) 
   }
   const __m256i low_bytes = _mm256_set1_epi16(0xff);
   for (const Quad* const end = x + count / kTileDepth; x != end; ++x, w += 64) {
-    _mm_prefetch(reinterpret_cast<const char*>(w + kPrefetchBytes), _MM_HINT_T0);
     const __m256i weights_low = _mm256_load_si256(reinterpret_cast<const __m256i*>(w));
     const __m256i weights_high = _mm256_load_si256(reinterpret_cast<const __m256i*>(w + 32));
     const __m256i even_low = _mm256_and_si256(weights_low, low_bytes);
@@ -95,6 +96,7 @@ void compute_tile(const Quad* x, const uint8_t* w, int32_t count, int32_t* out) 
 class Int8Kernel {
  public:
   using Sum = int32_t;
+  static constexpr size_t kWeightBytes = 1;
   static constexpr int kRows = kLargestRows;
   static constexpr int kTiles = 1;
   static constexpr int kStreamRows = 0;

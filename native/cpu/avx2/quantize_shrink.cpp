@@ -1,4 +1,5 @@
-// Normalise, gate, shrink and quantise (ops/quantize_shrink.h), by the shared loops of cpu/simd/ on pairs of 256-bit registers.
+// Normalise, gate, shrink and quantise (ops/quantize_shrink.h), by the shared loops of cpu/simd/ on pairs of
+// 256-bit registers.
 #include "cpu/avx2/kernels.h"
 #include "cpu/avx2/vector.h"
 #include "cpu/simd/quantize_sources.h"

@@ -1,7 +1,8 @@
 // The norm behind a block (ops/rmsnorm_add.h), by the shared loop of cpu/simd/ on pairs of 256-bit registers.
+#include "cpu/simd/rmsnorm_add.h"
+
 #include "cpu/avx2/kernels.h"
 #include "cpu/avx2/vector.h"
-#include "cpu/simd/rmsnorm_add.h"
 
 namespace lowrank::cpu::avx2 {
 

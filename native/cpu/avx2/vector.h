@@ -1,5 +1,5 @@
-// The 16-lane vectors that the kernels of cpu/simd/ are written in, as two 256-bit registers each: the lanes, the order of
-// every sum and the rounding are those of the other instruction sets.
+// The 16-lane vectors that the kernels of cpu/simd/ are written in, as two 256-bit registers each: the lanes,
+// the order of every sum and the rounding are those of the other instruction sets.
 #pragma once
 
 #include <immintrin.h>
@@ -28,6 +28,7 @@ struct Avx2 {
   static constexpr int kScoreQueries = 2;
   static constexpr int kValueQueries = 2;
   static constexpr int kValueVectors = 2;
+  static constexpr int kDirectQueries = 4;
 
   static LOWRANK_INLINE F32 zero() { return {_mm256_setzero_ps(), _mm256_setzero_ps()}; }
   static LOWRANK_INLINE F32 set1(float x) { return {_mm256_set1_ps(x), _mm256_set1_ps(x)}; }
@@ -49,10 +50,18 @@ struct Avx2 {
     _mm256_maskstore_ps(p + 8, mask.high, x.high);
   }
 
-  static LOWRANK_INLINE F32 add(F32 a, F32 b) { return {_mm256_add_ps(a.low, b.low), _mm256_add_ps(a.high, b.high)}; }
-  static LOWRANK_INLINE F32 sub(F32 a, F32 b) { return {_mm256_sub_ps(a.low, b.low), _mm256_sub_ps(a.high, b.high)}; }
-  static LOWRANK_INLINE F32 mul(F32 a, F32 b) { return {_mm256_mul_ps(a.low, b.low), _mm256_mul_ps(a.high, b.high)}; }
-  static LOWRANK_INLINE F32 div(F32 a, F32 b) { return {_mm256_div_ps(a.low, b.low), _mm256_div_ps(a.high, b.high)}; }
+  static LOWRANK_INLINE F32 add(F32 a, F32 b) {
+    return {_mm256_add_ps(a.low, b.low), _mm256_add_ps(a.high, b.high)};
+  }
+  static LOWRANK_INLINE F32 sub(F32 a, F32 b) {
+    return {_mm256_sub_ps(a.low, b.low), _mm256_sub_ps(a.high, b.high)};
+  }
+  static LOWRANK_INLINE F32 mul(F32 a, F32 b) {
+    return {_mm256_mul_ps(a.low, b.low), _mm256_mul_ps(a.high, b.high)};
+  }
+  static LOWRANK_INLINE F32 div(F32 a, F32 b) {
+    return {_mm256_div_ps(a.low, b.low), _mm256_div_ps(a.high, b.high)};
+  }
   static LOWRANK_INLINE F32 fma(F32 a, F32 b, F32 c) {
     return {_mm256_fmadd_ps(a.low, b.low, c.low), _mm256_fmadd_ps(a.high, b.high, c.high)};
   }
@@ -61,8 +70,12 @@ struct Avx2 {
   }
   static LOWRANK_INLINE float sqrt_scalar(float x) { return _mm_cvtss_f32(_mm_sqrt_ss(_mm_set_ss(x))); }
   // Where either is NaN, the second.
-  static LOWRANK_INLINE F32 max(F32 a, F32 b) { return {_mm256_max_ps(a.low, b.low), _mm256_max_ps(a.high, b.high)}; }
-  static LOWRANK_INLINE F32 min(F32 a, F32 b) { return {_mm256_min_ps(a.low, b.low), _mm256_min_ps(a.high, b.high)}; }
+  static LOWRANK_INLINE F32 max(F32 a, F32 b) {
+    return {_mm256_max_ps(a.low, b.low), _mm256_max_ps(a.high, b.high)};
+  }
+  static LOWRANK_INLINE F32 min(F32 a, F32 b) {
+    return {_mm256_min_ps(a.low, b.low), _mm256_min_ps(a.high, b.high)};
+  }
   // Lanes [begin, end) of x, and `other` elsewhere.
   static LOWRANK_INLINE F32 keep_range(F32 x, int begin, int end, F32 other) {
     const I32 below_end = first_mask(end);
@@ -104,13 +117,20 @@ struct Avx2 {
     return {_mm256_srai_epi32(a.low, Bits), _mm256_srai_epi32(a.high, Bits)};
   }
   static LOWRANK_INLINE I32 bits(F32 a) { return {_mm256_castps_si256(a.low), _mm256_castps_si256(a.high)}; }
-  static LOWRANK_INLINE F32 from_bits(I32 a) { return {_mm256_castsi256_ps(a.low), _mm256_castsi256_ps(a.high)}; }
-  static LOWRANK_INLINE F32 to_float(I32 a) { return {_mm256_cvtepi32_ps(a.low), _mm256_cvtepi32_ps(a.high)}; }
-  static LOWRANK_INLINE I32 round_even(F32 a) { return {_mm256_cvtps_epi32(a.low), _mm256_cvtps_epi32(a.high)}; }
+  static LOWRANK_INLINE F32 from_bits(I32 a) {
+    return {_mm256_castsi256_ps(a.low), _mm256_castsi256_ps(a.high)};
+  }
+  static LOWRANK_INLINE F32 to_float(I32 a) {
+    return {_mm256_cvtepi32_ps(a.low), _mm256_cvtepi32_ps(a.high)};
+  }
+  static LOWRANK_INLINE I32 round_even(F32 a) {
+    return {_mm256_cvtps_epi32(a.low), _mm256_cvtps_epi32(a.high)};
+  }
 
   static LOWRANK_INLINE F32 load_bfloat16(const uint16_t* p) {
     const auto* halves = reinterpret_cast<const __m128i*>(p);
-    return int_shift_left_16({_mm256_cvtepu16_epi32(_mm_loadu_si128(halves)), _mm256_cvtepu16_epi32(_mm_loadu_si128(halves + 1))});
+    return int_shift_left_16(
+        {_mm256_cvtepu16_epi32(_mm_loadu_si128(halves)), _mm256_cvtepu16_epi32(_mm_loadu_si128(halves + 1))});
   }
   static LOWRANK_INLINE F32 load_bfloat16_first(const uint16_t* p, int count) {
     uint16_t lanes[kLanes] = {};
@@ -169,7 +189,8 @@ struct Avx2 {
     return _mm_cvtsi128_si32(_mm_max_epi32(two, _mm_shuffle_epi32(two, 0xb1)));
   }
 
-  // Reads `columns` (1 to 16) dwords of each of 16 rows and calls emit(column, the 16 rows' dwords) for each column.
+  // Reads `columns` (1 to 16) dwords of each of 16 rows and calls emit(column, the 16 rows' dwords) for each
+  // column.
   template <class Emit>
   static LOWRANK_INLINE void transpose(const uint8_t* rows, size_t row_bytes, int columns, Emit emit) {
     for (int begin = 0; begin < columns; begin += 8) {
@@ -189,7 +210,8 @@ struct Avx2 {
   // All ones in the first `count` lanes.
   static LOWRANK_INLINE I32 first_mask(int count) {
     const __m256i lanes = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
-    return {_mm256_cmpgt_epi32(_mm256_set1_epi32(count), lanes), _mm256_cmpgt_epi32(_mm256_set1_epi32(count - 8), lanes)};
+    return {_mm256_cmpgt_epi32(_mm256_set1_epi32(count), lanes),
+            _mm256_cmpgt_epi32(_mm256_set1_epi32(count - 8), lanes)};
   }
   static LOWRANK_INLINE F32 int_shift_left_16(I32 x) { return from_bits(int_shift_left<16>(x)); }
   static LOWRANK_INLINE __m256i round_bfloat16(__m256 x) {
@@ -205,15 +227,19 @@ struct Avx2 {
     return _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));
   }
   // out[c] = column c of 8 rows.
-  static LOWRANK_INLINE void transpose8(const uint8_t* rows, size_t row_bytes, __m256i mask, __m256i (&out)[8]) {
+  static LOWRANK_INLINE void transpose8(const uint8_t* rows, size_t row_bytes, __m256i mask,
+                                        __m256i (&out)[8]) {
     __m256i a[8], b[8];
 #pragma GCC unroll 8
     for (int i = 0; i < 8; ++i)
-      a[i] = _mm256_maskload_epi32(reinterpret_cast<const int*>(rows + static_cast<size_t>(i) * row_bytes), mask);
+      a[i] = _mm256_maskload_epi32(reinterpret_cast<const int*>(rows + static_cast<size_t>(i) * row_bytes),
+                                   mask);
 #pragma GCC unroll 2
     for (int i = 0; i < 8; i += 4) {
-      const __m256i low01 = _mm256_unpacklo_epi32(a[i], a[i + 1]), high01 = _mm256_unpackhi_epi32(a[i], a[i + 1]);
-      const __m256i low23 = _mm256_unpacklo_epi32(a[i + 2], a[i + 3]), high23 = _mm256_unpackhi_epi32(a[i + 2], a[i + 3]);
+      const __m256i low01 = _mm256_unpacklo_epi32(a[i], a[i + 1]),
+                    high01 = _mm256_unpackhi_epi32(a[i], a[i + 1]);
+      const __m256i low23 = _mm256_unpacklo_epi32(a[i + 2], a[i + 3]),
+                    high23 = _mm256_unpackhi_epi32(a[i + 2], a[i + 3]);
       b[i] = _mm256_unpacklo_epi64(low01, low23);
       b[i + 1] = _mm256_unpackhi_epi64(low01, low23);
       b[i + 2] = _mm256_unpacklo_epi64(high01, high23);

@@ -1,4 +1,5 @@
-// Normalise, gate, shrink and quantise (ops/quantize_shrink.h), by the shared loops of cpu/simd/ on 512-bit registers.
+// Normalise, gate, shrink and quantise (ops/quantize_shrink.h), by the shared loops of cpu/simd/ on 512-bit
+// registers.
 #include "cpu/avx512_vnni/kernels.h"
 #include "cpu/avx512_vnni/vector.h"
 #include "cpu/simd/quantize_sources.h"

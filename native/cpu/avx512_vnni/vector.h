@@ -1,8 +1,10 @@
 // The 16-lane vectors that the kernels of cpu/simd/ are written in, as one 512-bit register each.
-// Every operation is one instruction or a fixed sequence, so that a sum's order never depends on where it is made.
+// Every operation is one instruction or a fixed sequence, so that a sum's order never depends on where it is
+// made.
 #pragma once
 
-// g++ 12 takes the deliberately undefined operand inside many AVX-512 intrinsics for a mistake of the caller's.
+// g++ 12 takes the deliberately undefined operand inside many AVX-512 intrinsics for a mistake of the
+// caller's.
 #if defined(__GNUC__) && !defined(__clang__)
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
@@ -29,14 +31,15 @@ struct Avx512Vnni {
   static constexpr int kLanes = 16;
 
   // How many values the loops of cpu/simd/ keep in the 32 registers at once.
-  static constexpr int kMatmulRows = 8;    // rows of a float product's tile …
-  static constexpr int kMatmulTiles = 3;   // … times columns / 16
-  static constexpr int kExpandRows = 8;    // rows that share a vector of B in the LoRA expand
-  static constexpr int kShrinkRows = 4;    // rows times ranks of the LoRA shrink
+  static constexpr int kMatmulRows = 8;   // rows of a float product's tile …
+  static constexpr int kMatmulTiles = 3;  // … times columns / 16
+  static constexpr int kExpandRows = 8;   // rows that share a vector of B in the LoRA expand
+  static constexpr int kShrinkRows = 4;   // rows times ranks of the LoRA shrink
   static constexpr int kShrinkRanks = 4;
   static constexpr int kScoreQueries = 12;  // queries times 32 keys of the attention's scores
   static constexpr int kValueQueries = 6;   // queries times …
   static constexpr int kValueVectors = 4;   // … dimensions / 16 of the attention's sums of values
+  static constexpr int kDirectQueries = 4;  // heads of one row whose keys and values need no buffer
 
   static LOWRANK_INLINE F32 zero() { return {_mm512_setzero_ps()}; }
   static LOWRANK_INLINE F32 set1(float x) { return {_mm512_set1_ps(x)}; }
@@ -55,7 +58,9 @@ struct Avx512Vnni {
   static LOWRANK_INLINE F32 mul(F32 a, F32 b) { return {_mm512_mul_ps(a.v, b.v)}; }
   static LOWRANK_INLINE F32 div(F32 a, F32 b) { return {_mm512_div_ps(a.v, b.v)}; }
   static LOWRANK_INLINE F32 fma(F32 a, F32 b, F32 c) { return {_mm512_fmadd_ps(a.v, b.v, c.v)}; }
-  static LOWRANK_INLINE F32 neg_fma(F32 a, F32 b, F32 c) { return {_mm512_fnmadd_ps(a.v, b.v, c.v)}; }  // c - a b
+  static LOWRANK_INLINE F32 neg_fma(F32 a, F32 b, F32 c) {
+    return {_mm512_fnmadd_ps(a.v, b.v, c.v)};
+  }  // c - a b
   static LOWRANK_INLINE float sqrt_scalar(float x) { return _mm_cvtss_f32(_mm_sqrt_ss(_mm_set_ss(x))); }
   // Where either is NaN, the second.
   static LOWRANK_INLINE F32 max(F32 a, F32 b) { return {_mm512_max_ps(a.v, b.v)}; }
@@ -132,27 +137,33 @@ struct Avx512Vnni {
   static LOWRANK_INLINE int32_t int_reduce_add(I32 x) { return _mm512_reduce_add_epi32(x.v); }
   static LOWRANK_INLINE int32_t int_reduce_max(I32 x) { return _mm512_reduce_max_epi32(x.v); }
 
-  // Reads `columns` (1 to 16) dwords of each of 16 rows and calls emit(column, the 16 rows' dwords) for each column.
+  // Reads `columns` (1 to 16) dwords of each of 16 rows and calls emit(column, the 16 rows' dwords) for each
+  // column.
   template <class Emit>
   static LOWRANK_INLINE void transpose(const uint8_t* rows, size_t row_bytes, int columns, Emit emit) {
     const __mmask16 mask = first_mask(columns);
     __m512i a[16], b[16];
 #pragma GCC unroll 16
-    for (int i = 0; i < 16; ++i) a[i] = _mm512_maskz_loadu_epi32(mask, rows + static_cast<size_t>(i) * row_bytes);
-    // Within each quarter: 4 x 4 blocks.
+    for (int i = 0; i < 16; ++i)
+      a[i] = _mm512_maskz_loadu_epi32(mask, rows + static_cast<size_t>(i) * row_bytes);
+      // Within each quarter: 4 x 4 blocks.
 #pragma GCC unroll 4
     for (int i = 0; i < 16; i += 4) {
-      const __m512i low01 = _mm512_unpacklo_epi32(a[i], a[i + 1]), high01 = _mm512_unpackhi_epi32(a[i], a[i + 1]);
-      const __m512i low23 = _mm512_unpacklo_epi32(a[i + 2], a[i + 3]), high23 = _mm512_unpackhi_epi32(a[i + 2], a[i + 3]);
+      const __m512i low01 = _mm512_unpacklo_epi32(a[i], a[i + 1]),
+                    high01 = _mm512_unpackhi_epi32(a[i], a[i + 1]);
+      const __m512i low23 = _mm512_unpacklo_epi32(a[i + 2], a[i + 3]),
+                    high23 = _mm512_unpackhi_epi32(a[i + 2], a[i + 3]);
       b[i] = _mm512_unpacklo_epi64(low01, low23);
       b[i + 1] = _mm512_unpackhi_epi64(low01, low23);
       b[i + 2] = _mm512_unpacklo_epi64(high01, high23);
       b[i + 3] = _mm512_unpackhi_epi64(high01, high23);
     }
-    // b[4 i + c] holds, in quarter p, column 4 p + c of rows 4 i … 4 i + 3: the quarters are transposed in turn.
+    // b[4 i + c] holds, in quarter p, column 4 p + c of rows 4 i … 4 i + 3: the quarters are transposed in
+    // turn.
 #pragma GCC unroll 4
     for (int c = 0; c < 4; ++c) {
-      const __m512i even01 = _mm512_shuffle_i32x4(b[c], b[c + 4], 0x88), odd01 = _mm512_shuffle_i32x4(b[c], b[c + 4], 0xdd);
+      const __m512i even01 = _mm512_shuffle_i32x4(b[c], b[c + 4], 0x88),
+                    odd01 = _mm512_shuffle_i32x4(b[c], b[c + 4], 0xdd);
       const __m512i even23 = _mm512_shuffle_i32x4(b[c + 8], b[c + 12], 0x88);
       const __m512i odd23 = _mm512_shuffle_i32x4(b[c + 8], b[c + 12], 0xdd);
       a[c] = _mm512_shuffle_i32x4(even01, even23, 0x88);

@@ -1,16 +1,20 @@
-// The attention of ops/attention_paged.h. A tile is up to 32 queries that share one kv head: consecutive rows of one
-// sequence times the heads of the group. It walks the keys in blocks of 32 absolute positions (a page):
-//   S = Q K^T         lanes are keys: the block of K is transposed into a buffer; one sum a key, d ascending
-//   m', p = exp(S - m'), l = l exp(m - m') + sum p        in the fixed tree of S::reduce_add over the 32 keys
-//   O = O exp(m - m') + P V                               lanes are dimensions: one sum a dimension, keys ascending
-// and merges its sums at every 256th position. What a query sums, and in which order, depends on its own visible keys
-// alone: a key that it does not see adds nothing, not even zero times its value. So prefill and decode agree to the bit.
+// The attention of ops/attention_paged.h. A tile is up to 32 queries that share one kv head: consecutive rows
+// of one sequence times the heads of the group. It walks the keys in blocks of 32 absolute positions (pages):
 //
-// K and V lie as [page][kv_head][32][head_dim]. They are widened to float32 once a block for all queries of the tile, 64
-// dimensions at a time, into buffers of 8 KiB that stay in the first cache.
+//   S = Q K^T                       lanes are keys (K transposed); a key's sum has d ascending
+//   m' = max(m, S), P = exp(S - m')
+//   l = l exp(m - m') + sum P       the 32 keys in the fixed tree of S::reduce_add
+//   O = O exp(m - m') + P V         lanes are dimensions; a dimension's sum has keys ascending
+//
+// and merges its sums at every 256th position. What a query sums, and in which order, depends on its own
+// visible keys alone: a key that it does not see adds nothing, not even zero times its value. So prefill and
+// decode agree to the bit.
+//
+// K and V lie as [page][kv_head][32][head_dim]. They are widened to float32 once a block for all queries of
+// the tile, 64 dimensions at a time, into a buffer of 8 KiB that stays in the first cache.
 #pragma once
 
-#include "cpu/simd/attention_tiles.h"
+#include "cpu/simd/attention_direct.h"
 #include "cpu/simd/exponential.h"
 
 namespace lowrank::cpu {
@@ -35,7 +39,8 @@ class AttentionTile {
   // Heads [head, head + heads) of rows [m, m + rows), all of one sequence and of kv head `kv_head`.
   void run(int32_t m, int32_t rows, int32_t kv_head, int32_t head, int32_t heads) {
     queries_ = rows * heads;
-    load_queries(m, rows, head, heads);
+    direct_ = rows == 1 && heads <= S::kDirectQueries;
+    load_queries(m, head, heads);
     int32_t begin = first_[0];
     int32_t end = end_[0];
     for (int32_t i = 1; i < queries_; ++i) {
@@ -50,11 +55,11 @@ class AttentionTile {
       add_block(block, last ? block : KvBlock(args_, table[j / kPageTokens + 1], kv_head), j);
     }
     merge_splits();
-    store_output(m, rows, head, heads);
+    store_output(m, head, heads);
   }
 
  private:
-  void load_queries(int32_t m, int32_t rows, int32_t head, int32_t heads) {
+  void load_queries(int32_t m, int32_t head, int32_t heads) {
     for (int32_t i = 0; i < queries_; ++i) {
       const int32_t row = m + i / heads;
       const float* q = args_.q + static_cast<size_t>(row) * static_cast<size_t>(args_.q_stride) +
@@ -67,13 +72,12 @@ class AttentionTile {
       begin_split(i);
       total_largest_[i] = kNoKeys;
     }
-    (void)rows;
   }
 
   void copy_row(const float* from, float* to) const {
     for (int32_t d = 0; d < static_cast<int32_t>(stride_); d += S::kLanes) {
       const int32_t left = args_.head_dim - d;
-      S::store(to + d, left >= S::kLanes ? S::load(from + d) : left > 0 ? S::load_first(from + d, left) : S::zero());
+      S::store(to + d, left > 0 ? S::load_first(from + d, lanes(left)) : S::zero());
     }
   }
 
@@ -115,6 +119,13 @@ class AttentionTile {
       if (visible_[i].begin >= visible_[i].end) continue;
       any_begin = visible_[i].begin < any_begin ? visible_[i].begin : any_begin;
       any_end = visible_[i].end > any_end ? visible_[i].end : any_end;
+    }
+    if (direct_) {
+      const DirectArgs direct{q_, o_, stride_, scores_, args_.head_dim, visible_[0]};
+      score_directly_any<S>(direct, queries_, block, next);
+      for (int32_t i = 0; i < queries_; ++i) soften(i);
+      sum_values_directly_any<S>(direct, queries_, block, next);
+      return;
     }
     for (int32_t d = 0; d < args_.head_dim; d += kDimensionChunk) {
       const int32_t dims = args_.head_dim - d < kDimensionChunk ? args_.head_dim - d : kDimensionChunk;
@@ -171,13 +182,15 @@ class AttentionTile {
 
   // Lanes of keys [lane, lane + 16) of the block that are seen; `other` elsewhere.
   static LOWRANK_INLINE F keep_visible(F x, Range seen, int32_t lane, F other) {
-    const int32_t begin = seen.begin - lane;
-    const int32_t end = seen.end - lane;
-    return S::keep_range(x, begin < 0 ? 0 : begin > S::kLanes ? S::kLanes : begin,
-                         end < 0 ? 0 : end > S::kLanes ? S::kLanes : end, other);
+    return S::keep_range(x, lanes(seen.begin - lane), lanes(seen.end - lane), other);
   }
 
-  void store_output(int32_t m, int32_t, int32_t head, int32_t heads) const {
+  // count, within 0 to 16.
+  static LOWRANK_INLINE int lanes(int32_t count) {
+    return count < 0 ? 0 : count > S::kLanes ? S::kLanes : count;
+  }
+
+  void store_output(int32_t m, int32_t head, int32_t heads) const {
     for (int32_t i = 0; i < queries_; ++i) {
       float* out = args_.out + static_cast<size_t>(m + i / heads) * static_cast<size_t>(args_.out_stride) +
                    static_cast<size_t>(head + i % heads) * static_cast<size_t>(args_.head_dim);
@@ -185,7 +198,7 @@ class AttentionTile {
       const F sum = S::set1(total_sum_[i]);
       for (int32_t d = 0; d < args_.head_dim; d += S::kLanes) {
         const int32_t left = args_.head_dim - d;
-        S::store_first(out + d, S::div(S::load(total + d), sum), left < S::kLanes ? left : S::kLanes);
+        S::store_first(out + d, S::div(S::load(total + d), sum), lanes(left));
       }
     }
   }
@@ -193,6 +206,7 @@ class AttentionTile {
   const AttentionPagedArgs& args_;
   const size_t stride_;  // of q_, o_ and total_: head_dim rounded up to 64, the rest zero
   int32_t queries_ = 0;
+  bool direct_ = false;          // one row with few heads: see attention_direct.h
   int32_t first_[kTileQueries];  // first key and the key behind the last that a query sees
   int32_t end_[kTileQueries];
   Range visible_[kTileQueries];  // the same within the block
@@ -200,14 +214,15 @@ class AttentionTile {
   float sum_[kTileQueries];
   float total_largest_[kTileQueries];
   float total_sum_[kTileQueries];
-  alignas(64) float q_[kTileQueryFloats];      // [queries][stride]
-  alignas(64) float o_[kTileQueryFloats];      // [queries][stride] of the split
-  alignas(64) float total_[kTileQueryFloats];  // [queries][stride]
-  alignas(64) float scores_[kTileQueries * kPageTokens];        // [queries][32]
-  alignas(64) float buffer_[kDimensionChunk * kPageTokens];     // K: [dims][32]; V: [32][64]
+  alignas(64) float q_[kTileQueryFloats];                    // [queries][stride]
+  alignas(64) float o_[kTileQueryFloats];                    // [queries][stride] of the split
+  alignas(64) float total_[kTileQueryFloats];                // [queries][stride]
+  alignas(64) float scores_[kTileQueries * kPageTokens];     // [queries][32]
+  alignas(64) float buffer_[kDimensionChunk * kPageTokens];  // K: [dims][32]; V: [32][64]
 };
 
-// Tiles are dealt to the parts in turn, so that long and short rows of a causal prefill are shared out evenly.
+// Tiles are dealt to the parts in turn, so that long and short rows of a causal prefill are shared out
+// evenly.
 template <class S>
 void attend_rows(const AttentionPagedArgs& args, int part, int parts) {
   AttentionTile<S> tile(args);
@@ -218,7 +233,8 @@ void attend_rows(const AttentionPagedArgs& args, int part, int parts) {
   int index = 0;
   for (int32_t m = 0; m < args.rows;) {
     int32_t rows = 1;
-    while (rows < tile_rows && m + rows < args.rows && args.block_tables[m + rows] == args.block_tables[m]) ++rows;
+    while (rows < tile_rows && m + rows < args.rows && args.block_tables[m + rows] == args.block_tables[m])
+      ++rows;
     for (int32_t kv_head = 0; kv_head < args.kv_heads; ++kv_head)
       for (int32_t h = 0; h < group; h += tile_heads, ++index)
         if (index % parts == part)

@@ -18,8 +18,8 @@ static LOWRANK_INLINE void prefetch(const void* line) {
 
 // K and V of one kv head in one page: [32][head_dim] each, of the cache's format.
 //
-// Pages lie anywhere, so the hardware cannot guess the next one. The loops below ask for the next block's lines one by
-// one as they go through this one: all at once, they would only queue up in front of the loads.
+// Pages lie anywhere, so the hardware cannot guess the next one. The loops below ask for the next block's
+// lines one by one as they go through this one: all at once, they would only queue up in front of the loads.
 struct KvBlock {
   const uint8_t* k;
   const uint8_t* v;
@@ -49,43 +49,50 @@ LOWRANK_INLINE void load_keys(const KvBlock& block, int32_t d, int32_t dims, flo
       // Pairs of dimensions are moved as one, and separated afterwards.
       const int32_t pairs = dims / 2;
       for (int32_t c = 0; c < pairs; c += S::kLanes)
-        S::transpose(rows + static_cast<size_t>(d + 2 * c) * 2, block.row_bytes, pairs - c < S::kLanes ? pairs - c : S::kLanes,
-                     [&](int column, typename S::I32 lanes) {
+        S::transpose(rows + static_cast<size_t>(d + 2 * c) * 2, block.row_bytes,
+                     pairs - c < S::kLanes ? pairs - c : S::kLanes, [&](int column, typename S::I32 lanes) {
                        float* pair = out + (2 * (c + column)) * kPageTokens;
                        S::store(pair, S::from_bits(S::template int_shift_left<16>(lanes)));
-                       S::store(pair + kPageTokens,
-                                S::from_bits(S::int_and(lanes, S::int_set1(static_cast<int32_t>(0xffff0000u)))));
+                       S::store(
+                           pair + kPageTokens,
+                           S::from_bits(S::int_and(lanes, S::int_set1(static_cast<int32_t>(0xffff0000u)))));
                      });
     } else {
       for (int32_t c = 0; c < dims; c += S::kLanes)
-        S::transpose(rows + static_cast<size_t>(d + c) * 4, block.row_bytes, dims - c < S::kLanes ? dims - c : S::kLanes,
-                     [&](int column, typename S::I32 lanes) {
+        S::transpose(rows + static_cast<size_t>(d + c) * 4, block.row_bytes,
+                     dims - c < S::kLanes ? dims - c : S::kLanes, [&](int column, typename S::I32 lanes) {
                        S::store(out + (c + column) * kPageTokens, S::from_bits(lanes));
                      });
     }
   }
 }
 
-// values [32][64] = dimensions [d, d + dims) of the block's values, for the keys in `seen`; zero from dims on.
+// 16 values of the cache's format.
+template <class S>
+LOWRANK_INLINE typename S::F32 load_value(const KvBlock& block, const uint8_t* from) {
+  return block.bfloat16 ? S::load_bfloat16(reinterpret_cast<const uint16_t*>(from))
+                        : S::load(reinterpret_cast<const float*>(from));
+}
+// The first `left` of them; none where it is not positive.
+template <class S>
+LOWRANK_INLINE typename S::F32 load_value_first(const KvBlock& block, const uint8_t* from, int32_t left) {
+  if (left >= S::kLanes) return load_value<S>(block, from);
+  if (left <= 0) return S::zero();
+  return block.bfloat16 ? S::load_bfloat16_first(reinterpret_cast<const uint16_t*>(from), left)
+                        : S::load_first(reinterpret_cast<const float*>(from), left);
+}
+
+// values [32][64] = dimensions [d, d + dims) of the block's values, for the keys in `seen`; zero from dims
+// on.
 template <class S>
 LOWRANK_INLINE void load_values(const KvBlock& block, int32_t d, int32_t dims, Range seen, float* values) {
   for (int32_t j = seen.begin; j < seen.end; ++j) {
-    const uint8_t* row = block.v + static_cast<size_t>(j) * block.row_bytes;
+    const uint8_t* from =
+        block.v + static_cast<size_t>(j) * block.row_bytes + static_cast<size_t>(d) * block.element_bytes();
     float* out = values + static_cast<size_t>(j) * kDimensionChunk;
-    for (int32_t c = 0; c < kDimensionChunk; c += S::kLanes) {
-      const int32_t left = dims - c;
-      typename S::F32 lanes = S::zero();
-      if (block.bfloat16) {
-        const auto* from = reinterpret_cast<const uint16_t*>(row) + d + c;
-        if (left >= S::kLanes)
-          lanes = S::load_bfloat16(from);
-        else if (left > 0)
-          lanes = S::load_bfloat16_first(from, left);
-      } else if (left > 0) {
-        lanes = S::load_first(reinterpret_cast<const float*>(row) + d + c, left < S::kLanes ? left : S::kLanes);
-      }
-      S::store(out + c, lanes);
-    }
+    for (int32_t c = 0; c < kDimensionChunk;
+         c += S::kLanes, from += static_cast<size_t>(S::kLanes) * block.element_bytes())
+      S::store(out + c, load_value_first<S>(block, from, dims - c));
   }
 }
 
@@ -95,7 +102,7 @@ struct ScoreArgs {
   const float* keys;  // [dims][32]
   float* scores;      // [queries][32]
   int32_t dims;
-  bool first;  // the chunk's sums start at zero, else at `scores`
+  bool first;           // the chunk's sums start at zero, else at `scores`
   const uint8_t* next;  // the next block's K, `next_step` bytes to ask for with each dimension
   size_t next_step;
 };
@@ -158,13 +165,16 @@ LOWRANK_INLINE void value_tile(const ValueArgs& args, int32_t i, Range keys) {
 #pragma GCC unroll 8
     for (int r = 0; r < Queries; ++r)
 #pragma GCC unroll 4
-      for (int v = 0; v < kVectors; ++v) sum[r][v] = S::load(o + static_cast<size_t>(r) * args.o_stride + v * S::kLanes);
+      for (int v = 0; v < kVectors; ++v)
+        sum[r][v] = S::load(o + static_cast<size_t>(r) * args.o_stride + v * S::kLanes);
     for (int32_t j = keys.begin; j < keys.end; ++j) {
       if (c == 0)
-        for (size_t line = 0; line < args.next_step; line += 64) prefetch(args.next + static_cast<size_t>(j) * args.next_step + line);
+        for (size_t line = 0; line < args.next_step; line += 64)
+          prefetch(args.next + static_cast<size_t>(j) * args.next_step + line);
       F values[kVectors];
 #pragma GCC unroll 4
-      for (int v = 0; v < kVectors; ++v) values[v] = S::load(args.values + j * kDimensionChunk + c + v * S::kLanes);
+      for (int v = 0; v < kVectors; ++v)
+        values[v] = S::load(args.values + j * kDimensionChunk + c + v * S::kLanes);
 #pragma GCC unroll 8
       for (int r = 0; r < Queries; ++r) {
         const F weight = S::set1(weights[r * kPageTokens + j]);
@@ -175,12 +185,13 @@ LOWRANK_INLINE void value_tile(const ValueArgs& args, int32_t i, Range keys) {
 #pragma GCC unroll 8
     for (int r = 0; r < Queries; ++r)
 #pragma GCC unroll 4
-      for (int v = 0; v < kVectors; ++v) S::store(o + static_cast<size_t>(r) * args.o_stride + v * S::kLanes, sum[r][v]);
+      for (int v = 0; v < kVectors; ++v)
+        S::store(o + static_cast<size_t>(r) * args.o_stride + v * S::kLanes, sum[r][v]);
   }
 }
 
-// Queries of different rows see different keys at the ends of their ranges: those keys are taken query by query, the
-// ones that all see together, in ascending order for each.
+// Queries of different rows see different keys at the ends of their ranges: those keys are taken query by
+// query, the ones that all see together, in ascending order for each.
 template <class S, int Queries>
 LOWRANK_INLINE void value_group(const ValueArgs& args, int32_t i) {
   Range common = args.visible[i];
@@ -194,10 +205,12 @@ LOWRANK_INLINE void value_group(const ValueArgs& args, int32_t i) {
     return;
   }
   for (int r = 0; r < Queries; ++r)
-    if (args.visible[i + r].begin < common.begin) value_tile<S, 1>(args, i + r, {args.visible[i + r].begin, common.begin});
+    if (args.visible[i + r].begin < common.begin)
+      value_tile<S, 1>(args, i + r, {args.visible[i + r].begin, common.begin});
   value_tile<S, Queries>(args, i, common);
   for (int r = 0; r < Queries; ++r)
-    if (args.visible[i + r].end > common.end) value_tile<S, 1>(args, i + r, {common.end, args.visible[i + r].end});
+    if (args.visible[i + r].end > common.end)
+      value_tile<S, 1>(args, i + r, {common.end, args.visible[i + r].end});
 }
 
 template <class S, int Queries = S::kValueQueries>

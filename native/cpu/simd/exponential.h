@@ -1,10 +1,11 @@
 // e^x for 16 lanes, and the activations made of it.
 //
-// e^x = 2^n e^r with n = round(x log2 e) and r = x - n ln 2 in [-ln 2 / 2, ln 2 / 2]; ln 2 is subtracted in two parts
-// (Cody and Waite, Software Manual for the Elementary Functions, 1980). e^r is 1 + r + r^2 q(r), q the polynomial of
-// degree 4 that minimises the largest relative error over the interval (found with Remez's exchange): 3.1e-9 before
-// rounding. With fused multiply-adds the result is within 1 ulp. x is first clamped to [-87, 88], so that 2^n is a
-// normal number: below, the result is 1.6e-38 and not 0; above, 1.7e38 and not infinity. NaN stays NaN.
+// e^x = 2^n e^r with n = round(x log2 e) and r = x - n ln 2 in [-ln 2 / 2, ln 2 / 2]; ln 2 is subtracted in
+// two parts (Cody and Waite, Software Manual for the Elementary Functions, 1980). e^r is 1 + r + r^2 q(r),
+// with q the polynomial of degree 4 that minimises the largest relative error over the interval (found with
+// Remez's exchange): 3.1e-9 before rounding. With fused multiply-adds the result is within 1 ulp. x is first
+// clamped to [-87, 88], so that 2^n is a normal number: below, the result is 1.6e-38 and not 0; above, 1.7e38
+// and not infinity. NaN stays NaN.
 #pragma once
 
 #include "cpu/simd/force_inline.h"
@@ -15,8 +16,8 @@ template <class S>
 LOWRANK_INLINE typename S::F32 exponential(typename S::F32 x) {
   using F = typename S::F32;
   constexpr float kLog2E = 0x1.715476p+0f;
-  constexpr float kLn2High = 0x1.62e43p-1f;     // ln 2 rounded to float; times n it is exact within the fused operation
-  constexpr float kLn2Low = -1.9046542e-09f;    // ln 2 - kLn2High
+  constexpr float kLn2High = 0x1.62e43p-1f;   // ln 2 rounded to float: n times it is exact when fused
+  constexpr float kLn2Low = -1.9046542e-09f;  // ln 2 - kLn2High
   x = S::max(S::set1(-87.0f), x);
   x = S::min(S::set1(88.0f), x);
   const auto n = S::round_even(S::mul(x, S::set1(kLog2E)));

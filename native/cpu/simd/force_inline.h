@@ -1,5 +1,5 @@
-// Functions that must melt into their caller: the registers of a kernel do not survive a call, and a copy that the
-// compiler kept out of line could be linked into code for a lesser processor.
+// Functions that must melt into their caller: the registers of a kernel do not survive a call, and a copy
+// that the compiler kept out of line could be linked into code for a lesser processor.
 #pragma once
 
 #if defined(__GNUC__)

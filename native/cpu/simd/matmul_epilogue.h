@@ -1,12 +1,14 @@
-// What follows the sum over K of ops/matmul_expand.h, for one tile of rows x 16 columns, in this order for every element:
+// What follows the sum over K of ops/matmul_expand.h, for one tile of rows x 16 columns, in this order for
+// every element:
 //   v = acc (float)  or  v = (sx * sw) * float(acc) (int8)  or  v = sw * acc (int8 weights, float input)
 //   s = fma(h[r], B[n, r], s)   from s = 0, for the terms in order, r ascending;  v = v + s
 //   v = v * g[n];  v = v + bias[n];  v = v + residual[m, n]
-// The order knows nothing of the tile's size, so a row's result does not depend on how many rows were beside it.
+// The order knows nothing of the tile's size, so a row's result does not depend on how many rows were beside
+// it.
 //
-// B lies as [ceil(out/16)][rank][16], so a term whose first column is a multiple of 16 streams it, one vector for each
-// r, shared by the rows of the block. Other terms (never seen in real models, whose heads are multiples of 16) are added
-// lane by lane, with the same fused multiply-add.
+// B lies as [ceil(out/16)][rank][16], so a term whose first column is a multiple of 16 streams it, one vector
+// for each r, shared by the rows of the block. Other terms (never seen in real models, whose heads are
+// multiples of 16) are added lane by lane, with the same fused multiply-add.
 #pragma once
 
 #include "cpu/layout.h"
@@ -22,7 +24,8 @@ LOWRANK_INLINE typename S::F32 load_factor_b(const PackedFactor& b, size_t index
 
 static LOWRANK_INLINE float factor_b_element(const PackedFactor& b, int32_t n, int32_t r) {
   const size_t index =
-      (static_cast<size_t>(n / kTileRows) * static_cast<size_t>(b.rank) + static_cast<size_t>(r)) * kTileRows +
+      (static_cast<size_t>(n / kTileRows) * static_cast<size_t>(b.rank) + static_cast<size_t>(r)) *
+          kTileRows +
       static_cast<size_t>(n % kTileRows);
   if (!b.bfloat16) return b.data.as<float>()[index];
   const uint32_t bits = static_cast<uint32_t>(b.data.as<uint16_t>()[index]) << 16;
@@ -42,7 +45,8 @@ LOWRANK_INLINE void expand_aligned(const PackedFactor& b, const float* h, size_t
 }
 
 template <class S, int Rows>
-void expand_by_lane(const PackedFactor& b, const float* h, size_t h_stride, int32_t local, typename S::F32 (&sum)[Rows]) {
+void expand_by_lane(const PackedFactor& b, const float* h, size_t h_stride, int32_t local,
+                    typename S::F32 (&sum)[Rows]) {
   const int32_t begin = local < 0 ? -local : 0;
   const int32_t end = b.dimension - local < kTileRows ? b.dimension - local : kTileRows;
   for (int i = 0; i < Rows; ++i) {
@@ -57,8 +61,8 @@ void expand_by_lane(const PackedFactor& b, const float* h, size_t h_stride, int3
 }
 
 template <class S, int Rows>
-LOWRANK_INLINE void add_expand_terms(const MatmulExpandArgs& args, const AdapterRows& segment, int32_t m, int32_t n,
-                                     typename S::F32 (&value)[Rows]) {
+LOWRANK_INLINE void add_expand_terms(const MatmulExpandArgs& args, const AdapterRows& segment, int32_t m,
+                                     int32_t n, typename S::F32 (&value)[Rows]) {
   const auto h_stride = static_cast<size_t>(args.adapters.h_stride);
   typename S::F32 sum[Rows];
   for (int i = 0; i < Rows; ++i) sum[i] = S::zero();
@@ -80,8 +84,8 @@ LOWRANK_INLINE void add_expand_terms(const MatmulExpandArgs& args, const Adapter
 
 // The sums of a tile as the product left them: int32 for int8 input, float32 for float input.
 template <class S>
-LOWRANK_INLINE typename S::F32 dequantize(const MatmulExpandArgs& args, typename S::F32 weight_scale, int32_t m,
-                                          const int32_t* sums) {
+LOWRANK_INLINE typename S::F32 dequantize(const MatmulExpandArgs& args, typename S::F32 weight_scale,
+                                          int32_t m, const int32_t* sums) {
   return S::mul(S::mul(S::set1(args.x.scale[m]), weight_scale), S::to_float(S::int_load(sums)));
 }
 template <class S>
@@ -92,8 +96,8 @@ LOWRANK_INLINE typename S::F32 dequantize(const MatmulExpandArgs& args, typename
 
 // `Rows` rows from m on, all of one run, columns [n, n + 16).
 template <class S, int Rows, class Sum>
-LOWRANK_INLINE void finish_block(const MatmulExpandArgs& args, const AdapterRows* segment, int32_t m, int32_t n,
-                                 const Sum* sums, size_t sums_stride) {
+LOWRANK_INLINE void finish_block(const MatmulExpandArgs& args, const AdapterRows* segment, int32_t m,
+                                 int32_t n, const Sum* sums, size_t sums_stride) {
   using F = typename S::F32;
   const auto& w = static_cast<const PackedMatrix&>(*args.w);
   const int32_t columns = w.rows - n < kTileRows ? w.rows - n : kTileRows;
@@ -115,7 +119,8 @@ LOWRANK_INLINE void finish_block(const MatmulExpandArgs& args, const AdapterRows
     for (int i = 0; i < Rows; ++i) value[i] = S::add(value[i], added);
   }
   for (int i = 0; i < Rows; ++i) {
-    const size_t offset = static_cast<size_t>(m + i) * static_cast<size_t>(args.y_stride) + static_cast<size_t>(n);
+    const size_t offset =
+        static_cast<size_t>(m + i) * static_cast<size_t>(args.y_stride) + static_cast<size_t>(n);
     if (args.residual != nullptr) value[i] = S::add(value[i], S::load_first(args.residual + offset, columns));
     if (columns == kTileRows)
       S::store(args.y + offset, value[i]);
@@ -126,20 +131,23 @@ LOWRANK_INLINE void finish_block(const MatmulExpandArgs& args, const AdapterRows
 
 // Rows of one run, in blocks of `Rows`, then of the half of that.
 template <class S, int Rows, class Sum>
-LOWRANK_INLINE void finish_run(const MatmulExpandArgs& args, const AdapterRows* segment, int32_t m, int32_t end, int32_t n,
-                               const Sum* sums, size_t sums_stride) {
-  for (; end - m >= Rows; m += Rows, sums += Rows * sums_stride) finish_block<S, Rows>(args, segment, m, n, sums, sums_stride);
+LOWRANK_INLINE void finish_run(const MatmulExpandArgs& args, const AdapterRows* segment, int32_t m,
+                               int32_t end, int32_t n, const Sum* sums, size_t sums_stride) {
+  for (; end - m >= Rows; m += Rows, sums += Rows * sums_stride)
+    finish_block<S, Rows>(args, segment, m, n, sums, sums_stride);
   if constexpr (Rows > 1) finish_run<S, Rows / 2>(args, segment, m, end, n, sums, sums_stride);
 }
 
 // Rows [m, end), columns [n, n + 16 * tiles). sums: [end - m][16 * tiles]. cursor: see row_run.
 template <class S, class Sum>
-void finish_tile(const MatmulExpandArgs& args, int32_t cursor, int32_t m, int32_t end, int32_t n, int tiles, const Sum* sums) {
+void finish_tile(const MatmulExpandArgs& args, int32_t cursor, int32_t m, int32_t end, int32_t n, int tiles,
+                 const Sum* sums) {
   const auto sums_stride = static_cast<size_t>(tiles) * kTileRows;
   while (m < end) {
     const RowRun run = row_run(args.adapters, cursor, m, end);
     for (int t = 0; t < tiles; ++t)
-      finish_run<S, S::kExpandRows>(args, run.segment, m, run.end, n + t * kTileRows, sums + t * kTileRows, sums_stride);
+      finish_run<S, S::kExpandRows>(args, run.segment, m, run.end, n + t * kTileRows, sums + t * kTileRows,
+                                    sums_stride);
     sums += static_cast<size_t>(run.end - m) * sums_stride;
     m = run.end;
   }

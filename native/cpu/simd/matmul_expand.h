@@ -1,17 +1,19 @@
 // The product of ops/matmul_expand.h, in tiles that stay in registers over the whole of K, for kernels of any
 // instruction set. A kernel is an object on the stack of one call, with
-//   Sum                      int32_t or float
-//   kRows, kTiles            its largest tile: rows x (16 * kTiles) columns
-//   kStreamRows              up to so many rows of the batch go through `stream` (0: it has none)
-//   kBlockBytes              weights to go through with one tile of rows before the next (0: one panel of kTiles)
-//   begin_rows(tile)         called before the tiles of new rows
-//   tile(tile, sums)         sums [rows][16 * tiles] of any rows <= kRows, tiles <= kTiles
-//   stream(tile, sums)       sums [rows][16] of one tile of columns, for all rows at once
 //
-// Blocking: a panel of 16 * kTiles columns with all of K (27 KiB for K = 576 and 3 tiles in int8) is read from memory
-// once, and from the first or second cache for every further tile of rows; x is small beside it. A kernel that prepares its
-// rows takes a block of panels that fits the second cache instead. Few rows (decode) take the weights one tile of 16
-// columns at a time: strictly forwards, as they lie, each byte once.
+//   Sum               int32_t or float
+//   kWeightBytes      of one element of the weights
+//   kRows, kTiles     its largest tile: rows x (16 * kTiles) columns
+//   kStreamRows       up to so many rows of the batch go through `stream` (0: it has none)
+//   kBlockBytes       weights to go through with one tile of rows before the next (0: one panel of kTiles)
+//   begin_rows(tile)  called before the tiles of new rows
+//   tile(tile, sums)  sums [rows][16 * tiles] of any rows <= kRows, tiles <= kTiles
+//   stream(tile, sums)  sums [rows][16] of one tile of columns, for all rows at once
+//
+// Blocking: a panel of 16 * kTiles columns with all of K (27 KiB for K = 576 and 3 tiles in int8) is read
+// from memory once, and from the first or second cache for every further tile of rows; x is small beside it.
+// A kernel that prepares its rows takes a block of panels that fits the second cache instead. Few rows
+// (decode) take the weights one tile of 16 columns at a time: strictly forwards, as they lie, each byte once.
 #pragma once
 
 #include "cpu/simd/matmul_epilogue.h"
@@ -21,14 +23,14 @@ namespace lowrank::cpu {
 struct TileArgs {
   const PackedMatrix* w;
   const Activations* x;
-  int32_t m;      // first row
+  int32_t m;  // first row
   int32_t rows;
   int32_t n;      // first column, a multiple of 16
   int32_t tiles;  // columns / 16
 };
 
-// Asks for the lines of y that the tile will write, while its sums are made: a y larger than the second cache would
-// otherwise stall the stores of every tile at once (15 % of the time for 512 x 3,072).
+// Asks for the lines of y that the tile will write, while its sums are made: a y larger than the second cache
+// would otherwise stall the stores of every tile at once (15 % of the time for 512 x 3,072).
 static LOWRANK_INLINE void prefetch_output(const MatmulExpandArgs& args, const TileArgs& tile) {
 #if defined(__GNUC__)
   const float* row = args.y + static_cast<size_t>(tile.m) * static_cast<size_t>(args.y_stride) + tile.n;
@@ -45,15 +47,18 @@ void multiply(const MatmulExpandArgs& args, Range columns) {
   const bool streams = args.row_end - args.row_begin <= Kernel::kStreamRows;
   const int32_t tile_rows = streams ? Kernel::kStreamRows : Kernel::kRows;
   const int32_t tile_columns = streams ? kTileRows : Kernel::kTiles * kTileRows;
-  const size_t panel_bytes = w.data.bytes() / static_cast<size_t>(w.padded_rows()) * static_cast<size_t>(tile_columns);
+  const size_t panel_bytes =
+      static_cast<size_t>(w.padded_cols()) * static_cast<size_t>(tile_columns) * Kernel::kWeightBytes;
   const size_t block_panels = panel_bytes < Kernel::kBlockBytes ? Kernel::kBlockBytes / panel_bytes : 1;
   const int64_t block_columns = static_cast<int64_t>(block_panels) * tile_columns;
-  constexpr int kTileSums = Kernel::kRows * Kernel::kTiles > Kernel::kStreamRows ? Kernel::kRows * Kernel::kTiles
-                                                                                  : Kernel::kStreamRows;
+  constexpr int kTileSums = Kernel::kRows * Kernel::kTiles > Kernel::kStreamRows
+                                ? Kernel::kRows * Kernel::kTiles
+                                : Kernel::kStreamRows;
   Kernel kernel;
   alignas(64) typename Kernel::Sum sums[kTileSums * kTileRows];
   for (int32_t block = columns.begin; block < columns.end;) {
-    const int32_t block_end = block_columns < columns.end - block ? block + static_cast<int32_t>(block_columns) : columns.end;
+    const int32_t block_end =
+        block_columns < columns.end - block ? block + static_cast<int32_t>(block_columns) : columns.end;
     int32_t cursor = 0;
     for (int32_t m = args.row_begin; m < args.row_end; m += tile_rows) {
       const int32_t m_end = m + tile_rows < args.row_end ? m + tile_rows : args.row_end;

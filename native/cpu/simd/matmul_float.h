@@ -1,9 +1,9 @@
-// acc[m, n] = sum_k x[m, k] * w[n, k] in float32, k ascending, one fused multiply-add a step, one accumulator an element,
-// whatever the tile's size: the order of a row's sums does not depend on its batch. For the reference modes (float32
-// weights, int8 weights with float32 input) and for matrices held in bfloat16.
+// acc[m, n] = sum_k x[m, k] * w[n, k] in float32, k ascending, one fused multiply-add a step, one accumulator
+// an element, whatever the tile's size: the order of a row's sums does not depend on its batch. For the
+// reference modes (float32 weights, int8 weights with float32 input) and for matrices held in bfloat16.
 //
-// Layout: weights [N/16][K/depth][16][depth] (layout.h), so 64 bytes are 16 columns x depth of K; bytes and halves are
-// widened in registers. The sum of int8 weights is scaled by sw in the epilogue.
+// Layout: weights [N/16][K/depth][16][depth] (layout.h), so 64 bytes are 16 columns x depth of K; bytes and
+// halves are widened in registers. The sum of int8 weights is scaled by sw in the epilogue.
 #pragma once
 
 #include "cpu/simd/matmul_expand.h"
@@ -11,7 +11,6 @@
 namespace lowrank::cpu {
 
 struct Float32Weights {
-  static constexpr WeightFormat kFormat = WeightFormat::kFloat32;
   static constexpr int kDepth = 1;
   template <class S, int D>
   static LOWRANK_INLINE typename S::F32 widen(typename S::I32 raw) {
@@ -20,7 +19,6 @@ struct Float32Weights {
 };
 
 struct BFloat16Weights {
-  static constexpr WeightFormat kFormat = WeightFormat::kBFloat16;
   static constexpr int kDepth = 2;
   template <class S, int D>
   static LOWRANK_INLINE typename S::F32 widen(typename S::I32 raw) {
@@ -30,7 +28,6 @@ struct BFloat16Weights {
 };
 
 struct Int8Weights {
-  static constexpr WeightFormat kFormat = WeightFormat::kInt8;
   static constexpr int kDepth = 4;
   template <class S, int D>
   static LOWRANK_INLINE typename S::F32 widen(typename S::I32 raw) {
@@ -69,12 +66,13 @@ struct FloatTile {
     for (int r = 0; r < Rows; ++r)
 #pragma GCC unroll 4
       for (int t = 0; t < Tiles; ++t) tile.acc[r][t] = S::zero();
-    constexpr size_t kElementBytes = sizeof(float) / Weights::kDepth;
-    const size_t tile_bytes = static_cast<size_t>(args.w->padded_cols()) * kTileRows * kElementBytes;
+    const size_t tile_bytes =
+        static_cast<size_t>(args.w->padded_cols()) * kTileRows * sizeof(float) / Weights::kDepth;
     const uint8_t* w = args.w->data.as<uint8_t>() + static_cast<size_t>(args.n / kTileRows) * tile_bytes;
     const auto x_stride = static_cast<size_t>(args.x->stride);
     const float* x = args.x->values + static_cast<size_t>(args.m) * x_stride;
-    for (const uint8_t* const end = w + tile_bytes; w != end; w += kTileRows * sizeof(float), x += Weights::kDepth)
+    for (const uint8_t* const end = w + tile_bytes; w != end;
+         w += kTileRows * sizeof(float), x += Weights::kDepth)
       tile.template step<0>(w, tile_bytes, x, x_stride);
 #pragma GCC unroll 16
     for (int r = 0; r < Rows; ++r)
@@ -86,6 +84,7 @@ struct FloatTile {
 template <class S, class Weights>
 struct FloatKernel {
   using Sum = float;
+  static constexpr size_t kWeightBytes = sizeof(float) / Weights::kDepth;
   static constexpr int kRows = S::kMatmulRows;
   static constexpr int kTiles = S::kMatmulTiles;
   static constexpr int kStreamRows = 0;

@@ -2,9 +2,10 @@
 //   begin(i, m, segment)  row m becomes the i-th of the block
 //   value(i, k), value_first(i, k, count)
 //
-// A block of up to 4 rows of one adapter segment is made in a buffer on the stack, in chunks of 4,096 columns (most
-// models' rows fit in one). The first pass makes u, its largest magnitude and the shrink; the second quantises from the
-// buffer, or makes u again where there was more than one chunk. So x is read once and the buffer stays in the cache.
+// A block of up to 4 rows of one adapter segment is made in a buffer on the stack, in chunks of 4,096 columns
+// (most models' rows fit in one). The first pass makes u, its largest magnitude and the shrink; the second
+// quantises from the buffer, or makes u again where there was more than one chunk. So x is read once and the
+// buffer stays in the cache.
 //
 // Scale and rounding are those of quant/int8.h, to the bit.
 #pragma once
@@ -32,7 +33,8 @@ class QuantizeBlock {
   using F = typename S::F32;
   using I = typename S::I32;
 
-  QuantizeBlock(const QuantizeArgs& args, Source& source) : args_(args), source_(source), cols_(args.out.cols) {}
+  QuantizeBlock(const QuantizeArgs& args, Source& source)
+      : args_(args), source_(source), cols_(args.out.cols) {}
 
   // Rows [m, m + count), all of one segment (or of none).
   void run(const AdapterRows* segment, int32_t m, int32_t count) {
@@ -55,7 +57,8 @@ class QuantizeBlock {
         shrink_chunk<S>(segment->shrink[t], {u_[0], kQuantizeChunk, k, width, h, h_stride}, count);
     }
     if (segment != nullptr)
-      for (int32_t t = 0; t < segment->shrink_count; ++t) scale_shrunk(segment->shrink[t], h, h_stride, count);
+      for (int32_t t = 0; t < segment->shrink_count; ++t)
+        scale_shrunk(segment->shrink[t], h, h_stride, count);
     if (!int8) return;
     for (int32_t i = 0; i < count; ++i) quantize_row(m + i, i, S::int_reduce_max(largest[i]));
   }
@@ -66,8 +69,9 @@ class QuantizeBlock {
     return S::mul(u, S::load_first(args_.input_scale + k, count));
   }
 
-  // Fills u_[i] with columns [k, k + width), zero up to a multiple of 64. Returns the largest |v| of each lane, as bits:
-  // among non-negative floats, the order of bits is that of values, with infinity and NaN at the top.
+  // Fills u_[i] with columns [k, k + width), zero up to a multiple of 64. Returns the largest |v| of each
+  // lane, as bits: among non-negative floats, the order of bits is that of values, with infinity and NaN at
+  // the top.
   I make_chunk(int32_t i, int32_t k, int32_t width) {
     const I magnitude = S::int_set1(0x7fffffff);
     I largest = S::int_zero();
@@ -109,7 +113,8 @@ class QuantizeBlock {
       const int32_t width = cols_ - k < kQuantizeChunk ? cols_ - k : kQuantizeChunk;
       int8_t* q = args_.out.q + row_offset(m, k);
       if (row.inverse == 0.0f) {
-        for (int32_t j = 0; j < round_up(width, kActivationAlignment); j += S::kLanes) S::store_int8(q + j, S::int_zero());
+        for (int32_t j = 0; j < round_up(width, kActivationAlignment); j += S::kLanes)
+          S::store_int8(q + j, S::int_zero());
         continue;
       }
       if (cols_ > kQuantizeChunk) make_chunk(i, k, width);

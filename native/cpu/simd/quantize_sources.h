@@ -24,7 +24,8 @@ class RmsNormSource {
     return S::mul(S::mul(S::load(x_[i] + k), S::set1(inverse_[i])), S::load(gain_ + k));
   }
   LOWRANK_INLINE F value_first(int32_t i, int32_t k, int count) const {
-    return S::mul(S::mul(S::load_first(x_[i] + k, count), S::set1(inverse_[i])), S::load_first(gain_ + k, count));
+    return S::mul(S::mul(S::load_first(x_[i] + k, count), S::set1(inverse_[i])),
+                  S::load_first(gain_ + k, count));
   }
 
  private:
@@ -45,7 +46,9 @@ class PlainSource {
     x_[i] = args_.x + static_cast<size_t>(m) * static_cast<size_t>(args_.x_stride);
   }
   LOWRANK_INLINE F value(int32_t i, int32_t k) const { return S::load(x_[i] + k); }
-  LOWRANK_INLINE F value_first(int32_t i, int32_t k, int count) const { return S::load_first(x_[i] + k, count); }
+  LOWRANK_INLINE F value_first(int32_t i, int32_t k, int count) const {
+    return S::load_first(x_[i] + k, count);
+  }
 
  private:
   const QuantizeShrinkArgs& args_;

@@ -13,11 +13,13 @@ void add_normalised(const RmsNormAddArgs& args, int part, int parts) {
     const size_t begin = static_cast<size_t>(m) * static_cast<size_t>(args.width);
     const float* y = args.y + begin;
     float* x = args.x + begin;
-    const float* gain = args.gain_rows != nullptr && args.gain_rows[m] != nullptr ? args.gain_rows[m] : args.gain;
+    const float* gain =
+        args.gain_rows != nullptr && args.gain_rows[m] != nullptr ? args.gain_rows[m] : args.gain;
     const auto inverse = S::set1(inverse_rms<S>(y, args.width, args.epsilon));
     for (int32_t k = 0; k < args.width; k += S::kLanes) {
       const int count = args.width - k < S::kLanes ? args.width - k : S::kLanes;
-      const auto normalised = S::mul(S::mul(S::load_first(y + k, count), inverse), S::load_first(gain + k, count));
+      const auto normalised =
+          S::mul(S::mul(S::load_first(y + k, count), inverse), S::load_first(gain + k, count));
       S::store_first(x + k, S::add(S::load_first(x + k, count), normalised), count);
     }
   }

@@ -1,5 +1,5 @@
-// The rotation and the cache write of ops/rope_write_kv.h, 16 lanes at a time. q and k are rotated where they lie; k and v
-// are then rounded into the row's slot of its page.
+// The rotation and the cache write of ops/rope_write_kv.h, 16 lanes at a time. q and k are rotated where they
+// lie; k and v are then rounded into the row's slot of its page.
 #pragma once
 
 #include "cpu/simd/sum_of_squares.h"
@@ -14,7 +14,9 @@ LOWRANK_INLINE void norm_head(float* head, int32_t head_dim, const float* gain, 
   const auto inverse = S::set1(inverse_rms<S>(head, head_dim, epsilon));
   for (int32_t i = 0; i < head_dim; i += S::kLanes) {
     const int count = lanes_left(head_dim - i, S::kLanes);
-    S::store_first(head + i, S::mul(S::mul(S::load_first(head + i, count), inverse), S::load_first(gain + i, count)), count);
+    S::store_first(head + i,
+                   S::mul(S::mul(S::load_first(head + i, count), inverse), S::load_first(gain + i, count)),
+                   count);
   }
 }
 
@@ -33,7 +35,8 @@ LOWRANK_INLINE void rotate_head(float* head, int32_t half_dim, const float* cosi
 
 // element: where the head's slot begins in the cache.
 template <class S>
-LOWRANK_INLINE void write_head(const KvLayer& layer, void* cache, size_t element, const float* head, int32_t head_dim) {
+LOWRANK_INLINE void write_head(const KvLayer& layer, void* cache, size_t element, const float* head,
+                               int32_t head_dim) {
   for (int32_t i = 0; i < head_dim; i += S::kLanes) {
     const int count = lanes_left(head_dim - i, S::kLanes);
     const auto lanes = S::load_first(head + i, count);
@@ -54,8 +57,10 @@ void rotate_and_write(const RopeWriteKvArgs& args, int part, int parts) {
     const auto row = static_cast<size_t>(m);
     const float* cosine = args.cosine + row * static_cast<size_t>(half);
     const float* sine = args.sine + row * static_cast<size_t>(half);
-    const float* q_norm = args.q_norm_rows != nullptr && args.q_norm_rows[m] != nullptr ? args.q_norm_rows[m] : args.q_norm;
-    const float* k_norm = args.k_norm_rows != nullptr && args.k_norm_rows[m] != nullptr ? args.k_norm_rows[m] : args.k_norm;
+    const float* q_norm =
+        args.q_norm_rows != nullptr && args.q_norm_rows[m] != nullptr ? args.q_norm_rows[m] : args.q_norm;
+    const float* k_norm =
+        args.k_norm_rows != nullptr && args.k_norm_rows[m] != nullptr ? args.k_norm_rows[m] : args.k_norm;
     const int32_t position = args.positions[m];
     const int32_t page = args.block_tables[m][position / kPageTokens];
     size_t element = static_cast<size_t>(page) * static_cast<size_t>(args.cache.page_elements) +

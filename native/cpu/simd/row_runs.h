@@ -13,8 +13,10 @@ struct RowRun {
   const AdapterRows* segment;  // null: no adapter
 };
 
-// The run that starts at row m, cut at row `limit`. `cursor` starts at 0 and is carried along while m ascends.
-static LOWRANK_INLINE RowRun row_run(const AdapterSegments& adapters, int32_t& cursor, int32_t m, int32_t limit) {
+// The run that starts at row m, cut at row `limit`. `cursor` starts at 0 and is carried along while m
+// ascends.
+static LOWRANK_INLINE RowRun row_run(const AdapterSegments& adapters, int32_t& cursor, int32_t m,
+                                     int32_t limit) {
   while (cursor < adapters.count && adapters.rows[cursor].row_end <= m) ++cursor;
   if (cursor == adapters.count) return {limit, nullptr};
   const AdapterRows& next = adapters.rows[cursor];

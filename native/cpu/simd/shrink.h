@@ -1,8 +1,10 @@
-// h[m, r] = scale * sum_k u[m, k] A[r, k], the LoRA shrink of ops/quantize_shrink.h, for a few rows of one adapter.
+// h[m, r] = scale * sum_k u[m, k] A[r, k], the LoRA shrink of ops/quantize_shrink.h, for a few rows of one
+// adapter.
 //
-// A lies as [rank][ceil64(K)] in bfloat16 or float32. Tiles of rows x ranks share their loads: 4 x 4 accumulators of 16
-// lanes, each lane summing every 16th k in ascending order, lanes added in halves at the end; so the order of one sum
-// knows neither rows nor ranks beside it. K is taken in the chunks of the caller, whose sums are added in order.
+// A lies as [rank][ceil64(K)] in bfloat16 or float32. Tiles of rows x ranks share their loads: 4 x 4
+// accumulators of 16 lanes, each lane summing every 16th k in ascending order, lanes added in halves at the
+// end; so the order of one sum knows neither rows nor ranks beside it. K is taken in the chunks of the
+// caller, whose sums are added in order.
 #pragma once
 
 #include "cpu/layout.h"
@@ -12,11 +14,11 @@
 namespace lowrank::cpu {
 
 struct ShrinkChunk {
-  const float* u;     // [rows][u_stride], zero from the row's end to a multiple of 16
+  const float* u;  // [rows][u_stride], zero from the row's end to a multiple of 16
   size_t u_stride;
-  int32_t k_begin;    // where the chunk begins in A
+  int32_t k_begin;  // where the chunk begins in A
   int32_t k_count;
-  float* h;           // h of the first row and of r = 0
+  float* h;  // h of the first row and of r = 0
   size_t h_stride;
 };
 
@@ -30,7 +32,8 @@ LOWRANK_INLINE typename S::F32 load_element(const uint16_t* p) {
 }
 
 template <class S, int Rows, int Ranks, class Element>
-LOWRANK_INLINE void shrink_tile(const ShrinkChunk& chunk, const Element* a, size_t a_stride, int32_t row, int32_t r) {
+LOWRANK_INLINE void shrink_tile(const ShrinkChunk& chunk, const Element* a, size_t a_stride, int32_t row,
+                                int32_t r) {
   using F = typename S::F32;
   F sum[Rows][Ranks];
 #pragma GCC unroll 8
@@ -62,8 +65,8 @@ LOWRANK_INLINE void shrink_tile(const ShrinkChunk& chunk, const Element* a, size
 }
 
 template <class S, int Rows, class Element>
-LOWRANK_INLINE void shrink_rows(const ShrinkChunk& chunk, const Element* a, size_t a_stride, int32_t rank, int32_t row,
-                                int32_t rows) {
+LOWRANK_INLINE void shrink_rows(const ShrinkChunk& chunk, const Element* a, size_t a_stride, int32_t rank,
+                                int32_t row, int32_t rows) {
   for (; rows - row >= Rows; row += Rows) {
     int32_t r = 0;
     for (; r + S::kShrinkRanks <= rank; r += S::kShrinkRanks)

@@ -1,4 +1,5 @@
-// The divisor of RMS norms (arXiv 1910.07467), summed in one fixed order: lane l of chain c takes the elements 64 i + 16 c + l.
+// The divisor of RMS norms (arXiv 1910.07467), summed in one fixed order: lane l of chain c takes the
+// elements 64 i + 16 c + l.
 #pragma once
 
 #include <cstdint>

@@ -1,7 +1,6 @@
 #include "ops/embed_gather.h"
 
 #include <cmath>
-#include <limits>
 #include <string>
 #include <vector>
 
