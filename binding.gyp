@@ -1,14 +1,14 @@
 {
   "variables": {
     "openssl_fips": "",
-    "common_cflags": ["-std=c++20", "-O3", "-ffp-contract=off", "-fvisibility=hidden", "-Wall", "-Wextra"],
+    "common_cflags": ["-std=c++20", "-O2", "-ffp-contract=off", "-fvisibility=hidden", "-Wall", "-Wextra"],
     "defines_x64": ["LOWRANK_HAVE_AVX2", "LOWRANK_HAVE_AVX512_VNNI"],
   },
   "target_defaults": {
     "include_dirs": ["native", "<!(node -p \"require('node-addon-api').include_dir\")"],
     "defines": ["NAPI_VERSION=9", "NAPI_CPP_EXCEPTIONS", "NODE_ADDON_API_DISABLE_DEPRECATED", "NODE_ADDON_API_REQUIRE_BASIC_FINALIZERS=0"],
-    "cflags!": ["-fno-exceptions", "-O2"],
-    "cflags_cc!": ["-fno-exceptions", "-fno-rtti", "-std=gnu++17", "-std=gnu++20", "-O2"],
+    "cflags!": ["-fno-exceptions", "-O3"],
+    "cflags_cc!": ["-fno-exceptions", "-fno-rtti", "-std=gnu++17", "-std=gnu++20", "-O3"],
     "cflags_cc": ["<@(common_cflags)"],
     "xcode_settings": {
       "GCC_ENABLE_CPP_EXCEPTIONS": "YES",
