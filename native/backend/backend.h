@@ -18,7 +18,11 @@ struct MatrixSpec {
   int32_t cols;
   WeightFormat format;
   ActivationFormat activation;
-  std::vector<float> input_scale;  // [cols] or empty; see Matrix::input_scale
+  // int8 activations only; see InputTransform. Outliers: ascending channels below cols, at most kMaxOutliers.
+  // Smoothing: [cols] factors above zero, or empty.
+  bool rotated = false;
+  std::vector<int32_t> outliers = {};
+  std::vector<float> smoothing = {};
 };
 
 enum class LoraDType : uint8_t { kBFloat16, kFloat32 };

@@ -2,6 +2,8 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
+#include <vector>
 
 #include "core/buffer.h"
 #include "ops/types.h"
@@ -11,14 +13,17 @@ namespace lowrank::cpu {
 inline constexpr int32_t kTileRows = 16;  // output channels side by side: one 512-bit register of int32
 inline constexpr int32_t kTileDepth = 4;  // input channels that one vpdpbusd lane sums
 
-// int8:     [ceil(N/16)][ceil64(K)/4][16][4] uint8, w + 128; padding holds 128 (that is, zero).
+// int8:     [ceil(N/16)][ceil64(K)/4][16][4] uint8, w + 128; padding holds 128 (that is, zero), but for K's padding of a
+//           rotated matrix, whose last block is rotated as a whole.
 // bfloat16: [ceil(N/16)][ceil64(K)/2][16][2] uint16.
 // float32:  [ceil(N/16)][ceil64(K)][16] float.
 // A decode streams it strictly forwards; K's padding to 64 matches that of Activations.
 struct PackedMatrix : Matrix {
   Buffer data;
   Buffer scale;              // [ceil16(N)] float32, int8 only; padding 0
-  Buffer input_scale_store;  // [ceil64(K)] float32 or empty; backs Matrix::input_scale
+  Buffer smoothing;                         // [ceil64(K)] float32 or empty; backs Matrix::input
+  std::vector<int32_t> outlier_ids;         // backs Matrix::input
+  std::unique_ptr<LoraFactor> outlier_store;  // backs Matrix::outlier_columns
   int32_t padded_rows() const { return round_up(rows, kTileRows); }
   int32_t padded_cols() const { return round_up(cols, kActivationAlignment); }
 };

@@ -14,6 +14,7 @@
 #include "core/error.h"
 #include "core/float16.h"
 #include "quant/int8.h"
+#include "quant/rotation.h"
 
 namespace lowrank::cpu {
 namespace {
@@ -33,16 +34,24 @@ void check_spec(const MatrixSpec& spec) {
   if (spec.activation == ActivationFormat::kInt8 && spec.format != WeightFormat::kInt8)
     throw Error(ErrorCode::kInvalidArgument,
                 "Expected float32 activations for a matrix that is not int8, received int8 activations.");
-  if (spec.input_scale.empty()) return;
-  if (spec.input_scale.size() != static_cast<size_t>(spec.cols))
+  if (spec.activation != ActivationFormat::kInt8 && (spec.rotated || !spec.outliers.empty() || !spec.smoothing.empty()))
+    throw Error(ErrorCode::kInvalidArgument, "Expected int8 activations for a matrix with an input transform.");
+  if (!spec.smoothing.empty() && spec.smoothing.size() != static_cast<size_t>(spec.cols))
     throw Error(ErrorCode::kInvalidArgument, "Expected " + std::to_string(spec.cols) +
-                                                 " values for the input scale of a matrix, received " +
-                                                 std::to_string(spec.input_scale.size()) + ".");
-  for (const float scale : spec.input_scale)
-    if (!(scale > 0.0f) || !std::isfinite(scale))
-      throw Error(ErrorCode::kInvalidArgument,
-                  "Expected finite values above zero for the input scale of a matrix, received " +
-                      std::to_string(scale) + ".");
+                                                 " factors for the smoothing of a matrix, received " +
+                                                 std::to_string(spec.smoothing.size()) + ".");
+  for (const float factor : spec.smoothing)
+    if (!(factor > 0.0f) || !std::isfinite(factor))
+      throw Error(ErrorCode::kInvalidArgument, "Expected finite factors above zero for the smoothing of a matrix, received " +
+                                                   std::to_string(factor) + ".");
+  if (spec.outliers.size() > static_cast<size_t>(kMaxOutliers))
+    throw Error(ErrorCode::kInvalidArgument, "Expected at most " + std::to_string(kMaxOutliers) +
+                                                 " outlier channels, received " + std::to_string(spec.outliers.size()) + ".");
+  for (size_t j = 0; j < spec.outliers.size(); ++j)
+    if (spec.outliers[j] < (j == 0 ? 0 : spec.outliers[j - 1] + 1) || spec.outliers[j] >= spec.cols)
+      throw Error(ErrorCode::kInvalidArgument, "Expected ascending channels below " + std::to_string(spec.cols) +
+                                                   " for the outliers of a matrix, received " +
+                                                   std::to_string(spec.outliers[j]) + ".");
 }
 
 [[noreturn]] void throw_not_finite(int32_t row) {
@@ -59,9 +68,12 @@ T* writable_tile(PackedMatrix& matrix, int32_t row) {
 // Packs rows one at a time.
 class RowPacker {
  public:
-  explicit RowPacker(PackedMatrix& matrix) : matrix_(matrix), q_(static_cast<size_t>(matrix.padded_cols())) {}
+  explicit RowPacker(PackedMatrix& matrix)
+      : matrix_(matrix),
+        q_(static_cast<size_t>(matrix.padded_cols())),
+        transformed_(static_cast<size_t>(matrix.padded_cols()) * sizeof(float)) {}
 
-  // x [cols], already divided by the input scale.
+  // x [cols]
   void pack(int32_t row, const float* x) {
     const uint32_t absmax = max_magnitude_bits(x, matrix_.cols);
     if (absmax >= kInfinityBits) throw_not_finite(row);
@@ -79,7 +91,7 @@ class RowPacker {
  private:
   void pack_int8(int32_t row, const float* x) {
     auto* q = q_.as<int8_t>();
-    matrix_.scale.as<float>()[row] = quantize_weight_row_int8(x, matrix_.cols, q);
+    matrix_.scale.as<float>()[row] = quantize_weight_row_int8(transform(row, x), matrix_.padded_cols(), q);
     auto* tile = writable_tile<uint8_t>(matrix_, row);
     // Four at a time: q + 128 is q with its top bit flipped. The padding of q is 0, so the tile's becomes
     // 128.
@@ -91,6 +103,26 @@ class RowPacker {
     }
   }
 
+  // [padded_cols]: x without its outlier channels, which go to their columns, divided by the smoothing, and rotated.
+  const float* transform(int32_t row, const float* x) {
+    auto* v = transformed_.as<float>();
+    std::copy_n(x, matrix_.cols, v);
+    std::fill(v + matrix_.cols, v + matrix_.padded_cols(), 0.0f);
+    for (int32_t j = 0; j < matrix_.input.outlier_count; ++j) {
+      float& outlier = v[matrix_.input.outliers[j]];
+      auto& columns = static_cast<PackedFactor&>(*matrix_.outlier_store);
+      columns.data.as<uint16_t>()[factor_b_offset(columns.rank, row, j)] = float32_to_bfloat16(outlier);
+      outlier = 0.0f;
+    }
+    if (matrix_.input.smoothing != nullptr)
+      for (int32_t k = 0; k < matrix_.cols; ++k)
+        v[k] /= matrix_.input.smoothing[k];
+    if (matrix_.input.rotated)
+      for (int32_t k = 0; k < matrix_.padded_cols(); k += kRotationBlock)
+        rotate_block(v + k);
+    return v;
+  }
+
   template <class T, class Convert>
   void scatter(int32_t row, const float* x, Convert convert) {
     T* tile = writable_tile<T>(matrix_, row);
@@ -100,7 +132,8 @@ class RowPacker {
   }
 
   PackedMatrix& matrix_;
-  Buffer q_;  // [ceil64(cols)] int8, zero from cols on
+  Buffer q_;            // [ceil64(cols)] int8
+  Buffer transformed_;  // [ceil64(cols)] float32
 };
 
 // Hands out blocks of rows to the threads of one pack, and keeps the first exception of any of them.
@@ -144,11 +177,7 @@ void pack_blocks(PackedMatrix& matrix, const RowReader& read, BlockQueue& queue)
     for (Range block = queue.next(); block.begin < block.end; block = queue.next()) {
       read(block.begin, block.end - block.begin, rows.as<float>());
       for (int32_t row = block.begin; row < block.end; ++row) {
-        float* x = rows.as<float>() + static_cast<size_t>(row - block.begin) * cols;
-        if (matrix.input_scale != nullptr)
-          for (size_t k = 0; k < cols; ++k)
-            x[k] /= matrix.input_scale[k];
-        packer.pack(row, x);
+        packer.pack(row, rows.as<float>() + static_cast<size_t>(row - block.begin) * cols);
       }
     }
   } catch (...) {
@@ -214,20 +243,39 @@ void store_factor(PackedFactor& factor, size_t index, float value) {
 
 }  // namespace
 
-float logical_weight(const PackedMatrix& matrix, int32_t row, int32_t k) {
+namespace {
+
+// The weight as it is held, before the inverse of the input transform.
+float held_weight(const PackedMatrix& matrix, int32_t row, int32_t k) {
   const size_t offset = tile_offset(tile_depth(matrix.format), row % kTileRows, k);
-  float weight = 0.0f;
   switch (matrix.format) {
     case WeightFormat::kInt8:
-      weight = static_cast<float>(tile_of_row<uint8_t>(matrix, row)[offset] - kZeroPoint) *
-               matrix.scale.as<float>()[row];
-      break;
-    case WeightFormat::kBFloat16:
-      weight = bfloat16_to_float32(tile_of_row<uint16_t>(matrix, row)[offset]);
-      break;
-    case WeightFormat::kFloat32: weight = tile_of_row<float>(matrix, row)[offset]; break;
+      return static_cast<float>(tile_of_row<uint8_t>(matrix, row)[offset] - kZeroPoint) *
+             matrix.scale.as<float>()[row];
+    case WeightFormat::kBFloat16: return bfloat16_to_float32(tile_of_row<uint16_t>(matrix, row)[offset]);
+    case WeightFormat::kFloat32: return tile_of_row<float>(matrix, row)[offset];
   }
-  return matrix.input_scale == nullptr ? weight : weight * matrix.input_scale[k];
+  return 0.0f;
+}
+
+}  // namespace
+
+void unpack_row(const PackedMatrix& matrix, int32_t row, float* out) {
+  for (int32_t begin = 0; begin < matrix.cols; begin += kRotationBlock) {
+    float block[kRotationBlock];
+    for (int32_t k = 0; k < kRotationBlock; ++k)
+      block[k] = held_weight(matrix, row, begin + k);
+    if (matrix.input.rotated) rotate_block(block);
+    if (matrix.input.smoothing != nullptr)
+      for (int32_t k = 0; k < kRotationBlock; ++k)
+        block[k] *= matrix.input.smoothing[begin + k];
+    std::copy_n(block, std::min(kRotationBlock, matrix.cols - begin), out + begin);
+  }
+  if (matrix.outlier_columns == nullptr) return;
+  const auto& columns = static_cast<const PackedFactor&>(*matrix.outlier_columns);
+  for (int32_t j = 0; j < columns.rank; ++j)
+    out[matrix.input.outliers[j]] =
+        bfloat16_to_float32(columns.data.as<uint16_t>()[factor_b_offset(columns.rank, row, j)]);
 }
 
 std::unique_ptr<Matrix> pack_matrix(const MatrixSpec& spec, const RowReader& read, int threads) {
@@ -245,13 +293,22 @@ std::unique_ptr<Matrix> pack_matrix(const MatrixSpec& spec, const RowReader& rea
     if (matrix->rows != matrix->padded_rows())
       std::memset(writable_tile<uint8_t>(*matrix, matrix->rows), kZeroPoint, kTileRows * padded_cols);
   }
-  if (!spec.input_scale.empty()) {
-    matrix->input_scale_store = Buffer(padded_cols * sizeof(float));
-    auto* store = matrix->input_scale_store.as<float>();
-    std::copy(spec.input_scale.begin(), spec.input_scale.end(), store);
-    matrix->input_scale = store;
+  matrix->bytes = matrix->data.bytes() + matrix->scale.bytes();
+  matrix->input.rotated = spec.rotated;
+  if (!spec.smoothing.empty()) {
+    matrix->smoothing = Buffer(padded_cols * sizeof(float));
+    std::copy(spec.smoothing.begin(), spec.smoothing.end(), matrix->smoothing.as<float>());
+    matrix->input.smoothing = matrix->smoothing.as<float>();
+    matrix->bytes += matrix->smoothing.bytes();
   }
-  matrix->bytes = matrix->data.bytes() + matrix->scale.bytes() + matrix->input_scale_store.bytes();
+  if (!spec.outliers.empty()) {
+    matrix->outlier_ids = spec.outliers;
+    matrix->input.outlier_count = static_cast<int32_t>(spec.outliers.size());
+    matrix->input.outliers = matrix->outlier_ids.data();
+    matrix->outlier_store = make_factor(matrix->input.outlier_count, spec.rows, LoraDType::kBFloat16, false);
+    matrix->outlier_columns = matrix->outlier_store.get();
+    matrix->bytes += matrix->outlier_store->bytes;
+  }
 
   const size_t tile_bytes = kTileRows * static_cast<size_t>(spec.cols) * sizeof(float);
   const auto block_tiles = static_cast<int32_t>(std::max<size_t>(1, kBlockBytes / tile_bytes));
@@ -266,11 +323,8 @@ void unpack_rows(const PackedMatrix& matrix, int32_t row_begin, int32_t row_coun
                                                  " for unpacking a weight matrix, received " +
                                                  std::to_string(row_count) + " rows from " +
                                                  std::to_string(row_begin) + " on.");
-  for (int32_t i = 0; i < row_count; ++i) {
-    float* row = out + static_cast<size_t>(i) * static_cast<size_t>(matrix.cols);
-    for (int32_t k = 0; k < matrix.cols; ++k)
-      row[k] = logical_weight(matrix, row_begin + i, k);
-  }
+  for (int32_t i = 0; i < row_count; ++i)
+    unpack_row(matrix, row_begin + i, out + static_cast<size_t>(i) * static_cast<size_t>(matrix.cols));
 }
 
 uint64_t checksum(const PackedMatrix& matrix) {
@@ -280,7 +334,12 @@ uint64_t checksum(const PackedMatrix& matrix) {
       hash_word(state, static_cast<uint64_t>(matrix.format) << 8 | static_cast<uint64_t>(matrix.activation));
   state = hash_buffer(state, matrix.data);
   state = hash_buffer(state, matrix.scale);
-  return hash_buffer(state, matrix.input_scale_store);
+  state = hash_buffer(state, matrix.smoothing);
+  for (const int32_t channel : matrix.outlier_ids)
+    state = hash_word(state, static_cast<uint64_t>(channel));
+  state = hash_word(state, matrix.input.rotated ? 1 : 0);
+  if (matrix.outlier_store == nullptr) return state;
+  return hash_buffer(state, static_cast<const PackedFactor&>(*matrix.outlier_store).data);
 }
 
 std::unique_ptr<LoraFactor> pack_lora_a(const float* a, int32_t rank, int32_t in, LoraDType dtype) {

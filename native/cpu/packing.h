@@ -37,8 +37,8 @@ const T* tile_of_row(const PackedMatrix& matrix, int32_t row) {
          static_cast<size_t>(row / kTileRows) * kTileRows * static_cast<size_t>(matrix.padded_cols());
 }
 
-// The logical weight [row, k] as the engine holds it: dequantised and times input_scale.
-float logical_weight(const PackedMatrix& matrix, int32_t row, int32_t k);
+// out [cols]: the logical weights of a row as the engine holds them: dequantised, rotated back, outliers put in.
+void unpack_row(const PackedMatrix& matrix, int32_t row, float* out);
 
 // Where B[n, r] lies in a packed B factor.
 inline constexpr size_t factor_b_offset(int32_t rank, int32_t n, int32_t r) {
@@ -47,14 +47,14 @@ inline constexpr size_t factor_b_offset(int32_t rank, int32_t n, int32_t r) {
          static_cast<size_t>(n % kTileRows);
 }
 
-// Reads the rows through `read`, quantises and packs them, on up to `threads` threads. Beside the packed
-// matrix, each thread holds a block of at most 1 MiB of float rows (or 16 rows, where those are larger). An
-// exception of `read` is rethrown here, on the caller's thread. Throws Error: kModelFormat for weights that
-// are not finite; kInvalidArgument for a spec outside the bounds above, an input_scale that is not [cols] of
-// finite values above zero, or int8 activations with weights that are not int8.
+// Reads the rows through `read`, quantises and packs them, on up to `threads` threads. Beside the packed matrix, each
+// thread holds a block of at most 1 MiB of float rows (or 16 rows, where those are larger). An exception of `read` is
+// rethrown here, on the caller's thread. Throws Error: kModelFormat for weights that are not finite; kInvalidArgument for
+// a spec outside the bounds above, a smoothing that is not [cols] of finite factors above zero, outliers that are not
+// ascending channels, or int8 activations with weights that are not int8.
 std::unique_ptr<Matrix> pack_matrix(const MatrixSpec& spec, const RowReader& read, int threads);
 
-// out [row_count, cols] float32: the logical weights, that is dequantised and times input_scale.
+// out [row_count, cols] float32: the logical weights; see unpack_row.
 // Throws Error(kInvalidArgument) for rows outside the matrix.
 void unpack_rows(const PackedMatrix& matrix, int32_t row_begin, int32_t row_count, float* out);
 

@@ -177,7 +177,8 @@ void Engine::step() {
   try {
     program_.clear();
     Graph graph(program_, model_->backend().ops(), model_->config(), model_->weights(), cache_, scratch_, batch_);
-    model_->record(graph);
+    graph.embed();
+    graph.layers();
     size_t done = 0;
     do {
       const size_t count = std::min<size_t>(outputs_.size() - done, static_cast<size_t>(scratch_.max_logit_rows));

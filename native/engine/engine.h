@@ -14,6 +14,7 @@
 #include "engine/request.h"
 #include "engine/sequence.h"
 #include "kv_cache/kv_cache.h"
+#include "model/graph.h"
 #include "model/model.h"
 
 namespace lowrank {

@@ -4,7 +4,7 @@
 #include <cmath>
 #include <limits>
 
-#include "engine/philox.h"
+#include "core/philox.h"
 
 namespace lowrank {
 namespace {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -28,6 +29,12 @@ struct NormName {
   const char* gguf;         // after "blk.{i}."
 };
 
+// The norms around a block: before it, and (Gemma) after it, before the residual.
+struct BlockNorms {
+  LayerNorm before;
+  std::optional<LayerNorm> after;
+};
+
 struct ModelConfig {
   std::string architecture;
   int32_t hidden_size = 0;
@@ -46,6 +53,8 @@ struct ModelConfig {
   std::vector<LayerConfig> layers;
   std::vector<RopeConfig> ropes;
   std::vector<NormName> norms;
+  BlockNorms attention_norms{LayerNorm::kInput, std::nullopt};
+  BlockNorms feed_forward_norms{LayerNorm::kPostAttention, std::nullopt};
 };
 
 }  // namespace lowrank

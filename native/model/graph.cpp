@@ -30,6 +30,7 @@ Scratch::Scratch(const ModelConfig& config, int32_t rows, int32_t logit_rows) : 
   q = Buffer(static_cast<size_t>(m * stride));
   scale = Buffer(floats(m));
   sum = Buffer(floats(m));
+  outliers = Buffer(floats(m * kMaxOutliers));
   values = Buffer(floats(m * stride), Buffer::Pages::kSmall);
   angles = Buffer(floats(m * config.head_dim * static_cast<int64_t>(config.ropes.size())));
   logits = Buffer(floats(int64_t{logit_rows} * config.vocabulary_size), Buffer::Pages::kSmall);
@@ -43,7 +44,7 @@ void Scratch::reserve_h(int32_t width) {
 
 size_t Scratch::bytes() const {
   size_t all = 0;
-  for (const Buffer* buffer : {&x, &y, &wide, &heads, &q, &scale, &sum, &values, &angles, &h, &logits}) all += buffer->bytes();
+  for (const Buffer* buffer : {&x, &y, &wide, &heads, &q, &scale, &sum, &outliers, &values, &angles, &h, &logits}) all += buffer->bytes();
   return all;
 }
 
@@ -112,6 +113,7 @@ Activations Graph::activations(const Matrix& matrix) {
   out.q = scratch_.q.as<int8_t>();
   out.scale = scratch_.scale.as<float>();
   out.sum = scratch_.sum.as<int32_t>();
+  out.outliers = scratch_.outliers.as<float>();
   out.values = scratch_.values.as<float>();
   return out;
 }
@@ -143,7 +145,10 @@ void Graph::embed() {
   }
   args.segments = rows;
   program_.add<EmbedGatherArgs>(ops_.embed_gather, args);
+  angles();
+}
 
+void Graph::angles() {
   const int32_t half = config_.head_dim / 2;
   float* angles = scratch_.angles.as<float>();
   for (size_t i = 0; i < config_.ropes.size(); ++i) {
@@ -156,23 +161,65 @@ void Graph::embed() {
 }
 
 // x += W in, or x += norm(W in).
-void Graph::add_block_output(int32_t layer, const Activations& in, Site site, std::optional<LayerNorm> post,
+void Graph::add_block_output(int32_t layer, const Activations& in, Site site, std::optional<LayerNorm> norm,
                              const AdapterSegments& adapters) {
   const LayerWeights& weights = weights_.layers[static_cast<size_t>(layer)];
   const Matrix& matrix = *weights.products[static_cast<size_t>(site)];
   const auto& bias = weights.biases[static_cast<size_t>(site)];
   float* x = scratch_.x.as<float>();
-  if (!post) {
+  if (!norm) {
     product(in, matrix, bias, x, x, config_.hidden_size, adapters);
     return;
   }
   float* y = scratch_.y.as<float>();
   product(in, matrix, bias, nullptr, y, config_.hidden_size, adapters);
-  program_.add<RmsNormAddArgs>(ops_.rmsnorm_add, {y, x, rows_, config_.hidden_size, gain(layer, *post), config_.norm_epsilon,
-                                                  norm_rows(layer, *post)});
+  program_.add<RmsNormAddArgs>(ops_.rmsnorm_add, {y, x, rows_, config_.hidden_size, gain(layer, *norm), config_.norm_epsilon,
+                                                  norm_rows(layer, *norm)});
 }
 
-void Graph::attention(int32_t layer, LayerNorm pre, std::optional<LayerNorm> post) {
+void Graph::normalize(int32_t layer, LayerNorm norm, const InputTransform& input, const Activations& out,
+                      const AdapterSegments& adapters) {
+  program_.add<RmsNormQuantizeShrinkArgs>(ops_.rmsnorm_quantize_shrink,
+                                          {scratch_.x.as<float>(), config_.hidden_size, nullptr, rows_, gain(layer, norm),
+                                           config_.norm_epsilon, input, out, adapters});
+}
+
+Activations Graph::float_values(int32_t cols) {
+  Activations out;
+  out.format = ActivationFormat::kFloat32;
+  out.cols = cols;
+  out.stride = round_up(cols, kActivationAlignment);
+  out.values = scratch_.values.as<float>();
+  return out;
+}
+
+void Graph::input_values(int32_t layer, Site site) {
+  if (site == Site::kDown)
+    program_.add<GluQuantizeShrinkArgs>(ops_.glu_quantize_shrink,
+                                        {scratch_.wide.as<float>(), 2 * config_.intermediate_size, rows_, config_.activation,
+                                         {}, float_values(config_.intermediate_size), {}});
+  else
+    normalize(layer, site == Site::kQkv ? config_.attention_norms.before : config_.feed_forward_norms.before, {},
+              float_values(config_.hidden_size), {});
+}
+
+void Graph::head_input_values() {
+  program_.add<RmsNormQuantizeShrinkArgs>(ops_.rmsnorm_quantize_shrink,
+                                          {scratch_.x.as<float>(), config_.hidden_size, nullptr, rows_,
+                                           weights_.final_norm.data(), config_.norm_epsilon, {},
+                                           float_values(config_.hidden_size), {}});
+}
+
+void Graph::layers() {
+  for (int32_t layer = 0; layer < static_cast<int32_t>(config_.layers.size()); ++layer) {
+    attention(layer);
+    attention_output(layer);
+    gate_up(layer);
+    down(layer);
+  }
+}
+
+void Graph::attention(int32_t layer) {
   const LayerWeights& weights = weights_.layers[static_cast<size_t>(layer)];
   const LayerConfig& layer_config = config_.layers[static_cast<size_t>(layer)];
   const Matrix& qkv = *weights.products[static_cast<size_t>(Site::kQkv)];
@@ -181,9 +228,7 @@ void Graph::attention(int32_t layer, LayerNorm pre, std::optional<LayerNorm> pos
 
   const AdapterSegments in_adapters = site_segments(layer, Site::kQkv);
   const Activations in = activations(qkv);
-  program_.add<RmsNormQuantizeShrinkArgs>(
-      ops_.rmsnorm_quantize_shrink, {scratch_.x.as<float>(), config_.hidden_size, nullptr, rows_, gain(layer, pre),
-                                     config_.norm_epsilon, qkv.input_scale, in, in_adapters});
+  normalize(layer, config_.attention_norms.before, qkv.input, in, in_adapters);
   product(in, qkv, weights.biases[static_cast<size_t>(Site::kQkv)], nullptr, wide, qkv_stride, in_adapters);
 
   const int32_t half = config_.head_dim / 2;
@@ -199,38 +244,39 @@ void Graph::attention(int32_t layer, LayerNorm pre, std::optional<LayerNorm> pos
        k_norm.empty() ? nullptr : norm_rows(layer, LayerNorm::kK), config_.norm_epsilon, batch_.positions.data(),
        batch_.block_tables.data(), cache});
 
-  const Matrix& o = *weights.products[static_cast<size_t>(Site::kO)];
-  float* heads = scratch_.heads.as<float>();
-  const int32_t heads_width = config_.heads * config_.head_dim;
   program_.add<AttentionPagedArgs>(ops_.attention_paged,
                                    {wide, qkv_stride, rows_, config_.heads, config_.kv_heads, config_.head_dim,
                                     config_.attention_scale, layer_config.window, batch_.positions.data(),
-                                    batch_.block_tables.data(), cache, heads, heads_width});
-
-  const AdapterSegments out_adapters = site_segments(layer, Site::kO);
-  const Activations mixed = activations(o);
-  program_.add<QuantizeShrinkArgs>(ops_.quantize_shrink, {heads, heads_width, rows_, o.input_scale, mixed, out_adapters});
-  add_block_output(layer, mixed, Site::kO, post, out_adapters);
+                                    batch_.block_tables.data(), cache, scratch_.heads.as<float>(),
+                                    config_.heads * config_.head_dim});
 }
 
-void Graph::feed_forward(int32_t layer, LayerNorm pre, std::optional<LayerNorm> post) {
+void Graph::attention_output(int32_t layer) {
+  const Matrix& o = *weights_.layers[static_cast<size_t>(layer)].products[static_cast<size_t>(Site::kO)];
+  const AdapterSegments adapters = site_segments(layer, Site::kO);
+  const Activations in = activations(o);
+  program_.add<QuantizeShrinkArgs>(ops_.quantize_shrink, {scratch_.heads.as<float>(), config_.heads * config_.head_dim, rows_,
+                                                          o.input, in, adapters});
+  add_block_output(layer, in, Site::kO, config_.attention_norms.after, adapters);
+}
+
+void Graph::gate_up(int32_t layer) {
   const LayerWeights& weights = weights_.layers[static_cast<size_t>(layer)];
   const Matrix& gate_up = *weights.products[static_cast<size_t>(Site::kGateUp)];
-  const Matrix& down = *weights.products[static_cast<size_t>(Site::kDown)];
-  float* wide = scratch_.wide.as<float>();
-
-  const AdapterSegments in_adapters = site_segments(layer, Site::kGateUp);
+  const AdapterSegments adapters = site_segments(layer, Site::kGateUp);
   const Activations in = activations(gate_up);
-  program_.add<RmsNormQuantizeShrinkArgs>(
-      ops_.rmsnorm_quantize_shrink, {scratch_.x.as<float>(), config_.hidden_size, nullptr, rows_, gain(layer, pre),
-                                     config_.norm_epsilon, gate_up.input_scale, in, in_adapters});
-  product(in, gate_up, weights.biases[static_cast<size_t>(Site::kGateUp)], nullptr, wide, gate_up.rows, in_adapters);
+  normalize(layer, config_.feed_forward_norms.before, gate_up.input, in, adapters);
+  product(in, gate_up, weights.biases[static_cast<size_t>(Site::kGateUp)], nullptr, scratch_.wide.as<float>(), gate_up.rows,
+          adapters);
+}
 
-  const AdapterSegments out_adapters = site_segments(layer, Site::kDown);
-  const Activations gated = activations(down);
-  program_.add<GluQuantizeShrinkArgs>(ops_.glu_quantize_shrink, {wide, gate_up.rows, rows_, config_.activation,
-                                                                down.input_scale, gated, out_adapters});
-  add_block_output(layer, gated, Site::kDown, post, out_adapters);
+void Graph::down(int32_t layer) {
+  const Matrix& down = *weights_.layers[static_cast<size_t>(layer)].products[static_cast<size_t>(Site::kDown)];
+  const AdapterSegments adapters = site_segments(layer, Site::kDown);
+  const Activations in = activations(down);
+  program_.add<GluQuantizeShrinkArgs>(ops_.glu_quantize_shrink, {scratch_.wide.as<float>(), 2 * config_.intermediate_size,
+                                                                rows_, config_.activation, down.input, in, adapters});
+  add_block_output(layer, in, Site::kDown, config_.feed_forward_norms.after, adapters);
 }
 
 void Graph::logits(const std::vector<int32_t>& rows) {
@@ -258,7 +304,7 @@ void Graph::logits(const std::vector<int32_t>& rows) {
   const Activations in = activations(base);
   program_.add<RmsNormQuantizeShrinkArgs>(
       ops_.rmsnorm_quantize_shrink, {scratch_.x.as<float>(), config_.hidden_size, index, count, weights_.final_norm.data(),
-                                     config_.norm_epsilon, base.input_scale, in, adapters});
+                                     config_.norm_epsilon, base.input, in, adapters});
 
   // One product for each run of rows that has the same head.
   float* logits = scratch_.logits.as<float>();

@@ -45,6 +45,7 @@ class Scratch {
   Buffer q;        // [max_rows, max stride] int8
   Buffer scale;    // [max_rows] float32
   Buffer sum;      // [max_rows] int32
+  Buffer outliers; // [max_rows, kMaxOutliers] float32
   Buffer values;   // [max_rows, max stride] float32
   Buffer angles;   // [ropes][cos, sin][max_rows, head_dim / 2] float32
   Buffer h;        // [max_rows, h_width] float32
@@ -60,12 +61,25 @@ class Graph {
 
   const ModelConfig& config() const { return config_; }
 
-  // x = multiplier * embed_tokens[tokens]; and the angles of every kind of RoPE.
+  // x = multiplier * embed_tokens[tokens]; and the angles.
   void embed();
-  // x += post(o(attention(rope(qkv(pre(x)))))); without `post`, the residual is added in o's epilogue.
-  void attention(int32_t layer, LayerNorm pre, std::optional<LayerNorm> post = std::nullopt);
-  // x += post(down(act(gate) * up)), gate|up = gate_up(pre(x)).
-  void feed_forward(int32_t layer, LayerNorm pre, std::optional<LayerNorm> post = std::nullopt);
+  // The angles of every kind of RoPE at the batch's positions.
+  void angles();
+  // heads = attention(rope(qkv(norm(x))))
+  void attention(int32_t layer);
+  // x += o(heads), with the norm after the block where there is one; else the residual is added in o's epilogue.
+  void attention_output(int32_t layer);
+  // gate|up = gate_up(norm(x))
+  void gate_up(int32_t layer);
+  // x += down(act(gate) * up)
+  void down(int32_t layer);
+  // All of the decoder's layers.
+  void layers();
+  // scratch.values = the input of a product in float32: what calibration looks at. kQkv and kGateUp read x, kDown reads
+  // gate|up; kO's input is scratch.heads itself.
+  void input_values(int32_t layer, Site site);
+  // scratch.values = norm(x), the input of lm_head.
+  void head_input_values();
   // logits[i, :] = lm_head(norm(x[rows[i]])), at most scratch.max_logit_rows rows.
   void logits(const std::vector<int32_t>& rows);
 
@@ -77,8 +91,11 @@ class Graph {
   Activations activations(const Matrix& matrix);
   void product(const Activations& in, const Matrix& matrix, const std::vector<float>& bias, const float* residual, float* y,
                int32_t y_stride, const AdapterSegments& adapters);
-  void add_block_output(int32_t layer, const Activations& in, Site site, std::optional<LayerNorm> post,
+  void add_block_output(int32_t layer, const Activations& in, Site site, std::optional<LayerNorm> norm,
                         const AdapterSegments& adapters);
+  void normalize(int32_t layer, LayerNorm norm, const InputTransform& input, const Activations& out,
+                 const AdapterSegments& adapters);
+  Activations float_values(int32_t cols);
   const float* gain(int32_t layer, LayerNorm norm) const;
 
   Program& program_;

@@ -6,10 +6,9 @@ std::unique_ptr<Model> Model::load(const std::string& path, Precision precision,
                                    const LoadProgress& progress) {
   const ModelFile file = ModelFile::open(path);
   std::unique_ptr<Model> model(new Model);
-  model->architecture_ = &find_architecture(file);
   model->backend_ = &backend;
   model->precision_ = precision;
-  model->config_ = model->architecture_->read_config(file);
+  model->config_ = find_architecture(file).read_config(file);
   model->weights_ = load_weights(file, model->config_, backend, precision, threads, progress);
   return model;
 }
@@ -40,7 +39,10 @@ BaseModel Model::base(int threads) const {
   base.backend = backend_;
   base.lora_dtype = precision_ == Precision::kInt8 ? LoraDType::kBFloat16 : LoraDType::kFloat32;
   const Matrix& table = *weights_.embed_tokens;
-  base.table_spec = {table.rows, table.cols, table.format, table.activation, {}};
+  base.table_spec = {table.rows, table.cols, table.format, table.activation, table.input.rotated,
+                     {table.input.outliers, table.input.outliers + table.input.outlier_count}, {}};
+  if (table.input.smoothing != nullptr)
+    base.table_spec.smoothing.assign(table.input.smoothing, table.input.smoothing + table.cols);
   base.threads = threads;
   return base;
 }

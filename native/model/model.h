@@ -1,4 +1,4 @@
-// A loaded model: configuration, packed weights, and how its step is recorded. Immutable once loaded.
+// A loaded model: configuration and packed weights. Immutable once loaded.
 #pragma once
 
 #include <memory>
@@ -23,12 +23,10 @@ class Model {
   KvFormat kv_format() const { return precision_ == Precision::kInt8 ? KvFormat::kBFloat16 : KvFormat::kFloat32; }
   // What the lora layer sees of this model; valid as long as the model.
   BaseModel base(int threads) const;
-  void record(Graph& graph) const { architecture_->record(graph); }
   uint64_t checksum() const;
 
  private:
   Model() = default;
-  const Architecture* architecture_ = nullptr;
   const Backend* backend_ = nullptr;
   Precision precision_{};
   ModelConfig config_;

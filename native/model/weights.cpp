@@ -2,9 +2,11 @@
 
 #include <algorithm>
 #include <cmath>
+#include <optional>
 #include <string>
 
 #include "core/error.h"
+#include "model/calibration.h"
 
 namespace lowrank {
 namespace {
@@ -43,16 +45,26 @@ class Loader {
   Weights load() {
     Weights weights;
     for (const TensorInfo& tensor : file_.tensors().tensors()) total_ += tensor.elements();
-    weights.embed_tokens = table(file_.is_gguf() ? "token_embd.weight" : "model.embed_tokens.weight");
-    if (config_.tied_embeddings) {
-      weights.lm_head = weights.embed_tokens.get();
-    } else {
-      weights.lm_head_matrix = table(file_.is_gguf() ? "output.weight" : "lm_head.weight");
-      weights.lm_head = weights.lm_head_matrix.get();
-    }
     weights.final_norm = norm(file_.is_gguf() ? "output_norm.weight" : "model.norm.weight", config_.hidden_size);
     weights.layers.resize(config_.layers.size());
+    const std::string table_name = file_.is_gguf() ? "token_embd.weight" : "model.embed_tokens.weight";
+    if (precision_ == Precision::kInt8) {
+      const TensorInfo& embeddings = tensor(table_name, config_.vocabulary_size, config_.hidden_size);
+      calibration_.emplace(config_, weights, backend_, threads_, [&](int32_t row, float* out) {
+        file_.tensors().read_rows(embeddings, row, 1, out);
+      });
+    }
     for (size_t i = 0; i < weights.layers.size(); ++i) layer(static_cast<int32_t>(i), weights.layers[i]);
+    // The tables come last: which channels of the head's input are outliers is known only now.
+    if (config_.tied_embeddings) {
+      weights.embed_tokens = table(table_name, true);
+      weights.lm_head = weights.embed_tokens.get();
+    } else {
+      weights.embed_tokens = table(table_name, false);
+      weights.lm_head_matrix = table(file_.is_gguf() ? "output.weight" : "lm_head.weight", true);
+      weights.lm_head = weights.lm_head_matrix.get();
+    }
+    calibration_.reset();
     weights.bytes = bytes_;
     weights.parameters = done_;
     return weights;
@@ -107,11 +119,13 @@ class Loader {
     return out;
   }
 
-  std::unique_ptr<Matrix> table(const std::string& name) {
+  // A table that is only gathered from needs no transform of an input that it does not have.
+  std::unique_ptr<Matrix> table(const std::string& name, bool is_head) {
     const TensorInfo& found = tensor(name, config_.vocabulary_size, config_.hidden_size);
-    auto matrix = backend_.pack(
-        spec(config_.vocabulary_size, config_.hidden_size),
-        [&](int32_t begin, int32_t count, float* out) { file_.tensors().read_rows(found, begin, count, out); }, threads_);
+    MatrixSpec wanted = spec(config_.vocabulary_size, config_.hidden_size);
+    const RowReader read = [&](int32_t begin, int32_t count, float* out) { file_.tensors().read_rows(found, begin, count, out); };
+    if (is_head && calibration_) Calibration::choose_transform(calibration_->head_input_rms(), read, wanted);
+    auto matrix = backend_.pack(wanted, read, threads_);
     advance(found.elements(), matrix.get());
     return matrix;
   }
@@ -181,17 +195,17 @@ class Loader {
         bias[static_cast<size_t>(begin + i)] = values[static_cast<size_t>(source)];
       }
     }
-    auto matrix = backend_.pack(
-        spec(rows, cols),
-        [&](int32_t begin, int32_t count, float* values) {
-          for (const Part& part : parts) {
-            const int32_t from = std::max(begin, part.begin);
-            const int32_t to = std::min(begin + count, part.end);
-            if (from < to)
-              read_projection(*part.tensor, part.projection, from - part.begin, to - from, values + int64_t{from - begin} * cols);
-          }
-        },
-        threads_);
+    MatrixSpec wanted = spec(rows, cols);
+    const RowReader read = [&](int32_t begin, int32_t count, float* values) {
+      for (const Part& part : parts) {
+        const int32_t from = std::max(begin, part.begin);
+        const int32_t to = std::min(begin + count, part.end);
+        if (from < to)
+          read_projection(*part.tensor, part.projection, from - part.begin, to - from, values + int64_t{from - begin} * cols);
+      }
+    };
+    if (calibration_) Calibration::choose_transform(calibration_->input_rms(index, site), read, wanted);
+    auto matrix = backend_.pack(wanted, read, threads_);
     advance(int64_t{rows} * cols, matrix.get());
     out.products[static_cast<size_t>(site)] = std::move(matrix);
   }
@@ -202,6 +216,7 @@ class Loader {
   const Precision precision_;
   const int threads_;
   const LoadProgress& progress_;
+  std::optional<Calibration> calibration_;  // kInt8 only
   int64_t done_ = 0;
   int64_t total_ = 0;
   size_t bytes_ = 0;

@@ -1,5 +1,6 @@
-// y[m, n] = g[n] * (sx[m] * sw[n] * acc[m, n] + sum_r h[m, r] * B[n, r]) + bias[n] + residual[m, n]
-// acc[m, n] = sum_k q[m, k] * w[n, k] exactly, in int32.
+// y[m, n] = g[n] * (sx[m] * sw[n] * acc[m, n] + sum_j o[m, j] * C[n, j] + sum_r h[m, r] * B[n, r])
+//           + bias[n] + residual[m, n]
+// acc[m, n] = sum_k q[m, k] * w[n, k] exactly, in int32; o = x.outliers and C = w.outlier_columns, where there are any.
 //
 // The matrix product with dequantisation, LoRA expand, DoRA gain, bias and residual in one epilogue before the one
 // store of y. g, B, bias come from the row's adapter segment; without one, g = 1 and B h = 0. `residual` may be y itself.

@@ -1,9 +1,11 @@
 // The three ops that turn float rows into the input of a matrix product. Each makes, in one pass over a row u:
-//   h[m, :]   = scale * A u                     (shrink; before quantisation and before input_scale)
-//   v         = u * input_scale                 (where the matrix has one)
+//   h[m, :]   = scale * A u                     (shrink; of u as it is)
+//   outliers[m, j] = u[channel j];  v = u with these channels at 0, padded with 0 to a multiple of 64
+//   v         = v * smoothing                                     (where the matrix is smoothed)
+//   v         = rotate_block(v), 64 channels at a time            (where the matrix is rotated: quant/rotation.h)
 //   sx[m]     = max |v| / 127,  q[m, k] = round_half_even(v[k] / sx[m]) clamped to +-127,  sum[m] = sum_k q[m, k]
-// or, for float input, values[m, :] = v. A zero row has sx = 0 and q = 0. A row that holds NaN or Inf has sx = NaN, so
-// that the fault reaches the logits, where the engine reports it.
+// or, for float input, values[m, :] = u. A zero row has sx = 0 and q = 0. A row that holds NaN or Inf has sx or an
+// outlier that is not finite, so that the fault reaches the logits, where the engine reports it.
 //
 // rmsnorm_quantize_shrink:  u = x / sqrt(mean(x^2) + epsilon) * gain             (arXiv 1910.07467)
 // quantize_shrink:          u = x
@@ -29,7 +31,7 @@ struct RmsNormQuantizeShrinkArgs {
   int32_t rows;              // M
   const float* gain;         // [K]
   float epsilon;
-  const float* input_scale;  // [K] or null
+  InputTransform input;  // int8 output only
   Activations out;
   AdapterSegments adapters;
 };
@@ -38,7 +40,7 @@ struct QuantizeShrinkArgs {
   const float* x;  // [M, x_stride] float32
   int32_t x_stride;
   int32_t rows;
-  const float* input_scale;
+  InputTransform input;
   Activations out;
   AdapterSegments adapters;
 };
@@ -48,7 +50,7 @@ struct GluQuantizeShrinkArgs {
   int32_t stride;
   int32_t rows;
   Activation activation;
-  const float* input_scale;
+  InputTransform input;
   Activations out;
   AdapterSegments adapters;
 };

@@ -21,15 +21,32 @@ enum class ActivationFormat : uint8_t {
   kFloat32,
 };
 
+struct LoraFactor;
+
+// Channels of one block of the rotation, see quant/rotation.h.
+inline constexpr int32_t kRotationBlock = 64;
+inline constexpr int32_t kMaxOutliers = 64;
+
+// What an int8 product's input goes through before it is quantised: the outlier channels are taken out and kept in
+// float32, the others are smoothed (SmoothQuant, arXiv 2211.10438) and rotated. So one scale for a token and one for an
+// output channel are enough. The weights went through the inverse when they were packed.
+struct InputTransform {
+  const float* smoothing = nullptr;   // [cols rounded up to 64] factors of the input, or null
+  bool rotated = false;
+  int32_t outlier_count = 0;          // at most kMaxOutliers
+  const int32_t* outliers = nullptr;  // [outlier_count] input channels, ascending
+};
+
 // A packed weight matrix [rows, cols] = [out, in]. The layout behind it belongs to the backend that packed it.
 struct Matrix {
   int32_t rows = 0;
   int32_t cols = 0;
   WeightFormat format = WeightFormat::kFloat32;
   ActivationFormat activation = ActivationFormat::kFloat32;
-  // [cols] float32 or null: the input is multiplied by it before it is quantised, and the weights were divided by
-  // it before they were (SmoothQuant, arXiv 2211.10438). Logical weights and inputs stay as they are.
-  const float* input_scale = nullptr;
+  // int8 activations only. Logical weights and inputs stay as they are.
+  InputTransform input;
+  // B [rows, outlier_count]: the columns of the outlier channels, in bfloat16; null where there are none.
+  const LoraFactor* outlier_columns = nullptr;
   size_t bytes = 0;  // memory held, for accounting
   virtual ~Matrix() = default;
 };
@@ -81,10 +98,11 @@ struct AdapterSegments {
 struct Activations {
   ActivationFormat format = ActivationFormat::kFloat32;
   int32_t cols = 0;
-  int32_t stride = 0;      // cols rounded up to a multiple of 64; elements from cols on are zero
+  int32_t stride = 0;      // cols rounded up to a multiple of 64; elements from cols on are zero (but where rotated)
   int8_t* q = nullptr;     // [M, stride]
   float* scale = nullptr;  // [M] x is about q * scale; absmax / 127
   int32_t* sum = nullptr;  // [M] sum of q over the row: the compensation of unsigned weight operands
+  float* outliers = nullptr;  // [M, kMaxOutliers] the input's outlier channels, as they were
   float* values = nullptr; // [M, stride] float32
 };
 

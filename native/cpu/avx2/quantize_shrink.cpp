@@ -8,16 +8,16 @@ namespace lowrank::cpu::avx2 {
 
 void rmsnorm_quantize_shrink(const RmsNormQuantizeShrinkArgs& args, int part, int parts) {
   RmsNormSource<Avx2> source(args);
-  quantize_rows<Avx2>({args.rows, args.input_scale, args.out, args.adapters}, source, part, parts);
+  quantize_rows<Avx2>({args.rows, args.input, args.out, args.adapters}, source, part, parts);
 }
 
 void quantize_shrink(const QuantizeShrinkArgs& args, int part, int parts) {
   PlainSource<Avx2> source(args);
-  quantize_rows<Avx2>({args.rows, args.input_scale, args.out, args.adapters}, source, part, parts);
+  quantize_rows<Avx2>({args.rows, args.input, args.out, args.adapters}, source, part, parts);
 }
 
 void glu_quantize_shrink(const GluQuantizeShrinkArgs& args, int part, int parts) {
-  const QuantizeArgs quantize{args.rows, args.input_scale, args.out, args.adapters};
+  const QuantizeArgs quantize{args.rows, args.input, args.out, args.adapters};
   if (args.activation == Activation::kSilu) {
     GluSource<Avx2, Activation::kSilu> source(args);
     quantize_rows<Avx2>(quantize, source, part, parts);

@@ -85,6 +85,16 @@ struct Avx2 {
     return {_mm256_blendv_ps(other.low, x.low, low), _mm256_blendv_ps(other.high, x.high, high)};
   }
 
+  // Lane i gets lane i ^ Stride.
+  template <int Stride>
+  static LOWRANK_INLINE F32 exchange(F32 x) {
+    if constexpr (Stride == 1) return {_mm256_permute_ps(x.low, 0xb1), _mm256_permute_ps(x.high, 0xb1)};
+    if constexpr (Stride == 2) return {_mm256_permute_ps(x.low, 0x4e), _mm256_permute_ps(x.high, 0x4e)};
+    if constexpr (Stride == 4)
+      return {_mm256_permute2f128_ps(x.low, x.low, 0x01), _mm256_permute2f128_ps(x.high, x.high, 0x01)};
+    if constexpr (Stride == 8) return {x.high, x.low};
+  }
+
   static LOWRANK_INLINE I32 int_zero() { return {_mm256_setzero_si256(), _mm256_setzero_si256()}; }
   static LOWRANK_INLINE I32 int_set1(int32_t x) { return {_mm256_set1_epi32(x), _mm256_set1_epi32(x)}; }
   static LOWRANK_INLINE I32 int_load(const void* p) {

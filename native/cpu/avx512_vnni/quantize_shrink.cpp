@@ -8,16 +8,16 @@ namespace lowrank::cpu::avx512_vnni {
 
 void rmsnorm_quantize_shrink(const RmsNormQuantizeShrinkArgs& args, int part, int parts) {
   RmsNormSource<Avx512Vnni> source(args);
-  quantize_rows<Avx512Vnni>({args.rows, args.input_scale, args.out, args.adapters}, source, part, parts);
+  quantize_rows<Avx512Vnni>({args.rows, args.input, args.out, args.adapters}, source, part, parts);
 }
 
 void quantize_shrink(const QuantizeShrinkArgs& args, int part, int parts) {
   PlainSource<Avx512Vnni> source(args);
-  quantize_rows<Avx512Vnni>({args.rows, args.input_scale, args.out, args.adapters}, source, part, parts);
+  quantize_rows<Avx512Vnni>({args.rows, args.input, args.out, args.adapters}, source, part, parts);
 }
 
 void glu_quantize_shrink(const GluQuantizeShrinkArgs& args, int part, int parts) {
-  const QuantizeArgs quantize{args.rows, args.input_scale, args.out, args.adapters};
+  const QuantizeArgs quantize{args.rows, args.input, args.out, args.adapters};
   if (args.activation == Activation::kSilu) {
     GluSource<Avx512Vnni, Activation::kSilu> source(args);
     quantize_rows<Avx512Vnni>(quantize, source, part, parts);

@@ -71,6 +71,15 @@ struct Avx512Vnni {
     return {_mm512_mask_blend_ps(mask, other.v, x.v)};
   }
 
+  // Lane i gets lane i ^ Stride.
+  template <int Stride>
+  static LOWRANK_INLINE F32 exchange(F32 x) {
+    if constexpr (Stride == 1) return {_mm512_permute_ps(x.v, 0xb1)};
+    if constexpr (Stride == 2) return {_mm512_permute_ps(x.v, 0x4e)};
+    if constexpr (Stride == 4) return {_mm512_shuffle_f32x4(x.v, x.v, 0xb1)};
+    if constexpr (Stride == 8) return {_mm512_shuffle_f32x4(x.v, x.v, 0x4e)};
+  }
+
   static LOWRANK_INLINE I32 int_zero() { return {_mm512_setzero_si512()}; }
   static LOWRANK_INLINE I32 int_set1(int32_t x) { return {_mm512_set1_epi32(x)}; }
   static LOWRANK_INLINE I32 int_load(const void* p) { return {_mm512_loadu_si512(p)}; }

@@ -29,8 +29,9 @@ void embed_gather(const EmbedGatherArgs& args, int part, int parts) {
     const Matrix* table = segment != nullptr && segment->table != nullptr ? segment->table : args.table;
     const auto& packed = static_cast<const PackedMatrix&>(*table);
     float* x = args.x + static_cast<size_t>(m) * static_cast<size_t>(hidden);
+    unpack_row(packed, token, x);
     for (int32_t k = 0; k < hidden; ++k) {
-      float value = logical_weight(packed, token, k);
+      float value = x[k];
       if (segment != nullptr) value += low_rank_part(*segment, token, k);
       if (segment != nullptr && segment->output_gain != nullptr) value *= segment->output_gain[k];
       x[k] = value * args.multiplier;

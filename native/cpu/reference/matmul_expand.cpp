@@ -82,11 +82,22 @@ float expand(const AdapterRows& segment, const float* h, int32_t n) {
   return sum;
 }
 
-// y[m, n] from wx = (W x)[m, n]
+// sum over the outlier channels of o[j] * C[n, j]
+float outlier_part(const MatmulExpandArgs& args, int32_t m, int32_t n) {
+  const auto& columns = static_cast<const PackedFactor&>(*args.w->outlier_columns);
+  const float* outliers = args.x.outliers + static_cast<size_t>(m) * kMaxOutliers;
+  float sum = 0.0f;
+  for (int32_t j = 0; j < columns.rank; ++j)
+    sum += outliers[j] * factor_b(columns, n, j);
+  return sum;
+}
+
+// y[m, n] from the int8 or float product of W and x
 void store(const MatmulExpandArgs& args, int32_t m, int32_t n, float wx) {
   const AdapterRows* segment = segment_of(args.adapters.rows, args.adapters.count, m);
   const float* bias = args.bias;
   float y = wx;
+  if (args.w->outlier_columns != nullptr) y += outlier_part(args, m, n);
   if (segment != nullptr) {
     y += expand(*segment,
                 args.adapters.h + static_cast<size_t>(m) * static_cast<size_t>(args.adapters.h_stride), n);

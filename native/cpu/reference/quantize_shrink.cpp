@@ -4,6 +4,7 @@
 #include "core/float16.h"
 #include "cpu/reference/ops.h"
 #include "quant/int8.h"
+#include "quant/rotation.h"
 
 namespace lowrank::cpu::reference {
 namespace {
@@ -41,12 +42,13 @@ void end_shrink(const AdapterRows& segment, float* h) {
 // Row m of the output from u, which is asked for a block of k at a time (twice where the output is int8: an
 // op has no memory of its own to keep the row in). fill_u(block, u): u[k - block.begin] = u_k.
 template <class FillU>
-void quantize_shrink_row(const FillU& fill_u, const float* input_scale, const AdapterRows* segment,
+void quantize_shrink_row(const FillU& fill_u, const InputTransform& input, const AdapterRows* segment,
                          const AdapterSegments& adapters, const Activations& out, int32_t m) {
   const size_t row_begin = static_cast<size_t>(m) * static_cast<size_t>(out.stride);
   float* h = segment == nullptr
                  ? nullptr
                  : adapters.h + static_cast<size_t>(m) * static_cast<size_t>(adapters.h_stride);
+  static_assert(kSumBlock % kRotationBlock == 0);
   float u[kSumBlock];
   const auto for_each_block = [&](const auto& body) {
     for (int32_t begin = 0; begin < out.cols; begin += kSumBlock) {
@@ -55,20 +57,33 @@ void quantize_shrink_row(const FillU& fill_u, const float* input_scale, const Ad
       body(block);
     }
   };
-  const auto scale_input = [&](Range block) {
-    if (input_scale == nullptr) return;
-    for (int32_t k = block.begin; k < block.end; ++k)
-      u[k - block.begin] *= input_scale[k];
+  // Turns the block's u into v; returns its width, K's padding included.
+  const auto transform = [&](Range block) {
+    const int32_t width = round_up(block.end - block.begin, kActivationAlignment);
+    std::fill(u + (block.end - block.begin), u + width, 0.0f);
+    for (int32_t j = 0; j < input.outlier_count; ++j) {
+      const int32_t k = input.outliers[j];
+      if (k < block.begin || k >= block.end) continue;
+      out.outliers[static_cast<size_t>(m) * kMaxOutliers + static_cast<size_t>(j)] = u[k - block.begin];
+      u[k - block.begin] = 0.0f;
+    }
+    if (input.smoothing != nullptr)
+      for (int32_t k = 0; k < width; ++k)
+        u[k] *= input.smoothing[block.begin + k];
+    if (input.rotated)
+      for (int32_t k = 0; k < width; k += kRotationBlock)
+        rotate_block(u + k);
+    return width;
   };
 
   uint32_t absmax = 0;
   if (segment != nullptr) begin_shrink(*segment, h);
   for_each_block([&](Range block) {
     if (segment != nullptr) add_shrink_block(*segment, u, block, h);
-    scale_input(block);
-    absmax = std::max(absmax, max_magnitude_bits(u, block.end - block.begin));
     if (out.format == ActivationFormat::kFloat32)
       std::copy_n(u, block.end - block.begin, out.values + row_begin + static_cast<size_t>(block.begin));
+    else
+      absmax = std::max(absmax, max_magnitude_bits(u, transform(block)));
   });
   if (segment != nullptr) end_shrink(*segment, h);
 
@@ -84,8 +99,8 @@ void quantize_shrink_row(const FillU& fill_u, const float* input_scale, const Ad
   std::fill_n(q, out.stride, int8_t{0});
   if (row.inverse == 0.0f) return;
   for_each_block([&](Range block) {
-    scale_input(block);
-    for (int32_t k = block.begin; k < block.end; ++k) {
+    const int32_t width = transform(block);
+    for (int32_t k = block.begin; k < block.begin + width; ++k) {
       q[k] = quantize_int8(u[k - block.begin], row.inverse);
       out.sum[m] += q[k];
     }
@@ -126,7 +141,7 @@ void rmsnorm_quantize_shrink(const RmsNormQuantizeShrinkArgs& args, int part, in
       for (int32_t k = block.begin; k < block.end; ++k)
         u[k - block.begin] = x[k] * factor * gain[k];
     };
-    quantize_shrink_row(fill_u, args.input_scale, segment, args.adapters, args.out, m);
+    quantize_shrink_row(fill_u, args.input, segment, args.adapters, args.out, m);
   }
 }
 
@@ -136,7 +151,7 @@ void quantize_shrink(const QuantizeShrinkArgs& args, int part, int parts) {
     const float* x = args.x + static_cast<size_t>(m) * static_cast<size_t>(args.x_stride);
     const AdapterRows* segment = segment_of(args.adapters.rows, args.adapters.count, m);
     const auto fill_u = [&](Range block, float* u) { std::copy(x + block.begin, x + block.end, u); };
-    quantize_shrink_row(fill_u, args.input_scale, segment, args.adapters, args.out, m);
+    quantize_shrink_row(fill_u, args.input, segment, args.adapters, args.out, m);
   }
 }
 
@@ -150,7 +165,7 @@ void glu_quantize_shrink(const GluQuantizeShrinkArgs& args, int part, int parts)
       for (int32_t k = block.begin; k < block.end; ++k)
         u[k - block.begin] = activate(args.activation, gate[k]) * up[k];
     };
-    quantize_shrink_row(fill_u, args.input_scale, segment, args.adapters, args.out, m);
+    quantize_shrink_row(fill_u, args.input, segment, args.adapters, args.out, m);
   }
 }
 

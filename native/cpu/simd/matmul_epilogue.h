@@ -1,6 +1,7 @@
 // What follows the sum over K of ops/matmul_expand.h, for one tile of rows x 16 columns, in this order for
 // every element:
 //   v = acc (float)  or  v = (sx * sw) * float(acc) (int8)  or  v = sw * acc (int8 weights, float input)
+//   s = fma(o[j], C[n, j], s)   from s = 0, j ascending, where the matrix has outlier columns;  v = v + s
 //   s = fma(h[r], B[n, r], s)   from s = 0, for the terms in order, r ascending;  v = v + s
 //   v = v * g[n];  v = v + bias[n];  v = v + residual[m, n]
 // The order knows nothing of the tile's size, so a row's result does not depend on how many rows were beside
@@ -105,6 +106,13 @@ LOWRANK_INLINE void finish_block(const MatmulExpandArgs& args, const AdapterRows
   F value[Rows];
   for (int i = 0; i < Rows; ++i)
     value[i] = dequantize<S>(args, weight_scale, m + i, sums + static_cast<size_t>(i) * sums_stride);
+  if (w.outlier_columns != nullptr) {
+    F sum[Rows];
+    for (int i = 0; i < Rows; ++i) sum[i] = S::zero();
+    expand_aligned<S, Rows>(static_cast<const PackedFactor&>(*w.outlier_columns),
+                            args.x.outliers + static_cast<size_t>(m) * kMaxOutliers, kMaxOutliers, n, sum);
+    for (int i = 0; i < Rows; ++i) value[i] = S::add(value[i], sum[i]);
+  }
   const float* bias = args.bias;
   if (segment != nullptr) {
     add_expand_terms<S, Rows>(args, *segment, m, n, value);

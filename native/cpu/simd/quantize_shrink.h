@@ -2,14 +2,15 @@
 //   begin(i, m, segment)  row m becomes the i-th of the block
 //   value(i, k), value_first(i, k, count)
 //
-// A block of up to 4 rows of one adapter segment is made in a buffer on the stack, in chunks of 4,096 columns
-// (most models' rows fit in one). The first pass makes u, its largest magnitude and the shrink; the second
-// quantises from the buffer, or makes u again where there was more than one chunk. So x is read once and the
-// buffer stays in the cache.
+// A block of up to 4 rows of one adapter segment is made in a buffer on the stack, in chunks of 4,096 columns (most
+// models' rows fit in one). The first pass makes u, the shrink, and v with its largest magnitude; the second quantises
+// from the buffer, or makes v again where there was more than one chunk. So x is read once and the buffer stays in the
+// cache.
 //
 // Scale and rounding are those of quant/int8.h, to the bit.
 #pragma once
 
+#include "cpu/simd/rotation.h"
 #include "cpu/simd/row_runs.h"
 #include "cpu/simd/shrink.h"
 #include "ops/quantize_shrink.h"
@@ -22,7 +23,7 @@ inline constexpr int32_t kQuantizeChunk = 4096;
 
 struct QuantizeArgs {
   int32_t rows;
-  const float* input_scale;  // [K] or null
+  const InputTransform& input;
   const Activations& out;
   const AdapterSegments& adapters;
 };
@@ -33,8 +34,7 @@ class QuantizeBlock {
   using F = typename S::F32;
   using I = typename S::I32;
 
-  QuantizeBlock(const QuantizeArgs& args, Source& source)
-      : args_(args), source_(source), cols_(args.out.cols) {}
+  QuantizeBlock(const QuantizeArgs& args, Source& source) : args_(args), source_(source), cols_(args.out.cols) {}
 
   // Rows [m, m + count), all of one segment (or of none).
   void run(const AdapterRows* segment, int32_t m, int32_t count) {
@@ -49,60 +49,61 @@ class QuantizeBlock {
     for (int32_t k = 0; k < cols_; k += kQuantizeChunk) {
       const int32_t width = cols_ - k < kQuantizeChunk ? cols_ - k : kQuantizeChunk;
       for (int32_t i = 0; i < count; ++i) {
-        largest[i] = S::int_max(largest[i], make_chunk(i, k, width));
+        make_chunk(i, k, width);
         if (!int8) store_values(m + i, i, k, width);
       }
-      if (segment == nullptr) continue;
-      for (int32_t t = 0; t < segment->shrink_count; ++t)
-        shrink_chunk<S>(segment->shrink[t], {u_[0], kQuantizeChunk, k, width, h, h_stride}, count);
+      if (segment != nullptr)
+        for (int32_t t = 0; t < segment->shrink_count; ++t)
+          shrink_chunk<S>(segment->shrink[t], {u_[0], kQuantizeChunk, k, width, h, h_stride}, count);
+      if (!int8) continue;
+      for (int32_t i = 0; i < count; ++i) largest[i] = S::int_max(largest[i], transform_chunk(m + i, i, k, width));
     }
     if (segment != nullptr)
-      for (int32_t t = 0; t < segment->shrink_count; ++t)
-        scale_shrunk(segment->shrink[t], h, h_stride, count);
+      for (int32_t t = 0; t < segment->shrink_count; ++t) scale_shrunk(segment->shrink[t], h, h_stride, count);
     if (!int8) return;
     for (int32_t i = 0; i < count; ++i) quantize_row(m + i, i, S::int_reduce_max(largest[i]));
   }
 
  private:
-  LOWRANK_INLINE F smoothed(F u, int32_t k, int32_t count) const {
-    if (args_.input_scale == nullptr) return u;
-    return S::mul(u, S::load_first(args_.input_scale + k, count));
-  }
-
-  // Fills u_[i] with columns [k, k + width), zero up to a multiple of 64. Returns the largest |v| of each
-  // lane, as bits: among non-negative floats, the order of bits is that of values, with infinity and NaN at
-  // the top.
-  I make_chunk(int32_t i, int32_t k, int32_t width) {
-    const I magnitude = S::int_set1(0x7fffffff);
-    I largest = S::int_zero();
+  // Fills u_[i] with columns [k, k + width), zero up to a multiple of 64.
+  void make_chunk(int32_t i, int32_t k, int32_t width) {
     int32_t j = 0;
-    for (; j + S::kLanes <= width; j += S::kLanes) {
-      const F u = source_.value(i, k + j);
-      S::store(u_[i] + j, u);
-      largest = S::int_max(largest, S::int_and(S::bits(smoothed(u, k + j, S::kLanes)), magnitude));
-    }
+    for (; j + S::kLanes <= width; j += S::kLanes) S::store(u_[i] + j, source_.value(i, k + j));
     if (j < width) {
-      const F u = source_.value_first(i, k + j, width - j);
-      S::store(u_[i] + j, u);
-      largest = S::int_max(largest, S::int_and(S::bits(smoothed(u, k + j, width - j)), magnitude));
+      S::store(u_[i] + j, source_.value_first(i, k + j, width - j));
       j += S::kLanes;
     }
     for (; j < round_up(width, kActivationAlignment); j += S::kLanes) S::store(u_[i] + j, S::zero());
-    return largest;
   }
 
-  // v of the columns from k + j on; zero behind the row's end.
-  LOWRANK_INLINE F chunk_value(int32_t i, int32_t k, int32_t j, int32_t width) const {
-    const int32_t left = width - j;
-    const F u = S::load(u_[i] + j);
-    if (left >= S::kLanes) return smoothed(u, k + j, S::kLanes);
-    return left > 0 ? smoothed(u, k + j, left) : u;
+  // Turns u_[i] into v in place. Returns the largest |v| of each lane, as bits: among non-negative floats, the order of
+  // bits is that of values, with infinity and NaN at the top.
+  I transform_chunk(int32_t m, int32_t i, int32_t k, int32_t width) {
+    const InputTransform& input = args_.input;
+    float* outliers = args_.out.outliers + static_cast<size_t>(m) * kMaxOutliers;
+    for (int32_t j = 0; j < input.outlier_count; ++j) {
+      const int32_t at = input.outliers[j] - k;
+      if (at < 0 || at >= width) continue;
+      outliers[j] = u_[i][at];
+      u_[i][at] = 0.0f;
+    }
+    const I magnitude = S::int_set1(0x7fffffff);
+    I largest = S::int_zero();
+    for (int32_t j = 0; j < width; j += kRotationBlock) {
+      if (input.smoothing != nullptr)
+        for (int32_t lane = j; lane < j + kRotationBlock; lane += S::kLanes)
+          S::store(u_[i] + lane, S::mul(S::load(u_[i] + lane), S::load(input.smoothing + k + lane)));
+      if (input.rotated) rotate_block<S>(u_[i] + j);
+      for (int32_t lane = 0; lane < kRotationBlock; lane += S::kLanes)
+        largest = S::int_max(largest, S::int_and(S::bits(S::load(u_[i] + j + lane)), magnitude));
+    }
+    return largest;
   }
 
   void store_values(int32_t m, int32_t i, int32_t k, int32_t width) const {
     float* values = args_.out.values + row_offset(m, k);
     for (int32_t j = 0; j < round_up(width, kActivationAlignment); j += S::kLanes)
-      S::store(values + j, chunk_value(i, k, j, width));
+      S::store(values + j, S::load(u_[i] + j));
   }
 
   void quantize_row(int32_t m, int32_t i, int32_t largest_bits) {
@@ -113,15 +114,17 @@ class QuantizeBlock {
       const int32_t width = cols_ - k < kQuantizeChunk ? cols_ - k : kQuantizeChunk;
       int8_t* q = args_.out.q + row_offset(m, k);
       if (row.inverse == 0.0f) {
-        for (int32_t j = 0; j < round_up(width, kActivationAlignment); j += S::kLanes)
-          S::store_int8(q + j, S::int_zero());
+        for (int32_t j = 0; j < round_up(width, kActivationAlignment); j += S::kLanes) S::store_int8(q + j, S::int_zero());
         continue;
       }
-      if (cols_ > kQuantizeChunk) make_chunk(i, k, width);
+      if (cols_ > kQuantizeChunk) {
+        make_chunk(i, k, width);
+        transform_chunk(m, i, k, width);
+      }
       // The product is at most 127 and a rounding, so q needs no clamp.
       const F inverse = S::set1(row.inverse);
       for (int32_t j = 0; j < round_up(width, kActivationAlignment); j += S::kLanes) {
-        const I rounded = S::round_even(S::mul(chunk_value(i, k, j, width), inverse));
+        const I rounded = S::round_even(S::mul(S::load(u_[i] + j), inverse));
         S::store_int8(q + j, rounded);
         sum = S::int_add(sum, rounded);
       }

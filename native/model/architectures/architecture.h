@@ -1,8 +1,8 @@
-// The decoders that this engine runs, one file each. To add one: write its file and name it in architecture.cpp.
+// The decoders that this engine runs, one file each: its hyperparameters, its tensors' names, and what sets its graph
+// (model/graph.h) apart. To add one: write its file and name it in architecture.cpp.
 #pragma once
 
 #include "model/config.h"
-#include "model/graph.h"
 #include "model/model_file.h"
 
 namespace lowrank {
@@ -11,7 +11,6 @@ struct Architecture {
   const char* model_type;         // config.json
   const char* gguf_architecture;  // general.architecture
   ModelConfig (*read_config)(const ModelFile& file);
-  void (*record)(Graph& graph);  // from tokens to the last hidden state
 };
 
 extern const Architecture kLlama;
@@ -25,8 +24,6 @@ const Architecture& find_architecture(const ModelFile& file);
 
 // What all of them share: sizes, epsilon, tied embeddings, one kind of full-attention layer with one RoPE.
 ModelConfig read_decoder_config(const ModelFile& file);
-// The layers and their norms as every decoder but Gemma has them.
-void record_decoder(Graph& graph);
 // RoPE frequencies by config.json's rope_parameters (or rope_scaling) below `key`, or by GGUF's keys.
 // `theta` is used where the file names none.
 RopeConfig read_rope(const ModelFile& file, int32_t head_dim, const char* key, float theta);

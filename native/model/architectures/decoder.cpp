@@ -141,13 +141,4 @@ ModelConfig read_decoder_config(const ModelFile& file) {
   return config;
 }
 
-void record_decoder(Graph& graph) {
-  graph.embed();
-  const auto layers = static_cast<int32_t>(graph.config().layers.size());
-  for (int32_t layer = 0; layer < layers; ++layer) {
-    graph.attention(layer, LayerNorm::kInput);
-    graph.feed_forward(layer, LayerNorm::kPostAttention);
-  }
-}
-
 }  // namespace lowrank

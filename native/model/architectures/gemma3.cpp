@@ -47,6 +47,8 @@ ModelConfig read_config(const ModelFile& file) {
                   {LayerNorm::kPostFeedForward, "post_feedforward_layernorm.weight", "post_ffw_norm.weight"},
                   {LayerNorm::kQ, "self_attn.q_norm.weight", "attn_q_norm.weight"},
                   {LayerNorm::kK, "self_attn.k_norm.weight", "attn_k_norm.weight"}};
+  config.attention_norms = {LayerNorm::kInput, LayerNorm::kPostAttention};
+  config.feed_forward_norms = {LayerNorm::kPreFeedForward, LayerNorm::kPostFeedForward};
   if (file.has("rope_parameters")) {
     config.ropes = {read_rope(file, config.head_dim, "rope_parameters.full_attention", 1e6f),
                     read_rope(file, config.head_dim, "rope_parameters.sliding_attention", kLocalTheta)};
@@ -58,17 +60,8 @@ ModelConfig read_config(const ModelFile& file) {
   return config;
 }
 
-void record(Graph& graph) {
-  graph.embed();
-  const auto layers = static_cast<int32_t>(graph.config().layers.size());
-  for (int32_t layer = 0; layer < layers; ++layer) {
-    graph.attention(layer, LayerNorm::kInput, LayerNorm::kPostAttention);
-    graph.feed_forward(layer, LayerNorm::kPreFeedForward, LayerNorm::kPostFeedForward);
-  }
-}
-
 }  // namespace
 
-const Architecture kGemma3 = {"gemma3_text", "gemma3", read_config, record};
+const Architecture kGemma3 = {"gemma3_text", "gemma3", read_config};
 
 }  // namespace lowrank

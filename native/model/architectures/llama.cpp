@@ -13,6 +13,6 @@ ModelConfig read_config(const ModelFile& file) {
 
 }  // namespace
 
-const Architecture kLlama = {"llama", "llama", read_config, record_decoder};
+const Architecture kLlama = {"llama", "llama", read_config};
 
 }  // namespace lowrank

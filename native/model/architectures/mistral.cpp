@@ -16,6 +16,6 @@ ModelConfig read_config(const ModelFile& file) {
 
 }  // namespace
 
-const Architecture kMistral = {"mistral", "mistral", read_config, record_decoder};
+const Architecture kMistral = {"mistral", "mistral", read_config};
 
 }  // namespace lowrank

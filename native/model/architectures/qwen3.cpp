@@ -18,6 +18,6 @@ ModelConfig read_config(const ModelFile& file) {
 
 }  // namespace
 
-const Architecture kQwen3 = {"qwen3", "qwen3", read_config, record_decoder};
+const Architecture kQwen3 = {"qwen3", "qwen3", read_config};
 
 }  // namespace lowrank
