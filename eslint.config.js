@@ -1,7 +1,17 @@
 import tseslint from "typescript-eslint";
 
 /** TypeScript layers, lowest first: a folder may import from itself and from those before it. */
-const LAYERS = [["errors"], ["native"], ["tokenizer"], ["adapters"], ["generate"], ["model"], ["training", "collaboration"], ["server"], ["cli"]];
+const LAYERS = [
+  ["errors"],
+  ["native"],
+  ["tokenizer"],
+  ["adapters"],
+  ["generate"],
+  ["model"],
+  ["training", "collaboration"],
+  ["server"],
+  ["cli"],
+];
 // model/ loads what generate/ and adapters/ run on; its sources/ part depends on errors/ alone.
 
 const layerRules = LAYERS.flatMap((group, level) =>

@@ -15,8 +15,26 @@ function run(command, ...args) {
 const filters = process.argv.slice(2);
 if (filters.length === 0) {
   checkTools(["cmake", "c++"]);
-  run("cmake", "-S", ".", "-B", "build-native", "-DCMAKE_BUILD_TYPE=Release", "-Wno-dev", "--log-level=WARNING");
-  run("cmake", "--build", "build-native", "--parallel", String(availableParallelism()), "--", "--no-print-directory", "-s");
+  run(
+    "cmake",
+    "-S",
+    ".",
+    "-B",
+    "build-native",
+    "-DCMAKE_BUILD_TYPE=Release",
+    "-Wno-dev",
+    "--log-level=WARNING",
+  );
+  run(
+    "cmake",
+    "--build",
+    "build-native",
+    "--parallel",
+    String(availableParallelism()),
+    "--",
+    "--no-print-directory",
+    "-s",
+  );
   run(join(root, "build-native", "lowrank_tests"));
 }
 run(process.execPath, join(root, "node_modules/vitest/vitest.mjs"), "run", ...filters);

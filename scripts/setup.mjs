@@ -35,7 +35,11 @@ function step(name, sources, result, work) {
 }
 
 function run(command, ...args) {
-  const result = spawnSync(command, args, { cwd: root, stdio: ["ignore", "inherit", "inherit"], env: process.env });
+  const result = spawnSync(command, args, {
+    cwd: root,
+    stdio: ["ignore", "inherit", "inherit"],
+    env: process.env,
+  });
   if (result.status === 0) return;
   process.stderr.write(`setup: "${[command, ...args].join(" ")}" failed.\n`);
   process.exit(1);

@@ -2,10 +2,13 @@
 import { spawnSync } from "node:child_process";
 
 const REMEDIES = {
-  "c++": "a C++20 compiler (g++ 11 or newer, or clang 14 or newer). Debian, Ubuntu: apt-get install g++. macOS: xcode-select --install",
+  "c++":
+    "a C++20 compiler (g++ 11 or newer, or clang 14 or newer). Debian, Ubuntu: apt-get install g++. macOS: xcode-select --install",
   make: "make. Debian, Ubuntu: apt-get install make. macOS: xcode-select --install",
-  python3: "python3 (node-gyp runs on it). Debian, Ubuntu: apt-get install python3 python3-pip. macOS: brew install python",
-  cmake: "cmake 3.18 or newer (for the native tests). Debian, Ubuntu: apt-get install cmake. Anywhere: pip install cmake",
+  python3:
+    "python3 (node-gyp runs on it). Debian, Ubuntu: apt-get install python3 python3-pip. macOS: brew install python",
+  cmake:
+    "cmake 3.18 or newer (for the native tests). Debian, Ubuntu: apt-get install cmake. Anywhere: pip install cmake",
 };
 
 /** Exits with a message that names what is missing and how to install it. */
@@ -19,6 +22,8 @@ export function checkTools(names) {
 
 export function checkNode(least) {
   if (Number(process.versions.node.split(".")[0]) >= least) return;
-  process.stderr.write(`Expected Node.js ${least} or newer, this is ${process.versions.node}. See https://nodejs.org.\n`);
+  process.stderr.write(
+    `Expected Node.js ${least} or newer, this is ${process.versions.node}. See https://nodejs.org.\n`,
+  );
   process.exit(1);
 }

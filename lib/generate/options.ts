@@ -120,7 +120,7 @@ function checkLogitBias(bias: unknown, vocabularySize: number): { ids: Int32Arra
   const entries = Object.entries(bias as Record<string, unknown>);
   const ids = checkTokens(
     "logitBias",
-    entries.map(([id]) => (/^\d+$/.test(id) ? Number(id) : id)) as number[],
+    entries.map(([id]) => (/^\d+$/.test(id) ? Number(id) : id)),
     vocabularySize,
   );
   const values = Float32Array.from(entries, ([id, value]) =>

@@ -48,7 +48,7 @@ async function loadText(
   signal: AbortSignal | undefined,
 ): Promise<TextProcessor | null> {
   const source = await tokenizerSource(resolved);
-  return source && TextProcessor.create(source, { signal });
+  return source === null ? null : TextProcessor.create(source, { signal });
 }
 
 async function loadEngine(
@@ -119,5 +119,7 @@ export async function loadModel(name: string, options: LoadModelOptions = {}): P
     await engine.value.dispose();
     throw text.reason;
   }
+  // The first chat would otherwise wait for the worker that renders its template.
+  if (text.value?.tokenizer.chatTemplate) text.value.warmUp();
   return new Model({ engine: engine.value, router, text: text.value, name: resolved.name });
 }

@@ -91,7 +91,9 @@ class RowPacker {
  private:
   void pack_int8(int32_t row, const float* x) {
     auto* q = q_.as<int8_t>();
-    matrix_.scale.as<float>()[row] = quantize_weight_row_int8(transform(row, x), matrix_.padded_cols(), q);
+    const float scale = quantize_weight_row_int8(transform(row, x), matrix_.padded_cols(), q);
+    if (!std::isfinite(scale)) throw_not_finite(row);  // the transform may leave float32's range
+    matrix_.scale.as<float>()[row] = scale;
     auto* tile = writable_tile<uint8_t>(matrix_, row);
     // Four at a time: q + 128 is q with its top bit flipped. The padding of q is 0, so the tile's becomes
     // 128.
@@ -111,7 +113,9 @@ class RowPacker {
     for (int32_t j = 0; j < matrix_.input.outlier_count; ++j) {
       float& outlier = v[matrix_.input.outliers[j]];
       auto& columns = static_cast<PackedFactor&>(*matrix_.outlier_store);
-      columns.data.as<uint16_t>()[factor_b_offset(columns.rank, row, j)] = float32_to_bfloat16(outlier);
+      const uint16_t rounded = float32_to_bfloat16(outlier);
+      if (!std::isfinite(bfloat16_to_float32(rounded))) throw_not_finite(row);
+      columns.data.as<uint16_t>()[factor_b_offset(columns.rank, row, j)] = rounded;
       outlier = 0.0f;
     }
     if (matrix_.input.smoothing != nullptr)

@@ -18,7 +18,10 @@ export function philox4x32(counter: readonly bigint[], key: readonly bigint[]): 
 
 /** Uniform in [0, 1): the one draw of the token at `position`. */
 export function uniformDraw(seed: bigint, position: number): number {
-  const words = philox4x32([BigInt(position) & MASK, BigInt(position) >> 32n, 0n, 0n], [seed & MASK, seed >> 32n]);
+  const words = philox4x32(
+    [BigInt(position) & MASK, BigInt(position) >> 32n, 0n, 0n],
+    [seed & MASK, seed >> 32n],
+  );
   return Number(((words[1]! << 32n) | words[0]!) >> 11n) * 2 ** -53;
 }
 
@@ -50,7 +53,8 @@ export function adjustedLogits(
     const count = generated.filter((other) => other === id).length;
     adjusted[id] = adjusted[id]! - Math.fround(presence + Math.fround(frequency * count));
   }
-  for (const [id, bias] of Object.entries(options.logitBias ?? {})) adjusted[Number(id)]! += Math.fround(bias);
+  for (const [id, bias] of Object.entries(options.logitBias ?? {}))
+    adjusted[Number(id)]! += Math.fround(bias);
   return adjusted;
 }
 

@@ -97,7 +97,8 @@ describe("every token is the one that the description of the options gives", () 
     const sampled = (await generated({ temperature: 1 }, 1234567890123)).join();
     for (const [name, options] of cases) {
       const same = (await generated(options, 1234567890123)).join();
-      const isGreedy = ["greedy", "temperature 1e-30", "top-k 1"].includes(name) || name.includes("likeliest");
+      const isGreedy =
+        ["greedy", "temperature 1e-30", "top-k 1"].includes(name) || name.includes("likeliest");
       if (isGreedy) expect(same, name).toBe(greedy);
       else if (!["temperature 1", "top-k above the vocabulary"].includes(name))
         expect([greedy, sampled], name).not.toContain(same);

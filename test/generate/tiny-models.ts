@@ -31,7 +31,8 @@ export async function failureOf(action: () => unknown): Promise<LowrankError> {
 /** Waits until no request is under way; fails after ten seconds. */
 export async function untilIdle(model: Model): Promise<void> {
   for (let waited = 0; model.activeRequests > 0; waited++) {
-    if (waited === 2000) throw new Error(`Expected an idle model, ${model.activeRequests} requests are left.`);
+    if (waited === 2000)
+      throw new Error(`Expected an idle model, ${model.activeRequests} requests are left.`);
     await sleep(5);
   }
 }

@@ -40,7 +40,7 @@ switch (action) {
       await model.adapters.unload(`a${i}`);
     }
   }
-  // eslint-disable-next-line no-fallthrough -- the loop above has no end
+
   case "disposed": {
     // The engine's object is still there when the worker ends.
     globalThis.kept = await load();

@@ -30,8 +30,8 @@ RowReader reader_of(const std::vector<float>& weights, int32_t cols) {
   };
 }
 
-MatrixSpec spec_of(int32_t rows, int32_t cols, WeightFormat format, std::vector<float> input_scale = {}) {
-  return {rows, cols, format, ActivationFormat::kFloat32, std::move(input_scale)};
+MatrixSpec spec_of(int32_t rows, int32_t cols, WeightFormat format) {
+  return {rows, cols, format, ActivationFormat::kFloat32};
 }
 
 const PackedMatrix& packed(const std::unique_ptr<Matrix>& matrix) {
@@ -45,42 +45,33 @@ size_t elements(int32_t rows, int32_t cols) { return static_cast<size_t>(rows) *
 TEST("cpu/packing: unpacking gives the weights back, exactly or within half a step") {
   Random random(1);
   for (const auto& s : kSizes)
-    for (const WeightFormat format : kFormats)
-      for (const bool smoothed : {false, true}) {
-        const int32_t rows = s[0], cols = s[1];
-        const std::vector<float> weights = random.floats(elements(rows, cols), -1.0f, 1.0f);
-        std::vector<float> input_scale;
-        if (smoothed) input_scale = random.floats(static_cast<size_t>(cols), 0.25f, 4.0f);
-        const auto matrix =
-            pack_matrix(spec_of(rows, cols, format, input_scale), reader_of(weights, cols), 2);
-        CHECK_EQ(matrix->rows, rows);
-        CHECK_EQ(matrix->cols, cols);
-        CHECK((matrix->input_scale != nullptr) == smoothed);
-        std::vector<float> out(weights.size());
-        unpack_rows(packed(matrix), 0, rows, out.data());
-        for (size_t i = 0; i < weights.size(); ++i) {
-          const size_t n = i / static_cast<size_t>(cols);
-          const double factor = smoothed ? input_scale[i % static_cast<size_t>(cols)] : 1.0;
-          double tolerance = smoothed ? 2 * kFloatEpsilon * std::fabs(weights[i]) : 0;
-          if (format == WeightFormat::kBFloat16) tolerance += std::fabs(weights[i]) / 256;
-          if (format == WeightFormat::kInt8) {
-            double absmax = 0;
-            for (size_t k = 0; k < static_cast<size_t>(cols); ++k)
-              absmax = std::max(absmax, std::fabs(double{weights[n * static_cast<size_t>(cols) + k]}) /
-                                            (smoothed ? input_scale[k] : 1.0));
-            CHECK_NEAR(packed(matrix).scale.as<float>()[n], absmax / 127, absmax * 1e-7);
-            tolerance += absmax / 127 * (0.5 + 3e-5) * factor;
-          }
-          expect_near("unpacked, format " + std::to_string(static_cast<int>(format)), i, out[i], weights[i],
-                      tolerance);
+    for (const WeightFormat format : kFormats) {
+      const int32_t rows = s[0], cols = s[1];
+      const std::vector<float> weights = random.floats(elements(rows, cols), -1.0f, 1.0f);
+      const auto matrix = pack_matrix(spec_of(rows, cols, format), reader_of(weights, cols), 2);
+      CHECK_EQ(matrix->rows, rows);
+      CHECK_EQ(matrix->cols, cols);
+      std::vector<float> out(weights.size());
+      unpack_rows(packed(matrix), 0, rows, out.data());
+      for (size_t i = 0; i < weights.size(); ++i) {
+        const size_t n = i / static_cast<size_t>(cols);
+        double tolerance = format == WeightFormat::kBFloat16 ? std::fabs(weights[i]) / 256 : 0;
+        if (format == WeightFormat::kInt8) {
+          double absmax = 0;
+          for (size_t k = 0; k < static_cast<size_t>(cols); ++k)
+            absmax = std::max(absmax, std::fabs(double{weights[n * static_cast<size_t>(cols) + k]}));
+          CHECK_NEAR(packed(matrix).scale.as<float>()[n], absmax / 127, absmax * 1e-7);
+          tolerance += absmax / 127 * (0.5 + 3e-5);
         }
-        // Any run of rows is the same as in the whole.
-        if (rows > 3) {
-          std::vector<float> some(elements(2, cols));
-          unpack_rows(packed(matrix), rows - 3, 2, some.data());
-          CHECK(std::equal(some.begin(), some.end(), out.end() - 3 * cols));
-        }
+        expect_near("unpacked, format " + std::to_string(static_cast<int>(format)), i, out[i], weights[i], tolerance);
       }
+      // Any run of rows is the same as in the whole.
+      if (rows > 3) {
+        std::vector<float> some(elements(2, cols));
+        unpack_rows(packed(matrix), rows - 3, 2, some.data());
+        CHECK(std::equal(some.begin(), some.end(), out.end() - 3 * cols));
+      }
+    }
 }
 
 TEST("cpu/packing: weights that int8 holds come back exactly") {
@@ -187,14 +178,10 @@ TEST("cpu/packing: threads change nothing; the checksum sees every change") {
     }
     CHECK_EQ(checksum(packed(matrix)), checksum_of_one);
   }
-  const auto smoothed =
-      pack_matrix(spec_of(rows, cols, WeightFormat::kFloat32, std::vector<float>(cols, 1.0f)),
-                  reader_of(weights, cols), 1);
-  checksums.insert(checksum(packed(smoothed)));
   weights[0] += 1.0f;
   const auto changed = pack_matrix(spec_of(rows, cols, WeightFormat::kFloat32), reader_of(weights, cols), 1);
   checksums.insert(checksum(packed(changed)));
-  CHECK_EQ(checksums.size(), size_t{5});
+  CHECK_EQ(checksums.size(), size_t{4});
 }
 
 TEST("cpu/packing: reads every row once, in blocks of bounded size") {
@@ -241,8 +228,6 @@ TEST("cpu/packing: refuses what is not finite") {
   const std::vector<float> largest(64, std::numeric_limits<float>::max());
   const RowReader read = reader_of(largest, 64);
   CHECK_THROWS_CODE(pack_matrix(spec_of(1, 64, WeightFormat::kBFloat16), read, 1), ErrorCode::kModelFormat);
-  CHECK_THROWS_CODE(pack_matrix(spec_of(1, 64, WeightFormat::kInt8, std::vector<float>(64, 0.5f)), read, 1),
-                    ErrorCode::kModelFormat);  // the division by the input scale overflows
   CHECK(pack_matrix(spec_of(1, 64, WeightFormat::kFloat32), read, 1) != nullptr);
   for (const float fault : {kNaN, kInfinity}) {
     const float values[] = {1.0f, 2.0f, fault, 3.0f};
@@ -268,14 +253,8 @@ TEST("cpu/packing: refuses shapes and options outside the bounds, before it allo
     CHECK_THROWS_CODE(pack_matrix(spec_of(shape.first, shape.second, WeightFormat::kInt8), unread, 1),
                       ErrorCode::kInvalidArgument);
   for (const WeightFormat format : {WeightFormat::kBFloat16, WeightFormat::kFloat32})
-    CHECK_THROWS_CODE(pack_matrix({4, 4, format, ActivationFormat::kInt8, {}}, unread, 1),
+    CHECK_THROWS_CODE(pack_matrix({4, 4, format, ActivationFormat::kInt8}, unread, 1),
                       ErrorCode::kInvalidArgument);
-  for (const float bad :
-       {0.0f, -1.0f, std::numeric_limits<float>::infinity(), std::numeric_limits<float>::quiet_NaN()})
-    CHECK_THROWS_CODE(pack_matrix(spec_of(4, 2, WeightFormat::kInt8, {1.0f, bad}), unread, 1),
-                      ErrorCode::kInvalidArgument);
-  CHECK_THROWS_CODE(pack_matrix(spec_of(4, 2, WeightFormat::kInt8, {1.0f}), unread, 1),
-                    ErrorCode::kInvalidArgument);
   const float value = 1.0f;
   for (const auto& shape : {std::pair{0, 1}, {1, 0}, {kMaxLoraRank + 1, 1}, {1, kLargest}}) {
     CHECK_THROWS_CODE(pack_lora_a(&value, shape.first, shape.second, LoraDType::kFloat32),

@@ -1,11 +1,13 @@
 #include "ops/embed_gather.h"
 
+#include <algorithm>
 #include <cmath>
 #include <string>
 #include <vector>
 
 #include "check.h"
 #include "ops/op_case.h"
+#include "ops/transform_case.h"
 
 using namespace lowrank;
 using namespace lowrank::test;
@@ -17,10 +19,10 @@ constexpr int32_t kVocabulary = 37;
 struct Shape {
   int32_t rows, hidden;
   WeightFormat format;
-  bool smoothed;
+  TransformKind transform = {};  // int8 only
   std::string text() const {
     return "M " + std::to_string(rows) + ", hidden " + std::to_string(hidden) + ", format " +
-           std::to_string(static_cast<int>(format)) + (smoothed ? ", smoothed" : "");
+           std::to_string(static_cast<int>(format)) + transform.text();
   }
 };
 
@@ -30,12 +32,8 @@ class Gather {
  public:
   Gather(const Backend& backend, const Shape& one) : backend_(backend), shape_(one), random_(99) {
     const auto hidden = static_cast<size_t>(one.hidden);
-    std::vector<float> input_scale;
-    if (one.smoothed)  // powers of two, so that int8 holds the smoothed weights exactly
-      for (size_t k = 0; k < hidden; ++k)
-        input_scale.push_back(std::ldexp(1.0f, random_.integer(-2, 2)));
-    base_ = table(input_scale);
-    replaced_ = table(input_scale);
+    base_ = table();
+    replaced_ = table();
     for (int t = 0; t < 2; ++t) {
       const size_t rank = t == 0 ? 3 : 9;
       a_.push_back(random_.floats(kVocabulary * rank, -1.0f, 1.0f));
@@ -99,18 +97,31 @@ class Gather {
  private:
   static constexpr float kMultiplier = 24.0f * 1.01f;
 
-  TestMatrix table(const std::vector<float>& input_scale) {
+  // Without a transform, the weights are such that the format holds them exactly. With one, they become what the matrix
+  // holds of them, which is within a few int8 steps.
+  TestMatrix table() {
     const size_t count = kVocabulary * static_cast<size_t>(shape_.hidden);
-    std::vector<float> weights;
-    if (shape_.format == WeightFormat::kInt8)
-      weights = random_int8_weights(random_, kVocabulary, shape_.hidden).weights;
-    else
-      weights = random_.bfloat16_floats(count, -1.0f, 1.0f);
-    for (size_t i = 0; i < count && !input_scale.empty(); ++i)
-      weights[i] *= input_scale[i % input_scale.size()];
-    return make_matrix(backend_,
-                       {kVocabulary, shape_.hidden, shape_.format, ActivationFormat::kFloat32, input_scale},
-                       std::move(weights));
+    std::vector<float> weights = shape_.format == WeightFormat::kInt8
+                                     ? random_int8_weights(random_, kVocabulary, shape_.hidden).weights
+                                     : random_.bfloat16_floats(count, -1.0f, 1.0f);
+    if (!shape_.transform.any())
+      return make_matrix(backend_, {kVocabulary, shape_.hidden, shape_.format, ActivationFormat::kFloat32},
+                         std::move(weights));
+    const TestTransform transform = make_transform(random_, shape_.hidden, shape_.transform);
+    TestMatrix out = make_matrix(backend_, transform.spec(kVocabulary), std::move(weights));
+    const std::vector<float> logical = out.weights;
+    backend_.unpack(*out.packed, 0, kVocabulary, out.weights.data());
+    for (size_t n = 0; n < kVocabulary; ++n) {
+      const auto row = logical.begin() + static_cast<std::ptrdiff_t>(n) * shape_.hidden;
+      float absmax = 0;
+      for (int32_t k = 0; k < shape_.hidden; ++k)
+        absmax = std::max(absmax, std::fabs(row[k]));
+      for (int32_t k = 0; k < shape_.hidden; ++k) {
+        const size_t at = n * static_cast<size_t>(shape_.hidden) + static_cast<size_t>(k);
+        expect_near(label(backend_, shape_.text() + " held"), at, out.weights[at], row[k], absmax / 2);
+      }
+    }
+    return out;
   }
 
   const Backend& backend_;
@@ -131,8 +142,8 @@ std::vector<Shape> all_cases() {
   const int32_t sizes[][2] = {{1, 1}, {2, 3}, {7, 65}, {17, 64}, {17, 130}};
   for (const auto& s : sizes)
     for (const WeightFormat format : {WeightFormat::kInt8, WeightFormat::kBFloat16, WeightFormat::kFloat32})
-      for (const bool smoothed : {false, true})
-        all.push_back({s[0], s[1], format, smoothed});
+      for (const TransformKind& transform : transform_kinds())
+        if (format == WeightFormat::kInt8 || !transform.any()) all.push_back({s[0], s[1], format, transform});
   return all;
 }
 

@@ -5,10 +5,12 @@
 #include <cstring>
 #include <limits>
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
 #include "check.h"
+#include "cpu/packing.h"
 #include "ops/op_case.h"
 
 using namespace lowrank;
@@ -24,10 +26,13 @@ struct Shape {
   int32_t m, n, k;
   WeightFormat weights = WeightFormat::kInt8;
   ActivationFormat activation = ActivationFormat::kInt8;
+  int32_t outliers = 0;  // outlier columns; int8 activations only
+  bool rotated = false;
   std::string text() const {
     return "M " + std::to_string(m) + ", N " + std::to_string(n) + ", K " + std::to_string(k) + ", weights " +
            std::to_string(static_cast<int>(weights)) + ", activations " +
-           std::to_string(static_cast<int>(activation));
+           std::to_string(static_cast<int>(activation)) + ", outliers " + std::to_string(outliers) +
+           (rotated ? ", rotated" : "");
   }
 };
 
@@ -95,14 +100,21 @@ class Product {
   };
   Expected expected(int32_t m, int32_t n) const {
     double product = 0, magnitude = 0;
-    for (int32_t k = 0; k < shape_.k; ++k) {
-      const double term = input_[size(m) * size(shape_.k) + size(k)] * weight(n, k);
+    for (int32_t k = 0; k < x_.view.stride; ++k) {
+      const double term = input_[size(m) * size(x_.view.stride) + size(k)] * weight(n, k);
       product += term;
       magnitude += std::fabs(term);
     }
     const bool int8 = shape_.activation == ActivationFormat::kInt8;
     if (int8) product *= x_.view.scale[m];
     double tolerance = int8 ? 0 : magnitude * kFloatEpsilon / 2 * (70 + shape_.k / 64);
+    double outlier_part = 0, outlier_magnitude = 0;
+    for (size_t j = 0; j < outliers_.size(); ++j) {
+      const double term = double{x_.view.outliers[size(m) * kMaxOutliers + j]} *
+                          matrix_.weights[size(n) * size(shape_.k) + size(outliers_[j])];
+      outlier_part += term;
+      outlier_magnitude += std::fabs(term);
+    }
     double low_rank = 0, low_rank_magnitude = 0, gain = 1;
     const std::vector<float>* bias = &bias_;
     if (const Adapter* adapter = adapter_of_row(m)) {
@@ -122,10 +134,10 @@ class Product {
     }
     const double added_bias = bias->empty() ? 0 : (*bias)[size(n)];
     const double residual = residual_.empty() ? 0 : residual_[size(m) * size(y_stride()) + size(n)];
-    const double largest = std::max({std::fabs(gain * product), std::fabs(gain) * low_rank_magnitude,
-                                     std::fabs(added_bias), std::fabs(residual)});
+    const double largest = std::max({std::fabs(gain * product), std::fabs(gain) * outlier_magnitude,
+                                     std::fabs(gain) * low_rank_magnitude, std::fabs(added_bias), std::fabs(residual)});
     tolerance = tolerance * std::fabs(gain) + 4 * kFloatEpsilon * largest;
-    return {gain * (product + low_rank) + added_bias + residual, tolerance};
+    return {gain * (product + outlier_part + low_rank) + added_bias + residual, tolerance};
   }
 
   void check(const std::vector<float>& y, int32_t row_begin, int32_t row_end, const std::string& what) const {
@@ -146,7 +158,18 @@ class Product {
  private:
   static size_t size(int32_t value) { return static_cast<size_t>(value); }
 
-  double weight(int32_t n, int32_t k) const { return matrix_.weights[size(n) * size(shape_.k) + size(k)]; }
+  // The weight that input k is multiplied with: what the matrix holds where it is rotated (its packing is proved by the
+  // tests of packing), else the logical weight, but for outlier channels.
+  double weight(int32_t n, int32_t k) const {
+    if (shape_.rotated) {
+      const auto& packed = static_cast<const cpu::PackedMatrix&>(*matrix_.packed);
+      const uint8_t* tile = cpu::tile_of_row<uint8_t>(packed, n);
+      const int32_t q = tile[cpu::tile_offset(cpu::kTileDepth, n % cpu::kTileRows, k)] - 128;
+      return double{packed.scale.as<float>()[n]} * q;
+    }
+    if (k >= shape_.k || std::binary_search(outliers_.begin(), outliers_.end(), k)) return 0;
+    return matrix_.weights[size(n) * size(shape_.k) + size(k)];
+  }
 
   void make_weights() {
     const size_t count = size(shape_.n) * size(shape_.k);
@@ -155,13 +178,36 @@ class Product {
       weights = random_int8_weights(random_, shape_.n, shape_.k).weights;
     if (shape_.weights == WeightFormat::kBFloat16) weights = random_.bfloat16_floats(count, -0.3f, 0.3f);
     if (shape_.weights == WeightFormat::kFloat32) weights = random_.floats(count, -0.3f, 0.3f);
-    matrix_ = make_matrix(backend_, {shape_.n, shape_.k, shape_.weights, shape_.activation, {}},
-                          std::move(weights));
+    if (shape_.outliers > 0) take_outliers(weights);
+    matrix_ = make_matrix(
+        backend_, {shape_.n, shape_.k, shape_.weights, shape_.activation, shape_.rotated, outliers_, {}},
+        std::move(weights));
+  }
+
+  // Chooses the outlier channels, the last one among them, and makes bfloat16 numbers of their columns. The largest of
+  // the other weights of a row stays at 127 steps.
+  void take_outliers(std::vector<float>& weights) {
+    std::set<int32_t> channels = {shape_.k - 1};
+    while (channels.size() < size(std::min(shape_.outliers, shape_.k)))
+      channels.insert(random_.integer(0, shape_.k - 1));
+    outliers_.assign(channels.begin(), channels.end());
+    int32_t other = 0;
+    while (channels.contains(other))
+      ++other;
+    for (size_t n = 0; n < size(shape_.n); ++n) {
+      float* row = weights.data() + n * size(shape_.k);
+      const float absmax = std::fabs(*std::max_element(
+          row, row + shape_.k, [](float a, float b) { return std::fabs(a) < std::fabs(b); }));
+      if (other < shape_.k) row[other] = -absmax;
+      for (const int32_t channel : outliers_)
+        row[channel] = random_.bfloat16_floats(1, -0.3f, 0.3f)[0];
+    }
   }
 
   // input_ holds q (to be scaled) or the values. Row 1 is zero; row 2 is all +-127, or has an outlier.
   void make_input() {
     const Activations& view = x_.view;
+    const int32_t cols = shape_.rotated ? view.stride : shape_.k;  // rotated inputs fill K's padding
     for (int32_t m = 0; m < shape_.m; ++m) {
       const bool zero = m == 1;
       const bool extreme = m == 2;
@@ -170,21 +216,23 @@ class Product {
         const size_t at = size(m) * size(view.stride) + size(k);
         if (view.format == ActivationFormat::kInt8) {
           int32_t q = extreme ? (random_.integer(0, 1) == 0 ? 127 : -127) : random_.integer(-127, 127);
-          if (zero || k >= shape_.k) q = 0;
+          if (zero || k >= cols) q = 0;
           view.q[at] = static_cast<int8_t>(q);
           sum += q;
-          if (k < shape_.k) input_.push_back(q);
+          input_.push_back(q);
         } else {
           float value = random_.uniform(-2.0f, 2.0f);
           if (extreme && k == 0) value = 1e4f;
-          if (zero || k >= shape_.k) value = 0.0f;
+          if (zero || k >= cols) value = 0.0f;
           view.values[at] = value;
-          if (k < shape_.k) input_.push_back(value);
+          input_.push_back(value);
         }
       }
       if (view.format == ActivationFormat::kInt8) {
         view.scale[m] = zero ? 0.0f : random_.uniform(0.001f, 0.1f);
         view.sum[m] = sum;
+        for (size_t j = 0; j < size(kMaxOutliers); ++j)  // what is not an outlier's must not be read
+          view.outliers[size(m) * kMaxOutliers + j] = j < outliers_.size() ? random_.uniform(-100.0f, 100.0f) : kNaN;
       }
     }
   }
@@ -245,7 +293,8 @@ class Product {
   Shape shape_;
   Random random_;
   ActivationStore x_;
-  std::vector<double> input_;  // [M, K]
+  std::vector<double> input_;      // [M, stride]
+  std::vector<int32_t> outliers_;  // channels
   TestMatrix matrix_;
   std::vector<float> bias_, residual_, h_;
   Unaligned bias_store_, h_store_;
@@ -263,7 +312,15 @@ std::vector<Shape> shapes() {
     all.push_back({s[0], s[1], s[2]});
     for (const WeightFormat format : {WeightFormat::kInt8, WeightFormat::kBFloat16, WeightFormat::kFloat32})
       all.push_back({s[0], s[1], s[2], format, ActivationFormat::kFloat32});
+    all.push_back({s[0], s[1], s[2], WeightFormat::kInt8, ActivationFormat::kInt8, 0, true});
   }
+  for (const int32_t outliers : {1, 8, 17, 64})
+    for (const int32_t m : {1, 2, 17})
+      for (const bool rotated : {false, true})
+        all.push_back({m, 49, 193, WeightFormat::kInt8, ActivationFormat::kInt8, outliers, rotated});
+  all.push_back({2, 1, 1, WeightFormat::kInt8, ActivationFormat::kInt8, 1, true});    // nothing but outliers
+  all.push_back({9, 20, 64, WeightFormat::kInt8, ActivationFormat::kInt8, 64, false});
+  all.push_back({70, 130, 65, WeightFormat::kInt8, ActivationFormat::kInt8, 8, true});
   return all;
 }
 
@@ -329,7 +386,7 @@ TEST("ops/matmul_expand: int32 sums are exact up to the largest K with all value
       weights[2 * cols + k] = k % 2 == 0 ? 127.0f : -127.0f;
     }
     const TestMatrix matrix = make_matrix(
-        *backend, {3, kCols, WeightFormat::kInt8, ActivationFormat::kInt8, {}}, std::move(weights));
+        *backend, {3, kCols, WeightFormat::kInt8, ActivationFormat::kInt8}, std::move(weights));
     ActivationStore x(ActivationFormat::kInt8, 2, kCols);
     std::memset(x.view.q, 127, cols);
     std::memset(x.view.q + cols, -127, cols);
@@ -345,6 +402,25 @@ TEST("ops/matmul_expand: int32 sums are exact up to the largest K with all value
     for (size_t i = 0; i < 6; ++i)
       expect_near(label(*backend, "all +-127"), i, y[i], expected[i], 0);
   }
+}
+
+TEST("ops/matmul_expand: NaN or infinity in an outlier channel shows in every column of its row, and nowhere else") {
+  for (const Backend* backend : available_backends())
+    for (const float fault : {kNaN, std::numeric_limits<float>::infinity()})
+      for (const bool with_adapters : {false, true}) {
+        const Shape shape = {7, 33, 65, WeightFormat::kInt8, ActivationFormat::kInt8, 8, true};
+        Product product(*backend, shape, with_adapters, true, true);
+        const std::vector<float> sound = product.run(0, shape.m, 1);
+        product.x().view.outliers[3 * kMaxOutliers + 7] = fault;
+        const std::vector<float> faulty = product.run(0, shape.m, 1);
+        for (size_t i = 0; i < sound.size(); ++i) {
+          const bool within = i % static_cast<size_t>(product.y_stride()) < 33;
+          if (i / static_cast<size_t>(product.y_stride()) == 3 && within)
+            CHECK(!std::isfinite(faulty[i]));
+          else
+            expect_near(label(*backend, "beside a faulty row"), i, faulty[i], sound[i], 0);
+        }
+      }
 }
 
 TEST("ops/matmul_expand: a faulty row gives NaN, the others are untouched by it") {

@@ -60,9 +60,11 @@ ActivationStore::ActivationStore(ActivationFormat format, int32_t rows, int32_t 
     q = filled(elements);
     scale = filled(static_cast<size_t>(rows) * sizeof(float));
     sum = filled(static_cast<size_t>(rows) * sizeof(int32_t));
+    outliers = filled(static_cast<size_t>(rows) * kMaxOutliers * sizeof(float));
     view.q = q.as<int8_t>();
     view.scale = scale.as<float>();
     view.sum = sum.as<int32_t>();
+    view.outliers = outliers.as<float>();
   } else {
     values = filled(elements * sizeof(float));
     view.values = values.as<float>();

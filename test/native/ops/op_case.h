@@ -47,7 +47,7 @@ class Unaligned {
 struct ActivationStore {
   ActivationStore(ActivationFormat format, int32_t rows, int32_t cols);
   Activations view;
-  Buffer q, scale, sum, values;
+  Buffer q, scale, sum, outliers, values;
 };
 
 // A packed matrix and the logical weights that it was made of.

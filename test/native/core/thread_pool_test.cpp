@@ -1,0 +1,101 @@
+// The pool: every part runs once, barriers hold, callers take turns. Built with the thread sanitizer, too.
+#include "core/thread_pool.h"
+
+#include <atomic>
+#include <thread>
+
+#include "check.h"
+
+using namespace lowrank;
+
+namespace {
+
+struct Counted {
+  std::vector<std::atomic<int>> parts;
+  int wanted;
+  explicit Counted(int count) : parts(static_cast<size_t>(count)), wanted(count) {}
+};
+
+}  // namespace
+
+TEST("thread pool: every part runs once, whatever their number") {
+  for (int round = 0; round < 50; ++round) {
+    for (const int parts : {1, 2, 5, 3}) {
+      Counted counted(parts);
+      ThreadPool::process().run(
+          parts,
+          [](void* context, int part, int of, Barrier&) {
+            Counted& seen = *static_cast<Counted*>(context);
+            if (of == seen.wanted) ++seen.parts[static_cast<size_t>(part)];
+          },
+          &counted);
+      for (const std::atomic<int>& part : counted.parts) CHECK_EQ(part.load(), 1);
+    }
+  }
+}
+
+TEST("thread pool: what is written before a barrier is seen behind it") {
+  constexpr int kParts = 4;
+  constexpr int kRounds = 200;
+  struct Shared {
+    // Not atomic: the barrier alone orders the accesses.
+    int values[kRounds][kParts] = {};
+    std::atomic<int> wrong{0};
+  } shared;
+  ThreadPool::process().run(
+      kParts,
+      [](void* context, int part, int parts, Barrier& barrier) {
+        Shared& all = *static_cast<Shared*>(context);
+        for (int round = 0; round < kRounds; ++round) {
+          all.values[round][part] = round + part;
+          barrier.wait();
+          for (int other = 0; other < parts; ++other)
+            if (all.values[round][other] != round + other) ++all.wrong;
+        }
+      },
+      &shared);
+  CHECK_EQ(shared.wrong.load(), 0);
+}
+
+TEST("thread pool: regions of several callers do not overlap") {
+  static std::atomic<int> inside{0};
+  static std::atomic<int> overlaps{0};
+  static std::atomic<int> regions{0};
+  std::vector<std::thread> callers;
+  for (int caller = 0; caller < 4; ++caller)
+    callers.emplace_back([] {
+      for (int round = 0; round < 100; ++round)
+        ThreadPool::process().run(
+            3,
+            [](void*, int part, int, Barrier& barrier) {
+              if (part == 0 && inside.fetch_add(1) != 0) ++overlaps;
+              barrier.wait();
+              if (part == 0) {
+                ++regions;
+                --inside;
+              }
+            },
+            nullptr);
+    });
+  for (std::thread& caller : callers) caller.join();
+  CHECK_EQ(overlaps.load(), 0);
+  CHECK_EQ(regions.load(), 400);
+}
+
+TEST("thread pool: workers wake after a pause") {
+  for (int round = 0; round < 5; ++round) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(3));
+    std::atomic<int> sum{0};
+    ThreadPool::process().run(
+        3, [](void* context, int part, int, Barrier&) { *static_cast<std::atomic<int>*>(context) += part + 1; }, &sum);
+    CHECK_EQ(sum.load(), 6);
+  }
+}
+
+TEST("thread pool: the default number of threads is sensible") {
+  const int threads = ThreadPool::default_threads();
+  CHECK(threads >= 1);
+  CHECK(threads <= 64);
+  const unsigned all = std::thread::hardware_concurrency();
+  CHECK(all == 0 || threads <= static_cast<int>(all));
+}

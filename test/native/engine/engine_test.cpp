@@ -1,0 +1,154 @@
+// The engine's life: requests, cancellation and the end, from several threads at once. Built with the thread sanitizer,
+// too (npm run verify).
+#include <atomic>
+#include <thread>
+
+#include "check.h"
+#include "engine_case.h"
+#include "lora/adapter_source.h"
+
+using namespace lowrank;
+using namespace lowrank::test;
+
+namespace {
+
+// The golden adapter "plain": pairs of all projections, alpha 8, rank 4.
+std::shared_ptr<const Adapter> plain_adapter(const Engine& engine) {
+  constexpr const char* kNames[kProjections] = {"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"};
+  const auto file = open_file(tiny_path("tiny-adapters/plain/adapter_model.safetensors"));
+  std::vector<uint8_t> bytes(file->size());
+  file->read(0, bytes.size(), bytes.data());
+  const auto source = open_adapter(std::move(bytes));
+  std::vector<AdapterEntry> entries;
+  for (const TensorInfo& tensor : source->tensors()) {
+    const std::string name(tensor.name);
+    AdapterEntry entry;
+    entry.tensor = name;
+    entry.place = AdapterEntry::Place::kProjection;
+    entry.role = name.find("lora_A") != std::string::npos ? AdapterEntry::Role::kLoraA : AdapterEntry::Role::kLoraB;
+    entry.layer = name.find("layers.1.") != std::string::npos ? 1 : 0;
+    entry.scaling = 2;
+    for (int i = 0; i < kProjections; ++i)
+      if (name.find(kNames[i]) != std::string::npos) entry.projection = static_cast<Projection>(i);
+    entries.push_back(entry);
+  }
+  return build_adapter(*source, entries, engine.model().base(1));
+}
+
+}  // namespace
+
+TEST("engine: lives and ends without a request") {
+  EngineCase one;
+  one.engine->shut_down();
+  one.engine->shut_down();
+}
+
+TEST("engine: a request gives its tokens and ends") {
+  EngineCase one;
+  const Outcome outcome = one.run(EngineCase::generate(1, 5));
+  CHECK(outcome.finish == Finish::kLength);
+  CHECK_EQ(outcome.tokens.size(), size_t{5});
+  const Outcome again = one.run(EngineCase::generate(2, 5));
+  CHECK(again.tokens == outcome.tokens);
+}
+
+TEST("engine: logits of many positions arrive in order, whatever the number of rows at a time") {
+  EngineCase one;
+  Request request = EngineCase::generate(1, 0, std::vector<int32_t>(700, 7));
+  request.kind = Request::Kind::kLogits;
+  request.to = 700;
+  const Outcome whole = one.run(request);
+  CHECK(whole.finish == Finish::kComplete);
+  const auto vocabulary = static_cast<size_t>(one.engine->model().config().vocabulary_size);
+  CHECK_EQ(whole.logits.size(), 700 * vocabulary);
+  request.id = 2;
+  request.from = 505;
+  request.to = 530;
+  const Outcome part = one.run(request);
+  CHECK_EQ(part.logits.size(), 25 * vocabulary);
+  CHECK(std::equal(part.logits.begin(), part.logits.end(), whole.logits.begin() + static_cast<int64_t>(505 * vocabulary)));
+}
+
+TEST("engine: cancellation of running, waiting, ended and unknown requests") {
+  EngineCase one(1, 1);
+  one.engine->submit(EngineCase::generate(1, kEndless));
+  one.engine->submit(EngineCase::generate(2, kEndless));
+  CHECK(one.reports.wait_for_tokens(1, 3).finish == Finish::kNone);
+  one.engine->cancel(99);
+  one.engine->cancel(2);
+  CHECK(one.reports.wait_for(2).finish == Finish::kAborted);
+  CHECK_EQ(one.reports.wait_for(2).tokens.size(), size_t{0});
+  one.engine->cancel(1);
+  CHECK(one.reports.wait_for(1).finish == Finish::kAborted);
+  one.engine->cancel(1);
+  CHECK(one.run(EngineCase::generate(3, 2)).finish == Finish::kLength);
+  CHECK_EQ(one.reports.events_after_the_end, 0);
+}
+
+TEST("engine: its end aborts every request, and says so before shut_down returns") {
+  for (int round = 0; round < 5; ++round) {
+    EngineCase one(2, 2);
+    for (uint64_t id = 1; id <= 6; ++id) one.engine->submit(EngineCase::generate(id, kEndless));
+    if (round > 0) one.reports.wait_for_tokens(1, static_cast<size_t>(round));
+    one.engine->shut_down();
+    for (uint64_t id = 1; id <= 6; ++id) CHECK(one.reports.wait_for(id).finish == Finish::kAborted);
+    CHECK_EQ(one.reports.events_after_the_end, 0);
+  }
+}
+
+TEST("engine: several threads submit and cancel at once; results are those of a request alone") {
+  EngineCase one(3, 3);
+  std::vector<std::vector<int32_t>> alone;
+  for (int32_t i = 0; i < 8; ++i)
+    alone.push_back(one.run(EngineCase::generate(static_cast<uint64_t>(1000 + i), 12, {i, i + 1})).tokens);
+  std::vector<std::thread> threads;
+  std::atomic<int> wrong{0};
+  for (int32_t i = 0; i < 8; ++i)
+    threads.emplace_back([&, i] {
+      for (int32_t round = 0; round < 6; ++round) {
+        const auto id = static_cast<uint64_t>(i * 10 + round + 1);
+        if (round % 3 == 2) {
+          one.engine->submit(EngineCase::generate(id, kEndless, {i}));
+          one.engine->cancel(id);
+          if (one.reports.wait_for(id).finish != Finish::kAborted) ++wrong;
+        } else if (one.run(EngineCase::generate(id, 12, {i, i + 1})).tokens != alone[static_cast<size_t>(i)]) {
+          ++wrong;
+        }
+        (void)one.engine->memory();
+      }
+    });
+  for (std::thread& thread : threads) thread.join();
+  CHECK_EQ(wrong.load(), 0);
+}
+
+TEST("engine: two engines share the pool") {
+  EngineCase one(2);
+  EngineCase other(3);
+  for (uint64_t id = 1; id <= 4; ++id) {
+    one.engine->submit(EngineCase::generate(id, 20));
+    other.engine->submit(EngineCase::generate(id, 20));
+  }
+  for (uint64_t id = 1; id <= 4; ++id)
+    CHECK(one.reports.wait_for(id).tokens == other.reports.wait_for(id).tokens);
+}
+
+TEST("engine: an adapter lives as long as the requests that run with it") {
+  EngineCase one(2);
+  auto adapter = plain_adapter(*one.engine);
+  const std::weak_ptr<const Adapter> watched = adapter;
+  const auto base = one.run(EngineCase::generate(100, 10)).tokens;
+  std::vector<Request> requests;
+  for (uint64_t id = 1; id <= 6; ++id) {
+    requests.push_back(EngineCase::generate(id, 10));
+    requests.back().adapters.push_back({adapter, 1, 0});
+  }
+  adapter.reset();
+  for (Request& request : requests) one.engine->submit(std::move(request));
+  requests.clear();
+  const auto adapted = one.reports.wait_for(1).tokens;
+  CHECK(adapted != base);
+  for (uint64_t id = 2; id <= 6; ++id) CHECK(one.reports.wait_for(id).tokens == adapted);
+  one.engine->shut_down();
+  CHECK(watched.expired());
+}
+
