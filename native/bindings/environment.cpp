@@ -12,21 +12,24 @@ Environment::Environment(Napi::Env env) : queue_(std::make_shared<Queue>()), env
   const napi_value name = Napi::String::New(env, "lowrank");
   const napi_status status = napi_create_threadsafe_function(
       env, nullptr, nullptr, name, 0, 1, nullptr,
-      [](napi_env, void*, void* hint) { delete static_cast<std::shared_ptr<Queue>*>(hint); }, context, drain, &queue_->function);
+      [](napi_env, void*, void* hint) {
+        // Node closes the function before it ends the environment, and holds its lock while it does the latter (Node 24):
+        // this is the last moment to give it back.
+        const std::unique_ptr<std::shared_ptr<Queue>> queue(static_cast<std::shared_ptr<Queue>*>(hint));
+        (*queue)->close(napi_tsfn_release);
+      },
+      context, drain, &queue_->function);
   if (status != napi_ok) {
     delete context;
     throw Napi::Error::New(env, "lowrank: no thread-safe function could be made");
   }
-  napi_unref_threadsafe_function(env, queue_->function);
+  queue_->keep_alive(env, false);
 }
 
 // Runs as the finaliser of the instance data, when the environment ends: nothing may touch it afterwards.
 Environment::~Environment() {
   *ending_ = true;
-  {
-    std::lock_guard<std::mutex> lock(queue_->mutex);
-    queue_->closed = true;
-  }
+  queue_->close(napi_tsfn_abort);
   for (EngineBinding* engine : engines) engine->shut_down();
   for (std::thread& thread : threads_) thread.join();
   std::vector<Task> dropped;
@@ -34,15 +37,39 @@ Environment::~Environment() {
     std::lock_guard<std::mutex> lock(queue_->mutex);
     dropped.swap(queue_->tasks);
   }
-  napi_release_threadsafe_function(queue_->function, napi_tsfn_abort);
 }
 
 bool Environment::Queue::post(Task&& task) {
   std::lock_guard<std::mutex> lock(mutex);
-  if (closed) return false;
+  if (function == nullptr) return false;
   tasks.push_back(std::move(task));
-  if (!scheduled) scheduled = napi_call_threadsafe_function(function, nullptr, napi_tsfn_nonblocking) == napi_ok;
-  return true;
+  if (scheduled) return true;
+  const napi_status status = napi_call_threadsafe_function(function, nullptr, napi_tsfn_nonblocking);
+  scheduled = status == napi_ok;
+  if (status != napi_closing) return true;
+  // The call has given the function back.
+  function = nullptr;
+  task = std::move(tasks.back());
+  tasks.pop_back();
+  return false;
+}
+
+void Environment::Queue::keep_alive(napi_env env, bool alive) {
+  std::lock_guard<std::mutex> lock(mutex);
+  if (function == nullptr) return;
+  if (alive)
+    napi_ref_threadsafe_function(env, function);
+  else
+    napi_unref_threadsafe_function(env, function);
+}
+
+void Environment::Queue::close(napi_threadsafe_function_release_mode mode) {
+  napi_threadsafe_function given_back = nullptr;
+  {
+    std::lock_guard<std::mutex> lock(mutex);
+    std::swap(given_back, function);
+  }
+  if (given_back != nullptr) napi_release_threadsafe_function(given_back, mode);
 }
 
 void Environment::drain(napi_env env, napi_value, void* context, void*) {
@@ -66,11 +93,11 @@ void Environment::drain(napi_env env, napi_value, void* context, void*) {
 }
 
 void Environment::hold() {
-  if (holds_++ == 0) napi_ref_threadsafe_function(env_, queue_->function);
+  if (holds_++ == 0) queue_->keep_alive(env_, true);
 }
 
 void Environment::release() {
-  if (--holds_ == 0) napi_unref_threadsafe_function(env_, queue_->function);
+  if (--holds_ == 0) queue_->keep_alive(env_, false);
 }
 
 void Environment::start(std::function<Task()> work) {

@@ -60,11 +60,14 @@ class Environment {
 
   struct Queue {  // outlives the environment where a thread still holds a reference
     bool post(Task&& task);  // false where closed
+    // Whether the function keeps the process alive.
+    void keep_alive(napi_env env, bool alive);
+    // Nothing is posted any more. Gives the function back, unless Node has told that it is closing.
+    void close(napi_threadsafe_function_release_mode mode);
     std::mutex mutex;
     std::vector<Task> tasks;
-    napi_threadsafe_function function = nullptr;
+    napi_threadsafe_function function = nullptr;  // null once it is given back
     bool scheduled = false;
-    bool closed = false;
   };
   std::shared_ptr<Queue> queue_;
   napi_env env_;

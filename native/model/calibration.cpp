@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <numeric>
 
 namespace lowrank {
@@ -87,9 +88,11 @@ void Calibration::choose_transform(const std::vector<float>& input_rms, const Ro
   spec.rotated = true;
   std::vector<int32_t> channels(input_rms.size());
   std::iota(channels.begin(), channels.end(), 0);
-  std::stable_sort(channels.begin(), channels.end(), [&](int32_t a, int32_t b) {
-    return input_rms[static_cast<size_t>(a)] > input_rms[static_cast<size_t>(b)];
-  });
+  const auto size_of = [&](int32_t channel) {
+    const float rms = input_rms[static_cast<size_t>(channel)];
+    return std::isnan(rms) ? std::numeric_limits<float>::infinity() : rms;  // NaN has no place in an order
+  };
+  std::stable_sort(channels.begin(), channels.end(), [&](int32_t a, int32_t b) { return size_of(a) > size_of(b); });
   channels.resize(static_cast<size_t>(std::min(kOutliers, spec.cols / 8)));
   std::sort(channels.begin(), channels.end());
   spec.outliers = channels;

@@ -44,7 +44,7 @@ switch (mode) {
   case "collect": {
     // Engines that were never disposed go with their objects.
     const before = process.memoryUsage.rss();
-    for (let i = 0; i < 40; i++) {
+    for (let i = 0; i < 25; i++) {
       const forgotten = await loadModel(path, { threads: 1 });
       await forgotten.generate(prompt, { maxTokens: 2 }).result();
       globalThis.gc();

