@@ -51,6 +51,12 @@ const whole = (name, least) => {
   return String(number);
 };
 
+const limits = {
+  fuzz: whole("fuzz-seconds", 1),
+  soak: whole("soak-seconds", 5),
+  cycles: whole("cycles", 50),
+};
+
 /** ThreadSanitizer of older compilers needs a fixed address space layout, where the system can be asked for one. */
 const fixedLayout = () =>
   spawnSync("setarch", ["-R", "true"], { stdio: "ignore" }).status === 0 ? ["setarch", "-R"] : [];
@@ -91,16 +97,10 @@ function partsOf(instructionSets) {
       commands: () => sanitized("thread", "thread", fixedLayout, ["engine:", "thread pool:"]),
     },
     {
-      name: "addon",
-      about: "the addon with the address sanitizer inside Node: workers, leaks, bad input",
-      tools: ["c++", "make", "python3"],
-      commands: () => [[process.execPath, "scripts/verify-addon.mjs"]],
-    },
-    {
       name: "fuzz",
       about: "libFuzzer on the readers",
       tools: [],
-      commands: () => [[process.execPath, "test/fuzz/run.mjs", whole("fuzz-seconds", 1)]],
+      commands: () => [[process.execPath, "test/fuzz/run.mjs", limits.fuzz]],
     },
     {
       name: "fidelity",
@@ -110,6 +110,13 @@ function partsOf(instructionSets) {
       commands: () => [[...vitest, "test/fidelity"]],
     },
   ];
+  if (process.platform === "linux")
+    parts.splice(2, 0, {
+      name: "addon",
+      about: "the addon with the address sanitizer inside Node: workers, disposal, bad input",
+      tools: ["c++", "make", "python3"],
+      commands: () => [[process.execPath, "scripts/verify-addon.mjs"]],
+    });
   for (const { name, available } of instructionSets)
     if (available)
       parts.push({
@@ -124,13 +131,13 @@ function partsOf(instructionSets) {
       name: "leak",
       about: "load, use and dispose again and again",
       tools: [],
-      commands: () => [[process.execPath, "test/leak/cycles.mjs", whole("cycles", 50)]],
+      commands: () => [[process.execPath, "test/leak/cycles.mjs", limits.cycles]],
     },
     {
       name: "soak",
       about: "random load on one engine: results and memory stay the same",
       tools: [],
-      commands: () => [[process.execPath, "test/leak/soak.mjs", whole("soak-seconds", 5)]],
+      commands: () => [[process.execPath, "test/leak/soak.mjs", limits.soak]],
     },
     {
       name: "node-versions",

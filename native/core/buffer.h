@@ -7,12 +7,13 @@
 
 namespace lowrank {
 
-// Owns `bytes` of memory aligned to 64 bytes (2 MiB, with huge pages asked for, from 4 MiB on). Zeroed, and from 4 MiB
-// on backed by the system only where it is touched.
+// Owns `bytes` of memory aligned to 64 bytes, zeroed. From 4 MiB on it is a mapping of its own on a 2 MiB border, backed
+// by the system only where it is touched. Lasting blocks from 128 KiB on (kHuge) share slabs of huge pages.
 // Throws Error(kOutOfMemory) where the system refuses.
 class Buffer {
  public:
-  // kSmall: the system backs 4 KiB at a time, for memory that may stay untouched in part.
+  // kHuge: for what lasts and is streamed, such as weights. kSmall: pages of 4 KiB, for memory that may stay untouched in
+  // part or is given back soon.
   enum class Pages { kHuge, kSmall };
 
   Buffer() = default;

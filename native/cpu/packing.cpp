@@ -70,8 +70,8 @@ class RowPacker {
  public:
   explicit RowPacker(PackedMatrix& matrix)
       : matrix_(matrix),
-        q_(static_cast<size_t>(matrix.padded_cols())),
-        transformed_(static_cast<size_t>(matrix.padded_cols()) * sizeof(float)) {}
+        q_(static_cast<size_t>(matrix.padded_cols()), Buffer::Pages::kSmall),
+        transformed_(static_cast<size_t>(matrix.padded_cols()) * sizeof(float), Buffer::Pages::kSmall) {}
 
   // x [cols]
   void pack(int32_t row, const float* x) {
@@ -176,7 +176,7 @@ class BlockQueue {
 void pack_blocks(PackedMatrix& matrix, const RowReader& read, BlockQueue& queue) noexcept {
   try {
     const size_t cols = static_cast<size_t>(matrix.cols);
-    const Buffer rows(static_cast<size_t>(queue.block_rows()) * cols * sizeof(float));  // [block_rows, cols]
+    const Buffer rows(static_cast<size_t>(queue.block_rows()) * cols * sizeof(float), Buffer::Pages::kSmall);  // [block_rows, cols]
     RowPacker packer(matrix);
     for (Range block = queue.next(); block.begin < block.end; block = queue.next()) {
       read(block.begin, block.end - block.begin, rows.as<float>());

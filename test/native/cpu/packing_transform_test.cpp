@@ -164,6 +164,16 @@ TEST("cpu/packing: the checksum tells every part of the transform, and not the t
   weights[0] = 5.0f;  // of an outlier channel
   differs(spec);
 
+  // Zeros are the same with any transform, but a matrix of them is not.
+  const std::vector<float> zeros(weights.size(), 0.0f);
+  const uint64_t of_zeros = checksum(packed(pack(spec, zeros)));
+  other = spec;
+  other.rotated = false;
+  CHECK(checksum(packed(pack(other, zeros))) != of_zeros);
+  other = spec;
+  other.outliers.back() -= 1;
+  CHECK(checksum(packed(pack(other, zeros))) != of_zeros);
+
   // Bits of what lies beside the weights.
   const auto flip = [&](uint8_t* byte) {
     *byte ^= 1;
