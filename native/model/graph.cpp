@@ -23,16 +23,16 @@ Scratch::Scratch(const ModelConfig& config, int32_t rows, int32_t logit_rows) : 
   const int32_t widest = std::max({config.hidden_size, config.intermediate_size, attention});
   const int64_t m = rows;
   const int32_t stride = round_up(widest, kActivationAlignment);
-  x = Buffer(floats(m * config.hidden_size));
-  y = Buffer(floats(m * config.hidden_size));
-  wide = Buffer(floats(m * std::max(qkv, gate_up)));
-  heads = Buffer(floats(m * attention));
-  q = Buffer(static_cast<size_t>(m * stride));
-  scale = Buffer(floats(m));
-  sum = Buffer(floats(m));
-  outliers = Buffer(floats(m * kMaxOutliers));
+  x = Buffer(floats(m * config.hidden_size), Buffer::Pages::kSmall);
+  y = Buffer(floats(m * config.hidden_size), Buffer::Pages::kSmall);
+  wide = Buffer(floats(m * std::max(qkv, gate_up)), Buffer::Pages::kSmall);
+  heads = Buffer(floats(m * attention), Buffer::Pages::kSmall);
+  q = Buffer(static_cast<size_t>(m * stride), Buffer::Pages::kSmall);
+  scale = Buffer(floats(m), Buffer::Pages::kSmall);
+  sum = Buffer(floats(m), Buffer::Pages::kSmall);
+  outliers = Buffer(floats(m * kMaxOutliers), Buffer::Pages::kSmall);
   values = Buffer(floats(m * stride), Buffer::Pages::kSmall);
-  angles = Buffer(floats(m * config.head_dim * static_cast<int64_t>(config.ropes.size())));
+  angles = Buffer(floats(m * config.head_dim * static_cast<int64_t>(config.ropes.size())), Buffer::Pages::kSmall);
   logits = Buffer(floats(int64_t{logit_rows} * config.vocabulary_size), Buffer::Pages::kSmall);
 }
 

@@ -87,9 +87,9 @@ def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("--gguf", type=Path, required=True, help="SmolLM2-135M-Instruct.Q4_1.gguf")
     arguments.add_argument("--adapters", type=Path, default=ADAPTERS, help="parent of the adapter folders")
-    arguments.add_argument("--records", type=int, default=200, help="held-out records for each adapter")
+    arguments.add_argument("--records", type=int, default=120, help="held-out records for each adapter")
     arguments.add_argument("--base-records",
-                           type=int, default=50, help="of these, how many the base is scored on")
+                           type=int, default=30, help="of these, how many the base is scored on")
     arguments.add_argument("--show-errors", action="store_true", help="print every wrong answer")
     arguments.add_argument("--threads", type=int, default=2)
     options = arguments.parse_args()
