@@ -4,7 +4,7 @@
 
 Cross-entropy on the completion only (its end-of-turn token included), AdamW, linear warm-up and decay. The seed fixes
 data and initialisation. Weights, gradients and optimiser are float32; with --bfloat16 the matrix products are in
-bfloat16, which is 1.7 times as fast on a CPU that has AVX-512 BF16. The adapter is saved in bfloat16, to stay below
+bfloat16, which is about 1.5 times as fast on a CPU that has AVX-512 BF16. The adapter is saved in bfloat16, to stay below
 2 MB.
 """
 
