@@ -20,12 +20,15 @@ inline constexpr int32_t kTileDepth = 4;  // input channels that one vpdpbusd la
 // A decode streams it strictly forwards; K's padding to 64 matches that of Activations.
 struct PackedMatrix : Matrix {
   Buffer data;
-  Buffer scale;              // [ceil16(N)] float32, int8 only; padding 0
+  // int8 only, padding 0. Float input: [ceil16(N)] float32, one for a row. int8 input: [N/16][groups()][16] bfloat16.
+  Buffer scale;
   Buffer smoothing;                         // [ceil64(K)] float32 or empty; backs Matrix::input
   std::vector<int32_t> outlier_ids;         // backs Matrix::input
   std::unique_ptr<LoraFactor> outlier_store;  // backs Matrix::outlier_columns
   int32_t padded_rows() const { return round_up(rows, kTileRows); }
   int32_t padded_cols() const { return round_up(cols, kActivationAlignment); }
+  // Scales of one row.
+  int32_t groups() const { return activation == ActivationFormat::kInt8 ? scale_groups(cols) : 1; }
 };
 
 // A: [rank][ceil64(in)], row-major, padding zero. B: [ceil(out/16)][rank][16], padding zero.

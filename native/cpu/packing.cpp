@@ -60,6 +60,13 @@ void check_spec(const MatrixSpec& spec) {
                   std::to_string(row) + ". The file may be damaged: fetch it again.");
 }
 
+// Where the bfloat16 scale of a row's group lies.
+size_t scale_offset(const PackedMatrix& matrix, int32_t row, int32_t group) {
+  const auto groups = static_cast<size_t>(matrix.groups());
+  return (static_cast<size_t>(row / kTileRows) * groups + static_cast<size_t>(group)) * kTileRows +
+         static_cast<size_t>(row % kTileRows);
+}
+
 template <class T>
 T* writable_tile(PackedMatrix& matrix, int32_t row) {
   return const_cast<T*>(tile_of_row<T>(matrix, row));
@@ -91,13 +98,24 @@ class RowPacker {
  private:
   void pack_int8(int32_t row, const float* x) {
     auto* q = q_.as<int8_t>();
-    const float scale = quantize_weight_row_int8(transform(row, x), matrix_.padded_cols(), q);
-    if (!std::isfinite(scale)) throw_not_finite(row);  // the transform may leave float32's range
-    matrix_.scale.as<float>()[row] = scale;
+    const float* weights = transform(row, x);
+    const int32_t padded = matrix_.padded_cols();
+    for (int32_t i = 0; i < matrix_.groups(); ++i) {
+      const int32_t begin = i * kScaleGroup;
+      const int32_t count = matrix_.groups() == 1 ? padded : std::min(kScaleGroup, padded - begin);
+      const ScaleFormat format =
+          matrix_.activation == ActivationFormat::kInt8 ? ScaleFormat::kBFloat16 : ScaleFormat::kFloat32;
+      const float scale = quantize_weights_int8(weights + begin, count, format, q + begin);
+      if (!std::isfinite(scale)) throw_not_finite(row);  // the transform may leave float32's range
+      if (format == ScaleFormat::kBFloat16)
+        matrix_.scale.as<uint16_t>()[scale_offset(matrix_, row, i)] = float32_to_bfloat16(scale);
+      else
+        matrix_.scale.as<float>()[row] = scale;
+    }
     auto* tile = writable_tile<uint8_t>(matrix_, row);
     // Four at a time: q + 128 is q with its top bit flipped. The padding of q is 0, so the tile's becomes
     // 128.
-    for (int32_t k = 0; k < matrix_.padded_cols(); k += kTileDepth) {
+    for (int32_t k = 0; k < padded; k += kTileDepth) {
       uint32_t four;
       std::memcpy(&four, q + k, sizeof four);
       four ^= 0x80808080u;
@@ -254,8 +272,7 @@ float held_weight(const PackedMatrix& matrix, int32_t row, int32_t k) {
   const size_t offset = tile_offset(tile_depth(matrix.format), row % kTileRows, k);
   switch (matrix.format) {
     case WeightFormat::kInt8:
-      return static_cast<float>(tile_of_row<uint8_t>(matrix, row)[offset] - kZeroPoint) *
-             matrix.scale.as<float>()[row];
+      return static_cast<float>(tile_of_row<uint8_t>(matrix, row)[offset] - kZeroPoint) * scale_of(matrix, row, k);
     case WeightFormat::kBFloat16: return bfloat16_to_float32(tile_of_row<uint16_t>(matrix, row)[offset]);
     case WeightFormat::kFloat32: return tile_of_row<float>(matrix, row)[offset];
   }
@@ -263,6 +280,11 @@ float held_weight(const PackedMatrix& matrix, int32_t row, int32_t k) {
 }
 
 }  // namespace
+
+float scale_of(const PackedMatrix& matrix, int32_t row, int32_t k) {
+  if (matrix.activation != ActivationFormat::kInt8) return matrix.scale.as<float>()[row];
+  return bfloat16_to_float32(matrix.scale.as<uint16_t>()[scale_offset(matrix, row, k / kScaleGroup)]);
+}
 
 void unpack_row(const PackedMatrix& matrix, int32_t row, float* out) {
   for (int32_t begin = 0; begin < matrix.cols; begin += kRotationBlock) {
@@ -293,7 +315,8 @@ std::unique_ptr<Matrix> pack_matrix(const MatrixSpec& spec, const RowReader& rea
   const auto padded_cols = static_cast<size_t>(matrix->padded_cols());
   matrix->data = Buffer(padded_rows * padded_cols * element_bytes(spec.format));
   if (spec.format == WeightFormat::kInt8) {
-    matrix->scale = Buffer(padded_rows * sizeof(float));
+    const bool int8_input = spec.activation == ActivationFormat::kInt8;
+    matrix->scale = Buffer(padded_rows * static_cast<size_t>(matrix->groups()) * (int8_input ? sizeof(uint16_t) : sizeof(float)));
     if (matrix->rows != matrix->padded_rows())
       std::memset(writable_tile<uint8_t>(*matrix, matrix->rows), kZeroPoint, kTileRows * padded_cols);
   }

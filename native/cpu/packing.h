@@ -37,6 +37,9 @@ const T* tile_of_row(const PackedMatrix& matrix, int32_t row) {
          static_cast<size_t>(row / kTileRows) * kTileRows * static_cast<size_t>(matrix.padded_cols());
 }
 
+// The scale of element (row, k) of an int8 matrix; k may lie in K's padding.
+float scale_of(const PackedMatrix& matrix, int32_t row, int32_t k);
+
 // out [cols]: the logical weights of a row as the engine holds them: dequantised, rotated back, outliers put in.
 void unpack_row(const PackedMatrix& matrix, int32_t row, float* out);
 

@@ -28,8 +28,8 @@ Scratch::Scratch(const ModelConfig& config, int32_t rows, int32_t logit_rows) : 
   wide = Buffer(floats(m * std::max(qkv, gate_up)), Buffer::Pages::kSmall);
   heads = Buffer(floats(m * attention), Buffer::Pages::kSmall);
   q = Buffer(static_cast<size_t>(m * stride), Buffer::Pages::kSmall);
-  scale = Buffer(floats(m), Buffer::Pages::kSmall);
-  sum = Buffer(floats(m), Buffer::Pages::kSmall);
+  scale = Buffer(floats(m * scale_groups(widest)), Buffer::Pages::kSmall);
+  compensation = Buffer(floats(m * scale_groups(widest)), Buffer::Pages::kSmall);
   outliers = Buffer(floats(m * kMaxOutliers), Buffer::Pages::kSmall);
   values = Buffer(floats(m * stride), Buffer::Pages::kSmall);
   angles = Buffer(floats(m * config.head_dim * static_cast<int64_t>(config.ropes.size())), Buffer::Pages::kSmall);
@@ -44,7 +44,9 @@ void Scratch::reserve_h(int32_t width) {
 
 size_t Scratch::bytes() const {
   size_t all = 0;
-  for (const Buffer* buffer : {&x, &y, &wide, &heads, &q, &scale, &sum, &outliers, &values, &angles, &h, &logits}) all += buffer->bytes();
+  for (const Buffer* buffer :
+       {&x, &y, &wide, &heads, &q, &scale, &compensation, &outliers, &values, &angles, &h, &logits})
+    all += buffer->bytes();
   return all;
 }
 
@@ -112,7 +114,7 @@ Activations Graph::activations(const Matrix& matrix) {
   out.stride = round_up(matrix.cols, kActivationAlignment);
   out.q = scratch_.q.as<int8_t>();
   out.scale = scratch_.scale.as<float>();
-  out.sum = scratch_.sum.as<int32_t>();
+  out.compensation = scratch_.compensation.as<int32_t>();
   out.outliers = scratch_.outliers.as<float>();
   out.values = scratch_.values.as<float>();
   return out;

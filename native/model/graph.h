@@ -43,8 +43,8 @@ class Scratch {
   Buffer wide;     // [max_rows, max(q|k|v, gate|up)] float32
   Buffer heads;    // [max_rows, heads * head_dim] float32
   Buffer q;        // [max_rows, max stride] int8
-  Buffer scale;    // [max_rows] float32
-  Buffer sum;      // [max_rows] int32
+  Buffer scale;    // [max_rows, scale groups] float32
+  Buffer compensation;  // [max_rows, scale groups] int32
   Buffer outliers; // [max_rows, kMaxOutliers] float32
   Buffer values;   // [max_rows, max stride] float32
   Buffer angles;   // [ropes][cos, sin][max_rows, head_dim / 2] float32

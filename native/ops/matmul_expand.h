@@ -1,13 +1,15 @@
-// y[m, n] = g[n] * (sx[m] * sw[n] * acc[m, n] + sum_j o[m, j] * C[n, j] + sum_r h[m, r] * B[n, r])
+// y[m, n] = g[n] * (sum_i sx[m, i] * sw[n, i] * acc[m, n, i] + sum_j o[m, j] * C[n, j] + sum_r h[m, r] * B[n, r])
 //           + bias[n] + residual[m, n]
-// acc[m, n] = sum_k q[m, k] * w[n, k] exactly, in int32; o = x.outliers and C = w.outlier_columns, where there are any.
+// acc[m, n, i] = sum of q[m, k] * w[n, k] over the k of group i (kScaleGroup) exactly, in int32, and the groups are added in
+// order; o = x.outliers and C = w.outlier_columns, where there are any.
 //
 // The matrix product with dequantisation, LoRA expand, DoRA gain, bias and residual in one epilogue before the one
 // store of y. g, B, bias come from the row's adapter segment; without one, g = 1 and B h = 0. `residual` may be y itself.
-// For float input (Matrix::activation), sx * sw * acc is a float32 sum over k in one fixed order.
-// K is at most 2^17, so that acc fits: 2^17 * 127 * 127 < 2^31.
+// For float input (Matrix::activation), the first sum is one over k in float32 in one fixed order, times sw[n] for int8
+// weights.
 //
-// Tolerance against the reference: acc bit-equal; y within 4 ulp of the largest term. Columns are split over the parts.
+// Tolerance against the reference: acc bit-equal; y within 4 ulp, and half an ulp for each group, of the sum of its
+// terms' magnitudes. Columns are split over the parts.
 #pragma once
 
 #include "ops/types.h"

@@ -3,8 +3,9 @@
 //   outliers[m, j] = u[channel j];  v = u with these channels at 0, padded with 0 to a multiple of 64
 //   v         = v * smoothing                                     (where the matrix is smoothed)
 //   v         = rotate_block(v), 64 channels at a time            (where the matrix is rotated: quant/rotation.h)
-//   sx[m]     = max |v| / 127,  q[m, k] = round_half_even(v[k] / sx[m]) clamped to +-127,  sum[m] = sum_k q[m, k]
-// or, for float input, values[m, :] = u. A zero row has sx = 0 and q = 0. A row that holds NaN or Inf has sx or an
+// and for each group i of kScaleGroup channels
+//   sx[m, i]  = max |v| / 127,  q[m, k] = round_half_even(v[k] / sx[m, i]),  compensation[m, i] = -128 * sum of q[m, k]
+// or, for float input, values[m, :] = u. A zero group has sx = 0 and q = 0. A row that holds NaN or Inf has an sx or an
 // outlier that is not finite, so that the fault reaches the logits, where the engine reports it.
 //
 // rmsnorm_quantize_shrink:  u = x / sqrt(mean(x^2) + epsilon) * gain             (arXiv 1910.07467)

@@ -10,26 +10,31 @@ namespace lowrank {
 
 // How a weight matrix is held.
 enum class WeightFormat : uint8_t {
-  kInt8,     // symmetric int8, one float32 scale per row (output channel)
+  kInt8,     // symmetric int8; a scale per row (output channel) and, with int8 input, per group of input channels
   kBFloat16, // bfloat16, for the few matrices that int8 would hurt
   kFloat32,
 };
 
 // What a matrix product reads its input as.
 enum class ActivationFormat : uint8_t {
-  kInt8,     // symmetric int8, one dynamic float32 scale per row (token)
+  kInt8,     // symmetric int8, one dynamic float32 scale per row (token) and group of channels
   kFloat32,
 };
 
 struct LoraFactor;
+
+// Consecutive input channels that share a scale in an int8 product, on both sides; the last group may be shorter. A
+// multiple of kRotationBlock, so that no block of the rotation lies in two groups.
+inline constexpr int32_t kScaleGroup = 128;
+inline constexpr int32_t scale_groups(int32_t cols) { return (cols + kScaleGroup - 1) / kScaleGroup; }
 
 // Channels of one block of the rotation, see quant/rotation.h.
 inline constexpr int32_t kRotationBlock = 64;
 inline constexpr int32_t kMaxOutliers = 64;
 
 // What an int8 product's input goes through before it is quantised: the outlier channels are taken out and kept in
-// float32, the others are smoothed (SmoothQuant, arXiv 2211.10438) and rotated. So one scale for a token and one for an
-// output channel are enough. The weights went through the inverse when they were packed.
+// float32, the others are smoothed (SmoothQuant, arXiv 2211.10438) and rotated. The weights went through the inverse when
+// they were packed.
 struct InputTransform {
   const float* smoothing = nullptr;   // [cols rounded up to 64] factors of the input, or null
   bool rotated = false;
@@ -100,8 +105,8 @@ struct Activations {
   int32_t cols = 0;
   int32_t stride = 0;      // cols rounded up to a multiple of 64; elements from cols on are zero (but where rotated)
   int8_t* q = nullptr;     // [M, stride]
-  float* scale = nullptr;  // [M] x is about q * scale; absmax / 127
-  int32_t* sum = nullptr;  // [M] sum of q over the row: the compensation of unsigned weight operands
+  float* scale = nullptr;  // [M, scale_groups(cols)] x is about q * scale; absmax of the group / 127
+  int32_t* compensation = nullptr;  // [M, scale_groups(cols)] -128 * sum of q over the group: for weights held as w + 128
   float* outliers = nullptr;  // [M, kMaxOutliers] the input's outlier channels, as they were
   float* values = nullptr; // [M, stride] float32
 };

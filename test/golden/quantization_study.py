@@ -100,17 +100,22 @@ def recipes() -> list[Recipe]:
         *(Recipe(f"hadamard, outliers {k}", hadamard=64, outliers=k) for k in (8, 16, 32)),
         *(
             Recipe(f"hadamard, outliers {k}, smoothing", hadamard=64, outliers=k, smoothing=True)
-            for k in (8, 16)
+            for k in (8, 16, 32)
+        ),
+        *(
+            Recipe(f"hadamard, outliers 8, smoothing, groups of {g}", hadamard=64, outliers=8, smoothing=True, group=g)
+            for g in (64, 128, 192, 256, 320)
         ),
     ]
 
 
 def int8(rows: torch.Tensor, group: int) -> torch.Tensor:
-    """The nearest int8 multiple of max |v| / 127 of each group of channels; 0: of the row."""
-    blocks = rows.unflatten(-1, (-1, group or rows.shape[-1]))
+    """The nearest int8 multiple of max |v| / 127 of each group of channels (the last may be short); 0: row."""
+    channels = rows.shape[-1]
+    blocks = F.pad(rows, (0, -channels % (group or channels))).unflatten(-1, (-1, group or channels))
     scale = blocks.abs().amax(-1, keepdim=True) / 127
     quotient = torch.where(scale > 0, blocks / scale, torch.zeros_like(blocks))
-    return (quotient.round().clamp(-127, 127) * scale).flatten(-2)
+    return (quotient.round().clamp(-127, 127) * scale).flatten(-2)[..., :channels]
 
 
 def q8_0(rows: torch.Tensor) -> torch.Tensor:

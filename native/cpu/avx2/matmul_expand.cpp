@@ -1,6 +1,6 @@
-// acc[m, n] = sum_k q[m, k] * w[n, k] in int32, by vpmaddwd, which multiplies 16-bit numbers and adds pairs
-// into 32 bits: exact for w + 128 as it is stored (255 * 127 * 2 < 2^31). So
-//   acc = sum_k q (w + 128) - 128 sum_k q,
+// acc[m, n] = sum of q[m, k] * w[n, k] over a scale group in int32, by vpmaddwd, which multiplies 16-bit numbers and adds
+// pairs into 32 bits: exact for w + 128 as it is stored (255 * 127 * 2 < 2^31). So
+//   acc = sum q (w + 128) - 128 sum q,
 // and the accumulators start at the last term. (vpmaddubsw, on bytes, would saturate at 2^15. It needs |w|
 // and q with w's sign: one instruction more on the same two pipes, 135 against 160 Gop/s on Zen 4.)
 //
@@ -23,6 +23,7 @@ namespace {
 
 constexpr int kLargestRows = 4;
 constexpr int32_t kChunk = 8192;  // columns of x that are widened at a time
+static_assert(kChunk % kScaleGroup == 0);
 
 // Four activations of each of four rows, widened to the pairs (q0, q2) and (q1, q3) of int16.
 struct Quad {
@@ -58,18 +59,28 @@ LOWRANK_INLINE void multiply_accumulate(__m256i& acc, __m256i weights, __m256i a
 #endif
 }
 
-// out [Rows][16] += the products of one chunk of K.
+// One scale group of the operands. The first row's come first.
+struct Group {
+  const Quad* x;
+  int32_t count;                // columns, a multiple of 64
+  const float* x_scale;         // of row r at r * groups
+  const int32_t* compensation;  // likewise
+  size_t groups;
+  const uint8_t* w;
+  const uint16_t* w_scale;  // [16] bfloat16
+};
+
+// out [Rows][16] += the scaled products of one group.
 template <int Rows>
-void compute_tile(const Quad* x, const uint8_t* w, int32_t count, int32_t* out) {
+void add_group(const Group& in, float* out) {
   __m256i low[Rows], high[Rows];
-  auto* sums = reinterpret_cast<__m256i*>(out);
 #pragma GCC unroll 4
-  for (int r = 0; r < Rows; ++r) {
-    low[r] = _mm256_load_si256(sums + 2 * r);
-    high[r] = _mm256_load_si256(sums + 2 * r + 1);
-  }
+  for (int r = 0; r < Rows; ++r)
+    low[r] = high[r] = _mm256_set1_epi32(in.compensation[static_cast<size_t>(r) * in.groups]);
   const __m256i low_bytes = _mm256_set1_epi16(0xff);
-  for (const Quad* const end = x + count / kTileDepth; x != end; ++x, w += 64) {
+  const Quad* x = in.x;
+  const uint8_t* w = in.w;
+  for (const Quad* const end = x + in.count / kTileDepth; x != end; ++x, w += 64) {
     const __m256i weights_low = _mm256_load_si256(reinterpret_cast<const __m256i*>(w));
     const __m256i weights_high = _mm256_load_si256(reinterpret_cast<const __m256i*>(w + 32));
     const __m256i even_low = _mm256_and_si256(weights_low, low_bytes);
@@ -86,16 +97,18 @@ void compute_tile(const Quad* x, const uint8_t* w, int32_t count, int32_t* out) 
       multiply_accumulate(high[r], odd_high, odd);
     }
   }
+  const Avx2::F32 w_scale = Avx2::load_bfloat16(in.w_scale);
 #pragma GCC unroll 4
   for (int r = 0; r < Rows; ++r) {
-    _mm256_store_si256(sums + 2 * r, low[r]);
-    _mm256_store_si256(sums + 2 * r + 1, high[r]);
+    const Avx2::F32 x_scale = Avx2::set1(in.x_scale[static_cast<size_t>(r) * in.groups]);
+    const Avx2::F32 product = Avx2::mul(w_scale, Avx2::to_float({low[r], high[r]}));
+    float* const sum = out + r * kTileRows;
+    Avx2::store(sum, Avx2::fma(x_scale, product, Avx2::load(sum)));
   }
 }
 
 class Int8Kernel {
  public:
-  using Sum = int32_t;
   static constexpr size_t kWeightBytes = 1;
   static constexpr int kRows = kLargestRows;
   static constexpr int kTiles = 1;
@@ -106,23 +119,30 @@ class Int8Kernel {
     if (args.w->padded_cols() <= kChunk) widen(args, 0, args.w->padded_cols());
   }
 
-  void tile(const TileArgs& args, int32_t* sums) {
+  void tile(const TileArgs& args, float* sums) {
     const int32_t cols = args.w->padded_cols();
-    const uint8_t* w = args.w->data.as<uint8_t>() + static_cast<size_t>(args.n) * static_cast<size_t>(cols);
-    for (int32_t r = 0; r < args.rows; ++r)
-      Avx2::int_store(sums + r * kTileRows, Avx2::int_set1(-128 * args.x->sum[args.m + r]));
-    for (int32_t k = 0; k < cols; k += kChunk, w += static_cast<size_t>(kChunk) * kTileRows) {
-      const int32_t count = cols - k < kChunk ? cols - k : kChunk;
-      if (cols > kChunk) widen(args, k, count);
+    const auto groups = static_cast<size_t>(args.w->groups());
+    const auto m = static_cast<size_t>(args.m), n = static_cast<size_t>(args.n);
+    for (int32_t r = 0; r < args.rows; ++r) Avx2::store(sums + r * kTileRows, Avx2::zero());
+    for (int32_t k = 0; k < cols; k += kScaleGroup) {
+      if (cols > kChunk && k % kChunk == 0) widen(args, k, cols - k < kChunk ? cols - k : kChunk);
+      const auto g = static_cast<size_t>(k / kScaleGroup);
+      const Group group = {quads_ + k % kChunk / kTileDepth,
+                           cols - k < kScaleGroup ? cols - k : kScaleGroup,
+                           args.x->scale + m * groups + g,
+                           args.x->compensation + m * groups + g,
+                           groups,
+                           args.w->data.as<uint8_t>() + n * static_cast<size_t>(cols) + static_cast<size_t>(k) * kTileRows,
+                           args.w->scale.as<uint16_t>() + n * groups + g * kTileRows};
       switch (args.rows) {
-        case 1: compute_tile<1>(quads_, w, count, sums); break;
-        case 2: compute_tile<2>(quads_, w, count, sums); break;
-        case 3: compute_tile<3>(quads_, w, count, sums); break;
-        default: compute_tile<4>(quads_, w, count, sums); break;
+        case 1: add_group<1>(group, sums); break;
+        case 2: add_group<2>(group, sums); break;
+        case 3: add_group<3>(group, sums); break;
+        default: add_group<4>(group, sums); break;
       }
     }
   }
-  void stream(const TileArgs&, int32_t*) {}
+  void stream(const TileArgs&, float*) {}
 
  private:
   void widen(const TileArgs& args, int32_t k, int32_t count) {

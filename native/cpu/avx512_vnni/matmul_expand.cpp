@@ -1,8 +1,8 @@
-// acc[m, n] = sum_k q[m, k] * w[n, k] in int32, by vpdpbusd: each of its 16 lanes adds four products of an
-// unsigned and a signed byte, and nothing saturates. The unsigned side is the weights, stored as w + 128; so
-//   acc = sum_k q (w + 128) - 128 sum_k q,
-// and the accumulators start at the last term. (The unsigned sum may wrap around: the difference fits, see
-// the contract.)
+// acc[m, n] = sum of q[m, k] * w[n, k] over a scale group in int32, by vpdpbusd: each of its 16 lanes adds four products
+// of an unsigned and a signed byte, and nothing saturates. The unsigned side is the weights, stored as w + 128; so
+//   acc = sum q (w + 128) - 128 sum q,
+// and the accumulators start at the last term. At the group's end they are scaled and added to float sums, which a tile
+// of prefill keeps in the first cache: about 100 instructions beside the group's 768 vpdpbusd.
 //
 // Layout: weights [N/16][K/4][16][4] uint8 (layout.h): 64 consecutive bytes are 16 columns x 4 of K. Four
 // activations are broadcast to all lanes as one dword.
@@ -41,67 +41,115 @@ LOWRANK_INLINE __m512i broadcast_four(const int8_t* q) {
   return _mm512_set1_epi32(four);
 }
 
-// x: the first row's q. sum: its sum. w: the first tile. K is padded to a multiple of 64.
+// The operands of one tile. The first row's and the first column's come first.
+struct Operands {
+  const int8_t* x;
+  size_t x_stride;
+  const float* x_scale;         // [rows][groups]
+  const int32_t* compensation;  // [rows][groups]
+  const uint8_t* w;
+  const uint16_t* w_scale;  // [tiles][groups][16] bfloat16
+  size_t cols;              // padded to a multiple of 64
+  size_t groups;
+};
+
+constexpr size_t kGroupBytes = size_t{kScaleGroup} * kTileRows;
+
+// The bytes of group g in one tile: the last group may be shorter.
+LOWRANK_INLINE size_t group_bytes(const Operands& in, size_t g) {
+  const size_t rest = in.cols * kTileRows - g * kGroupBytes;
+  return rest < kGroupBytes ? rest : kGroupBytes;
+}
+
+LOWRANK_INLINE __m512 group_scale(const Operands& in, size_t tile, size_t g) {
+  return Avx512Vnni::load_bfloat16(in.w_scale + (tile * in.groups + g) * kTileRows).v;
+}
+
 template <int Rows, int Tiles>
-void compute_tile(const int8_t* x, size_t x_stride, const int32_t* sum, const uint8_t* w, size_t tile_bytes,
-                  int32_t* out) {
-  __m512i acc[Rows][Tiles];
+void compute_tile(const Operands& in, float* out) {
+  const size_t tile_bytes = in.cols * kTileRows;
+#pragma GCC unroll 32
+  for (int i = 0; i < Rows * Tiles; ++i) _mm512_store_ps(out + i * kTileRows, _mm512_setzero_ps());
+  const int8_t* x = in.x;
+  const uint8_t* w = in.w;
+  for (size_t g = 0; g < in.groups; ++g) {
+    __m512i acc[Rows][Tiles];
 #pragma GCC unroll 16
-  for (int r = 0; r < Rows; ++r)
+    for (int r = 0; r < Rows; ++r)
 #pragma GCC unroll 4
-    for (int t = 0; t < Tiles; ++t) acc[r][t] = _mm512_set1_epi32(-128 * sum[r]);
-  const uint8_t* const end = w + tile_bytes;
-  for (; w != end; w += 64, x += kTileDepth) {
-    __m512i weights[Tiles];
+      for (int t = 0; t < Tiles; ++t)
+        acc[r][t] = _mm512_set1_epi32(in.compensation[static_cast<size_t>(r) * in.groups + g]);
+    const uint8_t* const end = w + group_bytes(in, g);
+    for (; w != end; w += 64, x += kTileDepth) {
+      __m512i weights[Tiles];
 #pragma GCC unroll 4
-    for (int t = 0; t < Tiles; ++t) weights[t] = _mm512_load_si512(w + static_cast<size_t>(t) * tile_bytes);
+      for (int t = 0; t < Tiles; ++t) weights[t] = _mm512_load_si512(w + static_cast<size_t>(t) * tile_bytes);
 #pragma GCC unroll 16
-    for (int r = 0; r < Rows; ++r) {
-      const __m512i four = broadcast_four(x + static_cast<size_t>(r) * x_stride);
+      for (int r = 0; r < Rows; ++r) {
+        const __m512i four = broadcast_four(x + static_cast<size_t>(r) * in.x_stride);
 #pragma GCC unroll 4
-      for (int t = 0; t < Tiles; ++t) dot_accumulate(acc[r][t], weights[t], four);
+        for (int t = 0; t < Tiles; ++t) dot_accumulate(acc[r][t], weights[t], four);
+      }
+    }
+#pragma GCC unroll 4
+    for (int t = 0; t < Tiles; ++t) {
+      const __m512 w_scale = group_scale(in, static_cast<size_t>(t), g);
+#pragma GCC unroll 16
+      for (int r = 0; r < Rows; ++r) {
+        float* const sum = out + (r * Tiles + t) * kTileRows;
+        const __m512 x_scale = _mm512_set1_ps(in.x_scale[static_cast<size_t>(r) * in.groups + g]);
+        const __m512 product = _mm512_mul_ps(w_scale, _mm512_cvtepi32_ps(acc[r][t]));
+        _mm512_store_ps(sum, _mm512_fmadd_ps(x_scale, product, _mm512_load_ps(sum)));
+      }
     }
   }
-#pragma GCC unroll 16
-  for (int r = 0; r < Rows; ++r)
-#pragma GCC unroll 4
-    for (int t = 0; t < Tiles; ++t) _mm512_store_si512(out + (r * Tiles + t) * kTileRows, acc[r][t]);
 }
 
 // One tile of 16 columns for few rows. Separate chains over k hide the latency of vpdpbusd; their sum is
 // exact.
 template <int Rows>
-void stream_tile(const int8_t* x, size_t x_stride, const int32_t* sum, const uint8_t* w, size_t tile_bytes,
-                 int32_t* out) {
+void stream_tile(const Operands& in, float* out) {
   constexpr int kChains = Rows == 1 ? 4 : Rows <= 3 ? 2 : 1;
-  __m512i acc[Rows][kChains];
+  static_assert(kActivationAlignment % (kTileDepth * kChains) == 0);
+  __m512 sum[Rows];
 #pragma GCC unroll 16
-  for (int r = 0; r < Rows; ++r)
-#pragma GCC unroll 4
-    for (int c = 0; c < kChains; ++c)
-      acc[r][c] = c == 0 ? _mm512_set1_epi32(-128 * sum[r]) : _mm512_setzero_si512();
-  const uint8_t* const end = w + tile_bytes;
-  for (; w != end; w += 64 * kChains, x += kTileDepth * kChains) {
-#pragma GCC unroll 4
-    for (int c = 0; c < kChains; ++c) {
-      const __m512i weights = _mm512_load_si512(w + 64 * c);
+  for (int r = 0; r < Rows; ++r) sum[r] = _mm512_setzero_ps();
+  const int8_t* x = in.x;
+  const uint8_t* w = in.w;
+  for (size_t g = 0; g < in.groups; ++g) {
+    __m512i acc[Rows][kChains];
 #pragma GCC unroll 16
-      for (int r = 0; r < Rows; ++r)
-        dot_accumulate(acc[r][c], weights,
-                       broadcast_four(x + static_cast<size_t>(r) * x_stride + kTileDepth * c));
+    for (int r = 0; r < Rows; ++r)
+#pragma GCC unroll 4
+      for (int c = 0; c < kChains; ++c)
+        acc[r][c] = c == 0 ? _mm512_set1_epi32(in.compensation[static_cast<size_t>(r) * in.groups + g])
+                           : _mm512_setzero_si512();
+    const uint8_t* const end = w + group_bytes(in, g);
+    for (; w != end; w += 64 * kChains, x += kTileDepth * kChains) {
+#pragma GCC unroll 4
+      for (int c = 0; c < kChains; ++c) {
+        const __m512i weights = _mm512_load_si512(w + 64 * c);
+#pragma GCC unroll 16
+        for (int r = 0; r < Rows; ++r)
+          dot_accumulate(acc[r][c], weights,
+                         broadcast_four(x + static_cast<size_t>(r) * in.x_stride + kTileDepth * c));
+      }
+    }
+    const __m512 w_scale = group_scale(in, 0, g);
+#pragma GCC unroll 16
+    for (int r = 0; r < Rows; ++r) {
+      __m512i total = acc[r][0];
+#pragma GCC unroll 4
+      for (int c = 1; c < kChains; ++c) total = _mm512_add_epi32(total, acc[r][c]);
+      const __m512 x_scale = _mm512_set1_ps(in.x_scale[static_cast<size_t>(r) * in.groups + g]);
+      sum[r] = _mm512_fmadd_ps(x_scale, _mm512_mul_ps(w_scale, _mm512_cvtepi32_ps(total)), sum[r]);
     }
   }
 #pragma GCC unroll 16
-  for (int r = 0; r < Rows; ++r) {
-    __m512i total = acc[r][0];
-#pragma GCC unroll 4
-    for (int c = 1; c < kChains; ++c) total = _mm512_add_epi32(total, acc[r][c]);
-    _mm512_store_si512(out + r * kTileRows, total);
-  }
+  for (int r = 0; r < Rows; ++r) _mm512_store_ps(out + r * kTileRows, sum[r]);
 }
 
-using TileFunction = void (*)(const int8_t* x, size_t x_stride, const int32_t* sum, const uint8_t* w,
-                              size_t tile_bytes, int32_t* out);
+using TileFunction = void (*)(const Operands& in, float* out);
 constexpr int kLargestRows = 8;
 constexpr int kLargestTiles = 3;
 constexpr int kLargestStreamRows = 8;
@@ -120,7 +168,6 @@ constexpr TileFunctions kFunctions = make_functions(std::make_integer_sequence<i
                                                     std::make_integer_sequence<int, kLargestStreamRows>{});
 
 struct Int8Kernel {
-  using Sum = int32_t;
   static constexpr size_t kWeightBytes = 1;
   static constexpr int kRows = kLargestRows;
   static constexpr int kTiles = kLargestTiles;
@@ -128,19 +175,25 @@ struct Int8Kernel {
   static constexpr size_t kBlockBytes = 0;
 
   void begin_rows(const TileArgs&) {}
-  static void tile(const TileArgs& args, int32_t* sums) {
-    call(kFunctions.tile[args.rows - 1][args.tiles - 1], args, sums);
+  static void tile(const TileArgs& args, float* sums) {
+    kFunctions.tile[args.rows - 1][args.tiles - 1](operands(args), sums);
   }
-  static void stream(const TileArgs& args, int32_t* sums) {
-    call(kFunctions.stream[args.rows - 1], args, sums);
-  }
+  static void stream(const TileArgs& args, float* sums) { kFunctions.stream[args.rows - 1](operands(args), sums); }
 
  private:
-  static LOWRANK_INLINE void call(TileFunction function, const TileArgs& args, int32_t* sums) {
-    const auto stride = static_cast<size_t>(args.x->stride);
-    const size_t cols = static_cast<size_t>(args.w->padded_cols());
-    function(args.x->q + static_cast<size_t>(args.m) * stride, stride, args.x->sum + args.m,
-             args.w->data.as<uint8_t>() + static_cast<size_t>(args.n) * cols, cols * kTileRows, sums);
+  static LOWRANK_INLINE Operands operands(const TileArgs& args) {
+    const auto m = static_cast<size_t>(args.m), n = static_cast<size_t>(args.n);
+    const auto x_stride = static_cast<size_t>(args.x->stride);
+    const auto cols = static_cast<size_t>(args.w->padded_cols());
+    const auto groups = static_cast<size_t>(args.w->groups());
+    return {args.x->q + m * x_stride,
+            x_stride,
+            args.x->scale + m * groups,
+            args.x->compensation + m * groups,
+            args.w->data.as<uint8_t>() + n * cols,
+            args.w->scale.as<uint16_t>() + n * groups,
+            cols,
+            groups};
   }
 };
 

@@ -38,16 +38,13 @@ void load_block(const PackedMatrix& w, int32_t tile_row, int32_t k_begin, Block<
   }
 }
 
-// Rows of x that share one unpacking of the weights. Each row's sums are its own: the group changes no
-// result.
-constexpr int32_t kRowGroup = 8;
+// Rows of x that share one unpacking of the weights. Each row's sums are its own: sharing changes no result.
+constexpr int32_t kRowsAtOnce = 8;
 
-// sums[m][lane] = sum_k x[m, k] * w[tile_row + lane, k] for `rows` rows of x [rows, stride]. K's padding adds
-// zeros.
-template <class Number, class Input>
-void tile_products(const PackedMatrix& w, int32_t tile_row, const Input* x, int32_t stride, int32_t rows,
-                   Number (&sums)[kRowGroup][kTileRows]) {
-  std::fill_n(&sums[0][0], kRowGroup * kTileRows, Number{0});
+// Calls add(m, k, partial) for `rows` rows of x [rows, stride] and each block of K, from k on: partial[lane] = the sum over
+// the block of x[m, k] * w[tile_row + lane, k]. K's padding adds zeros.
+template <class Number, class Input, class Add>
+void tile_products(const PackedMatrix& w, int32_t tile_row, const Input* x, int32_t stride, int32_t rows, Add add) {
   Block<Number> block;
   for (int32_t begin = 0; begin < w.padded_cols(); begin += kSumBlock) {
     load_block(w, tile_row, begin, block);
@@ -58,8 +55,7 @@ void tile_products(const PackedMatrix& w, int32_t tile_row, const Input* x, int3
       for (int32_t k = 0; k < kSumBlock; ++k)
         for (int32_t lane = 0; lane < kTileRows; ++lane)
           partial[lane] += static_cast<Number>(x_block[k]) * block[k][lane];
-      for (int32_t lane = 0; lane < kTileRows; ++lane)
-        sums[m][lane] += partial[lane];
+      add(m, begin, partial);
     }
   }
 }
@@ -110,27 +106,55 @@ void store(const MatmulExpandArgs& args, int32_t m, int32_t n, float wx) {
   args.y[index] = y;
 }
 
-// Rows [m_begin, m_end) of one tile of columns.
-void tile_rows(const MatmulExpandArgs& args, int32_t n_begin, int32_t m_begin, int32_t m_end) {
-  const auto& w = static_cast<const PackedMatrix&>(*args.w);
-  const float* w_scale = w.format == WeightFormat::kInt8 ? w.scale.as<float>() : nullptr;
-  const int32_t n_end = std::min(n_begin + kTileRows, w.rows);
-  const size_t x_begin = static_cast<size_t>(m_begin) * static_cast<size_t>(args.x.stride);
-  if (args.x.format == ActivationFormat::kInt8) {
-    int32_t sums[kRowGroup][kTileRows];
-    tile_products(w, n_begin, args.x.q + x_begin, args.x.stride, m_end - m_begin, sums);
-    for (int32_t m = m_begin; m < m_end; ++m)
-      for (int32_t n = n_begin; n < n_end; ++n)
-        store(args, m, n, args.x.scale[m] * w_scale[n] * static_cast<float>(sums[m - m_begin][n - n_begin]));
-  } else {
-    float sums[kRowGroup][kTileRows];
-    tile_products(w, n_begin, args.x.values + x_begin, args.x.stride, m_end - m_begin, sums);
-    for (int32_t m = m_begin; m < m_end; ++m)
-      for (int32_t n = n_begin; n < n_end; ++n) {
-        const float sum = sums[m - m_begin][n - n_begin];
-        store(args, m, n, w_scale == nullptr ? sum : sum * w_scale[n]);
-      }
+// Adds a group's int32 sum to the product, once its last block is in: the sums of blocks are exact.
+class GroupedSum {
+ public:
+  void add(int32_t partial, bool ends_group, float scale) {
+    sum_ += partial;
+    if (!ends_group) return;
+    product_ += scale * static_cast<float>(sum_);
+    sum_ = 0;
   }
+  float product() const { return product_; }
+
+ private:
+  int32_t sum_ = 0;
+  float product_ = 0.0f;
+};
+
+// Rows [m_begin, m_end) of one tile of columns.
+void int8_tile(const MatmulExpandArgs& args, int32_t n_begin, int32_t m_begin, int32_t m_end) {
+  const auto& w = static_cast<const PackedMatrix&>(*args.w);
+  static_assert(kScaleGroup % kSumBlock == 0);
+  GroupedSum sums[kRowsAtOnce][kTileRows];
+  const auto x = args.x.q + static_cast<size_t>(m_begin) * static_cast<size_t>(args.x.stride);
+  const auto add = [&](int32_t m, int32_t k, const int32_t (&partial)[kTileRows]) {
+    const int32_t next = k + kSumBlock;
+    const bool ends_group = next % kScaleGroup == 0 || next == w.padded_cols();
+    const float x_scale = args.x.scale[int64_t{m_begin + m} * w.groups() + k / kScaleGroup];
+    for (int32_t lane = 0; lane < kTileRows; ++lane)
+      sums[m][lane].add(partial[lane], ends_group, x_scale * scale_of(w, n_begin + lane, k));
+  };
+  tile_products<int32_t>(w, n_begin, x, args.x.stride, m_end - m_begin, add);
+  for (int32_t m = m_begin; m < m_end; ++m)
+    for (int32_t n = n_begin; n < std::min(n_begin + kTileRows, w.rows); ++n)
+      store(args, m, n, sums[m - m_begin][n - n_begin].product());
+}
+
+void float_tile(const MatmulExpandArgs& args, int32_t n_begin, int32_t m_begin, int32_t m_end) {
+  const auto& w = static_cast<const PackedMatrix&>(*args.w);
+  float sums[kRowsAtOnce][kTileRows] = {};
+  const auto x = args.x.values + static_cast<size_t>(m_begin) * static_cast<size_t>(args.x.stride);
+  const auto add = [&](int32_t m, int32_t, const float (&partial)[kTileRows]) {
+    for (int32_t lane = 0; lane < kTileRows; ++lane)
+      sums[m][lane] += partial[lane];
+  };
+  tile_products<float>(w, n_begin, x, args.x.stride, m_end - m_begin, add);
+  for (int32_t m = m_begin; m < m_end; ++m)
+    for (int32_t n = n_begin; n < std::min(n_begin + kTileRows, w.rows); ++n) {
+      const float sum = sums[m - m_begin][n - n_begin];
+      store(args, m, n, w.format == WeightFormat::kInt8 ? sum * w.scale.as<float>()[n] : sum);
+    }
 }
 
 }  // namespace
@@ -138,8 +162,13 @@ void tile_rows(const MatmulExpandArgs& args, int32_t n_begin, int32_t m_begin, i
 void matmul_expand(const MatmulExpandArgs& args, int part, int parts) {
   const Range columns = split(args.w->rows, kTileRows, part, parts);
   for (int32_t n = columns.begin; n < columns.end; n += kTileRows)
-    for (int32_t m = args.row_begin; m < args.row_end; m += kRowGroup)
-      tile_rows(args, n, m, std::min(m + kRowGroup, args.row_end));
+    for (int32_t m = args.row_begin; m < args.row_end; m += kRowsAtOnce) {
+      const int32_t end = std::min(m + kRowsAtOnce, args.row_end);
+      if (args.x.format == ActivationFormat::kInt8)
+        int8_tile(args, n, m, end);
+      else
+        float_tile(args, n, m, end);
+    }
 }
 
 }  // namespace lowrank::cpu::reference

@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 
 #include "core/float16.h"
 #include "cpu/reference/ops.h"
@@ -48,15 +49,8 @@ void quantize_shrink_row(const FillU& fill_u, const InputTransform& input, const
   float* h = segment == nullptr
                  ? nullptr
                  : adapters.h + static_cast<size_t>(m) * static_cast<size_t>(adapters.h_stride);
-  static_assert(kSumBlock % kRotationBlock == 0);
-  float u[kSumBlock];
-  const auto for_each_block = [&](const auto& body) {
-    for (int32_t begin = 0; begin < out.cols; begin += kSumBlock) {
-      const Range block = {begin, std::min(begin + kSumBlock, out.cols)};
-      fill_u(block, u);
-      body(block);
-    }
-  };
+  static_assert(kScaleGroup % kRotationBlock == 0);
+  float u[kScaleGroup];
   // Turns the block's u into v; returns its width, K's padding included.
   const auto transform = [&](Range block) {
     const int32_t width = round_up(block.end - block.begin, kActivationAlignment);
@@ -76,35 +70,25 @@ void quantize_shrink_row(const FillU& fill_u, const InputTransform& input, const
     return width;
   };
 
-  uint32_t absmax = 0;
   if (segment != nullptr) begin_shrink(*segment, h);
-  for_each_block([&](Range block) {
+  for (int32_t begin = 0; begin < out.cols; begin += kScaleGroup) {
+    const Range block = {begin, std::min(begin + kScaleGroup, out.cols)};
+    fill_u(block, u);
     if (segment != nullptr) add_shrink_block(*segment, u, block, h);
-    if (out.format == ActivationFormat::kFloat32)
-      std::copy_n(u, block.end - block.begin, out.values + row_begin + static_cast<size_t>(block.begin));
-    else
-      absmax = std::max(absmax, max_magnitude_bits(u, transform(block)));
-  });
+    if (out.format == ActivationFormat::kFloat32) {
+      std::copy_n(u, block.end - begin, out.values + row_begin + static_cast<size_t>(begin));
+      continue;
+    }
+    const int32_t width = transform(block);
+    int8_t* q = out.q + row_begin + begin;
+    const int64_t group = int64_t{m} * scale_groups(out.cols) + begin / kScaleGroup;
+    out.scale[group] = quantize_group_int8(u, width, q);
+    out.compensation[group] = -128 * std::accumulate(q, q + width, 0);
+  }
   if (segment != nullptr) end_shrink(*segment, h);
-
-  if (out.format == ActivationFormat::kFloat32) {
+  if (out.format == ActivationFormat::kFloat32)
     std::fill(out.values + row_begin + static_cast<size_t>(out.cols),
               out.values + row_begin + static_cast<size_t>(out.stride), 0.0f);
-    return;
-  }
-  int8_t* q = out.q + row_begin;
-  const Int8Scale row = int8_scale(absmax);
-  out.scale[m] = row.scale;
-  out.sum[m] = 0;
-  std::fill_n(q, out.stride, int8_t{0});
-  if (row.inverse == 0.0f) return;
-  for_each_block([&](Range block) {
-    const int32_t width = transform(block);
-    for (int32_t k = block.begin; k < block.begin + width; ++k) {
-      q[k] = quantize_int8(u[k - block.begin], row.inverse);
-      out.sum[m] += q[k];
-    }
-  });
 }
 
 float activate(Activation activation, float x) {

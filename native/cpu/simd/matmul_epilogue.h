@@ -1,6 +1,7 @@
 // What follows the sum over K of ops/matmul_expand.h, for one tile of rows x 16 columns, in this order for
 // every element:
-//   v = acc (float)  or  v = (sx * sw) * float(acc) (int8)  or  v = sw * acc (int8 weights, float input)
+//   v = acc (float)  or  v = sw * acc (int8 weights, float input)  or, for int8 on both sides, group after group,
+//   v = fma(sx, sw * float(acc), v) from v = 0
 //   s = fma(o[j], C[n, j], s)   from s = 0, j ascending, where the matrix has outlier columns;  v = v + s
 //   s = fma(h[r], B[n, r], s)   from s = 0, for the terms in order, r ascending;  v = v + s
 //   v = v * g[n];  v = v + bias[n];  v = v + residual[m, n]
@@ -83,29 +84,19 @@ LOWRANK_INLINE void add_expand_terms(const MatmulExpandArgs& args, const Adapter
   for (int i = 0; i < Rows; ++i) value[i] = S::add(value[i], sum[i]);
 }
 
-// The sums of a tile as the product left them: int32 for int8 input, float32 for float input.
-template <class S>
-LOWRANK_INLINE typename S::F32 dequantize(const MatmulExpandArgs& args, typename S::F32 weight_scale,
-                                          int32_t m, const int32_t* sums) {
-  return S::mul(S::mul(S::set1(args.x.scale[m]), weight_scale), S::to_float(S::int_load(sums)));
-}
-template <class S>
-LOWRANK_INLINE typename S::F32 dequantize(const MatmulExpandArgs& args, typename S::F32 weight_scale, int32_t,
-                                          const float* sums) {
-  return args.w->format == WeightFormat::kInt8 ? S::mul(weight_scale, S::load(sums)) : S::load(sums);
-}
-
 // `Rows` rows from m on, all of one run, columns [n, n + 16).
-template <class S, int Rows, class Sum>
+template <class S, int Rows>
 LOWRANK_INLINE void finish_block(const MatmulExpandArgs& args, const AdapterRows* segment, int32_t m,
-                                 int32_t n, const Sum* sums, size_t sums_stride) {
+                                 int32_t n, const float* sums, size_t sums_stride) {
   using F = typename S::F32;
   const auto& w = static_cast<const PackedMatrix&>(*args.w);
   const int32_t columns = w.rows - n < kTileRows ? w.rows - n : kTileRows;
-  const F weight_scale = w.format == WeightFormat::kInt8 ? S::load(w.scale.as<float>() + n) : S::zero();
   F value[Rows];
-  for (int i = 0; i < Rows; ++i)
-    value[i] = dequantize<S>(args, weight_scale, m + i, sums + static_cast<size_t>(i) * sums_stride);
+  for (int i = 0; i < Rows; ++i) value[i] = S::load(sums + static_cast<size_t>(i) * sums_stride);
+  if (w.format == WeightFormat::kInt8 && w.activation == ActivationFormat::kFloat32) {
+    const F weight_scale = S::load(w.scale.as<float>() + n);
+    for (int i = 0; i < Rows; ++i) value[i] = S::mul(weight_scale, value[i]);
+  }
   if (w.outlier_columns != nullptr) {
     F sum[Rows];
     for (int i = 0; i < Rows; ++i) sum[i] = S::zero();
@@ -138,18 +129,18 @@ LOWRANK_INLINE void finish_block(const MatmulExpandArgs& args, const AdapterRows
 }
 
 // Rows of one run, in blocks of `Rows`, then of the half of that.
-template <class S, int Rows, class Sum>
+template <class S, int Rows>
 LOWRANK_INLINE void finish_run(const MatmulExpandArgs& args, const AdapterRows* segment, int32_t m,
-                               int32_t end, int32_t n, const Sum* sums, size_t sums_stride) {
+                               int32_t end, int32_t n, const float* sums, size_t sums_stride) {
   for (; end - m >= Rows; m += Rows, sums += Rows * sums_stride)
     finish_block<S, Rows>(args, segment, m, n, sums, sums_stride);
   if constexpr (Rows > 1) finish_run<S, Rows / 2>(args, segment, m, end, n, sums, sums_stride);
 }
 
 // Rows [m, end), columns [n, n + 16 * tiles). sums: [end - m][16 * tiles]. cursor: see row_run.
-template <class S, class Sum>
+template <class S>
 void finish_tile(const MatmulExpandArgs& args, int32_t cursor, int32_t m, int32_t end, int32_t n, int tiles,
-                 const Sum* sums) {
+                 const float* sums) {
   const auto sums_stride = static_cast<size_t>(tiles) * kTileRows;
   while (m < end) {
     const RowRun run = row_run(args.adapters, cursor, m, end);

@@ -1,13 +1,12 @@
 // The product of ops/matmul_expand.h, in tiles that stay in registers over the whole of K, for kernels of any
 // instruction set. A kernel is an object on the stack of one call, with
 //
-//   Sum               int32_t or float
 //   kWeightBytes      of one element of the weights
 //   kRows, kTiles     its largest tile: rows x (16 * kTiles) columns
 //   kStreamRows       up to so many rows of the batch go through `stream` (0: it has none)
 //   kBlockBytes       weights to go through with one tile of rows before the next (0: one panel of kTiles)
 //   begin_rows(tile)  called before the tiles of new rows
-//   tile(tile, sums)  sums [rows][16 * tiles] of any rows <= kRows, tiles <= kTiles
+//   tile(tile, sums)  float sums [rows][16 * tiles] of any rows <= kRows, tiles <= kTiles, int8 ones scaled
 //   stream(tile, sums)  sums [rows][16] of one tile of columns, for all rows at once
 //
 // Blocking: a panel of 16 * kTiles columns with all of K (27 KiB for K = 576 and 3 tiles in int8) is read
@@ -55,7 +54,7 @@ void multiply(const MatmulExpandArgs& args, Range columns) {
                                 ? Kernel::kRows * Kernel::kTiles
                                 : Kernel::kStreamRows;
   Kernel kernel;
-  alignas(64) typename Kernel::Sum sums[kTileSums * kTileRows];
+  alignas(64) float sums[kTileSums * kTileRows];
   for (int32_t block = columns.begin; block < columns.end;) {
     const int32_t block_end =
         block_columns < columns.end - block ? block + static_cast<int32_t>(block_columns) : columns.end;

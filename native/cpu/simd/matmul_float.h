@@ -83,7 +83,6 @@ struct FloatTile {
 
 template <class S, class Weights>
 struct FloatKernel {
-  using Sum = float;
   static constexpr size_t kWeightBytes = sizeof(float) / Weights::kDepth;
   static constexpr int kRows = S::kMatmulRows;
   static constexpr int kTiles = S::kMatmulTiles;

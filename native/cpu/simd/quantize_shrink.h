@@ -2,10 +2,8 @@
 //   begin(i, m, segment)  row m becomes the i-th of the block
 //   value(i, k), value_first(i, k, count)
 //
-// A block of up to 4 rows of one adapter segment is made in a buffer on the stack, in chunks of 4,096 columns (most
-// models' rows fit in one). The first pass makes u, the shrink, and v with its largest magnitude; the second quantises
-// from the buffer, or makes v again where there was more than one chunk. So x is read once and the buffer stays in the
-// cache.
+// A block of up to 4 rows of one adapter segment is made in a buffer on the stack, in chunks of 4,096 columns: u, the
+// shrink, then v and its int8 form one scale group after the other. So x is read once and the buffer stays in the cache.
 //
 // Scale and rounding are those of quant/int8.h, to the bit.
 #pragma once
@@ -20,6 +18,7 @@ namespace lowrank::cpu {
 
 inline constexpr int32_t kQuantizeRows = 4;
 inline constexpr int32_t kQuantizeChunk = 4096;
+static_assert(kQuantizeChunk % kScaleGroup == 0 && kScaleGroup % kRotationBlock == 0);
 
 struct QuantizeArgs {
   int32_t rows;
@@ -41,27 +40,21 @@ class QuantizeBlock {
     const bool int8 = args_.out.format == ActivationFormat::kInt8;
     const auto h_stride = static_cast<size_t>(args_.adapters.h_stride);
     float* h = segment == nullptr ? nullptr : args_.adapters.h + static_cast<size_t>(m) * h_stride;
-    I largest[kQuantizeRows];
-    for (int32_t i = 0; i < count; ++i) {
-      source_.begin(i, m + i, segment);
-      largest[i] = S::int_zero();
-    }
+    for (int32_t i = 0; i < count; ++i) source_.begin(i, m + i, segment);
     for (int32_t k = 0; k < cols_; k += kQuantizeChunk) {
       const int32_t width = cols_ - k < kQuantizeChunk ? cols_ - k : kQuantizeChunk;
-      for (int32_t i = 0; i < count; ++i) {
-        make_chunk(i, k, width);
-        if (!int8) store_values(m + i, i, k, width);
-      }
+      for (int32_t i = 0; i < count; ++i) make_chunk(i, k, width);
       if (segment != nullptr)
         for (int32_t t = 0; t < segment->shrink_count; ++t)
           shrink_chunk<S>(segment->shrink[t], {u_[0], kQuantizeChunk, k, width, h, h_stride}, count);
-      if (!int8) continue;
-      for (int32_t i = 0; i < count; ++i) largest[i] = S::int_max(largest[i], transform_chunk(m + i, i, k, width));
+      for (int32_t i = 0; i < count; ++i)
+        if (int8)
+          quantize_chunk(m + i, i, k, width);
+        else
+          store_values(m + i, i, k, width);
     }
     if (segment != nullptr)
       for (int32_t t = 0; t < segment->shrink_count; ++t) scale_shrunk(segment->shrink[t], h, h_stride, count);
-    if (!int8) return;
-    for (int32_t i = 0; i < count; ++i) quantize_row(m + i, i, S::int_reduce_max(largest[i]));
   }
 
  private:
@@ -76,9 +69,20 @@ class QuantizeBlock {
     for (; j < round_up(width, kActivationAlignment); j += S::kLanes) S::store(u_[i] + j, S::zero());
   }
 
-  // Turns u_[i] into v in place. Returns the largest |v| of each lane, as bits: among non-negative floats, the order of
-  // bits is that of values, with infinity and NaN at the top.
-  I transform_chunk(int32_t m, int32_t i, int32_t k, int32_t width) {
+  void quantize_chunk(int32_t m, int32_t i, int32_t k, int32_t width) {
+    take_outliers(m, i, k, width);
+    const int32_t padded = round_up(width, kActivationAlignment);
+    const size_t groups = static_cast<size_t>(m) * static_cast<size_t>(scale_groups(cols_));
+    for (int32_t j = 0; j < padded; j += kScaleGroup) {
+      const int32_t end = j + kScaleGroup < padded ? j + kScaleGroup : padded;
+      const size_t group = groups + static_cast<size_t>((k + j) / kScaleGroup);
+      const Int8Scale scale = int8_scale(static_cast<uint32_t>(S::int_reduce_max(transform_group(i, k, j, end))));
+      args_.out.scale[group] = scale.scale;
+      args_.out.compensation[group] = -128 * quantize_group(u_[i] + j, end - j, scale.inverse, args_.out.q + row_offset(m, k + j));
+    }
+  }
+
+  void take_outliers(int32_t m, int32_t i, int32_t k, int32_t width) {
     const InputTransform& input = args_.input;
     float* outliers = args_.out.outliers + static_cast<size_t>(m) * kMaxOutliers;
     for (int32_t j = 0; j < input.outlier_count; ++j) {
@@ -87,49 +91,46 @@ class QuantizeBlock {
       outliers[j] = u_[i][at];
       u_[i][at] = 0.0f;
     }
+  }
+
+  // Turns u_[i][begin … end) into v in place. Returns the largest |v| of each lane, as bits: among non-negative floats,
+  // the order of bits is that of values, with infinity and NaN at the top.
+  I transform_group(int32_t i, int32_t k, int32_t begin, int32_t end) {
+    const InputTransform& input = args_.input;
     const I magnitude = S::int_set1(0x7fffffff);
     I largest = S::int_zero();
-    for (int32_t j = 0; j < width; j += kRotationBlock) {
+    for (int32_t j = begin; j < end; j += kRotationBlock) {
       if (input.smoothing != nullptr)
         for (int32_t lane = j; lane < j + kRotationBlock; lane += S::kLanes)
           S::store(u_[i] + lane, S::mul(S::load(u_[i] + lane), S::load(input.smoothing + k + lane)));
       if (input.rotated) rotate_block<S>(u_[i] + j);
-      for (int32_t lane = 0; lane < kRotationBlock; lane += S::kLanes)
-        largest = S::int_max(largest, S::int_and(S::bits(S::load(u_[i] + j + lane)), magnitude));
+      for (int32_t lane = j; lane < j + kRotationBlock; lane += S::kLanes)
+        largest = S::int_max(largest, S::int_and(S::bits(S::load(u_[i] + lane)), magnitude));
     }
     return largest;
+  }
+
+  // Returns the sum of q.
+  static int32_t quantize_group(const float* v, int32_t count, float inverse, int8_t* q) {
+    if (inverse == 0.0f) {
+      for (int32_t j = 0; j < count; j += S::kLanes) S::store_int8(q + j, S::int_zero());
+      return 0;
+    }
+    // The product is at most 127 and a rounding, so q needs no clamp.
+    const F factor = S::set1(inverse);
+    I sum = S::int_zero();
+    for (int32_t j = 0; j < count; j += S::kLanes) {
+      const I rounded = S::round_even(S::mul(S::load(v + j), factor));
+      S::store_int8(q + j, rounded);
+      sum = S::int_add(sum, rounded);
+    }
+    return S::int_reduce_add(sum);
   }
 
   void store_values(int32_t m, int32_t i, int32_t k, int32_t width) const {
     float* values = args_.out.values + row_offset(m, k);
     for (int32_t j = 0; j < round_up(width, kActivationAlignment); j += S::kLanes)
       S::store(values + j, S::load(u_[i] + j));
-  }
-
-  void quantize_row(int32_t m, int32_t i, int32_t largest_bits) {
-    const Int8Scale row = int8_scale(static_cast<uint32_t>(largest_bits));
-    args_.out.scale[m] = row.scale;
-    I sum = S::int_zero();
-    for (int32_t k = 0; k < cols_; k += kQuantizeChunk) {
-      const int32_t width = cols_ - k < kQuantizeChunk ? cols_ - k : kQuantizeChunk;
-      int8_t* q = args_.out.q + row_offset(m, k);
-      if (row.inverse == 0.0f) {
-        for (int32_t j = 0; j < round_up(width, kActivationAlignment); j += S::kLanes) S::store_int8(q + j, S::int_zero());
-        continue;
-      }
-      if (cols_ > kQuantizeChunk) {
-        make_chunk(i, k, width);
-        transform_chunk(m, i, k, width);
-      }
-      // The product is at most 127 and a rounding, so q needs no clamp.
-      const F inverse = S::set1(row.inverse);
-      for (int32_t j = 0; j < round_up(width, kActivationAlignment); j += S::kLanes) {
-        const I rounded = S::round_even(S::mul(S::load(u_[i] + j), inverse));
-        S::store_int8(q + j, rounded);
-        sum = S::int_add(sum, rounded);
-      }
-    }
-    args_.out.sum[m] = S::int_reduce_add(sum);
   }
 
   size_t row_offset(int32_t m, int32_t k) const {

@@ -49,12 +49,17 @@ TEST("cpu/packing: a matrix holds the transformed weights within half a step, pa
       const auto matrix = pack(transform.spec(s[0]), weights, 2);
       for (int32_t n = 0; n < s[0]; ++n) {
         const std::vector<double> expected = transform.weights(weights.data() + size(n) * size(s[1]));
-        double absmax = 0;
-        for (const double value : expected)
-          absmax = std::max(absmax, std::fabs(value));
-        const double scale = packed(matrix).scale.as<float>()[n];
-        CHECK_NEAR(scale, absmax / 127, 1e-6 * absmax / 127 * 64);
+        double scale = 0;
         for (size_t k = 0; k < expected.size(); ++k) {
+          if (k % kScaleGroup == 0) {
+            double absmax = 0;
+            for (size_t i = k; i < std::min(k + kScaleGroup, expected.size()); ++i)
+              absmax = std::max(absmax, std::fabs(expected[i]));
+            scale = scale_of(packed(matrix), n, static_cast<int32_t>(k));
+            CHECK_EQ(bfloat16(static_cast<float>(scale)), static_cast<float>(scale));
+            CHECK(scale >= absmax / 127 * (1 - 1e-4));  // rounded up, but for the errors of a float transform
+            CHECK(scale <= absmax / 127 * (1 + 1.0 / 128 + 1e-4));
+          }
           const size_t at = tile_offset(kTileDepth, n % kTileRows, static_cast<int32_t>(k));
           const int32_t q = tile_of_row<uint8_t>(packed(matrix), n)[at] - 128;
           expect_near(text_of(kind, s) + " row " + std::to_string(n), k, q * scale, expected[k], scale * 0.501);
@@ -86,7 +91,7 @@ TEST("cpu/packing: unpacking a transformed matrix gives the logical weights back
         // Half a step in each of the 64 of a block turns into at most |.|_2 <= 4 steps in one of them.
         const double factor = kind.smoothed ? double{transform.smoothing[size(k)]} : 1.0;
         const double steps = kind.rotated ? 4.01 : 0.501;
-        const double scale = packed(matrix).scale.as<float>()[i / size(s[1])];
+        const double scale = scale_of(packed(matrix), static_cast<int32_t>(i / size(s[1])), k);
         expect_near(text_of(kind, s), i, out[i], weights[i], factor * steps * scale);
       }
       if (s[0] > 3) {
@@ -112,7 +117,7 @@ TEST("cpu/packing: what a transformed matrix shows of its transform, and the byt
     for (int32_t k = 0; kind.smoothed && k < 192; ++k)
       CHECK_EQ(input.smoothing[k], k < 130 ? transform.smoothing[size(k)] : 0.0f);
     CHECK_EQ(matrix->outlier_columns != nullptr, kind.outliers);
-    size_t bytes = 32 * 192 + 32 * 4;
+    size_t bytes = 32 * 192 + 2 * 32 * 2;  // two scale groups
     if (kind.smoothed) bytes += 192 * 4;
     if (kind.outliers) {
       CHECK_EQ(matrix->outlier_columns->rank, input.outlier_count);
@@ -265,5 +270,5 @@ TEST("cpu/packing: a row of nothing but outliers has scale 0") {
   unpack_rows(packed(matrix), 0, 3, out.data());
   expect_same_bits("unpacked outliers", out, weights);
   for (int n = 0; n < 3; ++n)
-    CHECK_EQ(packed(matrix).scale.as<float>()[n], 0.0f);
+    CHECK_EQ(scale_of(packed(matrix), n, 0), 0.0f);
 }

@@ -99,15 +99,17 @@ class Product {
     double tolerance;
   };
   Expected expected(int32_t m, int32_t n) const {
-    double product = 0, magnitude = 0;
+    const bool int8 = shape_.activation == ActivationFormat::kInt8;
+    double product = 0, magnitude = 0, group = 0;
     for (int32_t k = 0; k < x_.view.stride; ++k) {
       const double term = input_[size(m) * size(x_.view.stride) + size(k)] * weight(n, k);
       product += term;
-      magnitude += std::fabs(term);
+      group = k % kScaleGroup == 0 ? term : group + term;
+      const bool ends_group = (k + 1) % kScaleGroup == 0 || k + 1 == x_.view.stride;
+      if (!int8 || ends_group) magnitude += std::fabs(int8 ? group : term);
     }
-    const bool int8 = shape_.activation == ActivationFormat::kInt8;
-    if (int8) product *= x_.view.scale[m];
-    double tolerance = int8 ? 0 : magnitude * kFloatEpsilon / 2 * (70 + shape_.k / 64);
+    double tolerance =
+        magnitude * kFloatEpsilon / 2 * (int8 ? scale_groups(shape_.k) : 70 + shape_.k / 64);
     double outlier_part = 0, outlier_magnitude = 0;
     for (size_t j = 0; j < outliers_.size(); ++j) {
       const double term = double{x_.view.outliers[size(m) * kMaxOutliers + j]} *
@@ -134,7 +136,7 @@ class Product {
     }
     const double added_bias = bias->empty() ? 0 : (*bias)[size(n)];
     const double residual = residual_.empty() ? 0 : residual_[size(m) * size(y_stride()) + size(n)];
-    const double largest = std::max({std::fabs(gain * product), std::fabs(gain) * outlier_magnitude,
+    const double largest = std::max({std::fabs(gain) * (int8 ? magnitude : std::fabs(product)), std::fabs(gain) * outlier_magnitude,
                                      std::fabs(gain) * low_rank_magnitude, std::fabs(added_bias), std::fabs(residual)});
     tolerance = tolerance * std::fabs(gain) + 4 * kFloatEpsilon * largest;
     return {gain * (product + outlier_part + low_rank) + added_bias + residual, tolerance};
@@ -165,7 +167,7 @@ class Product {
       const auto& packed = static_cast<const cpu::PackedMatrix&>(*matrix_.packed);
       const uint8_t* tile = cpu::tile_of_row<uint8_t>(packed, n);
       const int32_t q = tile[cpu::tile_offset(cpu::kTileDepth, n % cpu::kTileRows, k)] - 128;
-      return double{packed.scale.as<float>()[n]} * q;
+      return double{cpu::scale_of(packed, n, k)} * q;
     }
     if (k >= shape_.k || std::binary_search(outliers_.begin(), outliers_.end(), k)) return 0;
     return matrix_.weights[size(n) * size(shape_.k) + size(k)];
@@ -185,41 +187,49 @@ class Product {
   }
 
   // Chooses the outlier channels, the last one among them, and makes bfloat16 numbers of their columns. The largest of
-  // the other weights of a row stays at 127 steps.
+  // the other weights of a group stays at 127 steps.
   void take_outliers(std::vector<float>& weights) {
     std::set<int32_t> channels = {shape_.k - 1};
     while (channels.size() < size(std::min(shape_.outliers, shape_.k)))
       channels.insert(random_.integer(0, shape_.k - 1));
     outliers_.assign(channels.begin(), channels.end());
-    int32_t other = 0;
-    while (channels.contains(other))
-      ++other;
     for (size_t n = 0; n < size(shape_.n); ++n) {
       float* row = weights.data() + n * size(shape_.k);
       const float absmax = std::fabs(*std::max_element(
           row, row + shape_.k, [](float a, float b) { return std::fabs(a) < std::fabs(b); }));
-      if (other < shape_.k) row[other] = -absmax;
+      for (int32_t begin = 0; begin < shape_.k; begin += kScaleGroup) {
+        int32_t other = begin;
+        while (channels.contains(other))
+          ++other;
+        if (other < std::min(begin + kScaleGroup, shape_.k)) row[other] = -absmax;
+      }
       for (const int32_t channel : outliers_)
         row[channel] = random_.bfloat16_floats(1, -0.3f, 0.3f)[0];
     }
   }
 
-  // input_ holds q (to be scaled) or the values. Row 1 is zero; row 2 is all +-127, or has an outlier.
+  // input_ holds q times its scale, or the values. Row 1 is zero; row 2 is all +-127, or has an outlier.
   void make_input() {
     const Activations& view = x_.view;
     const int32_t cols = shape_.rotated ? view.stride : shape_.k;  // rotated inputs fill K's padding
     for (int32_t m = 0; m < shape_.m; ++m) {
       const bool zero = m == 1;
       const bool extreme = m == 2;
-      int32_t sum = 0;
+      float scale = 0.0f;
       for (int32_t k = 0; k < view.stride; ++k) {
+        const size_t group = size(m) * size(scale_groups(shape_.k)) + size(k / kScaleGroup);
         const size_t at = size(m) * size(view.stride) + size(k);
         if (view.format == ActivationFormat::kInt8) {
           int32_t q = extreme ? (random_.integer(0, 1) == 0 ? 127 : -127) : random_.integer(-127, 127);
           if (zero || k >= cols) q = 0;
+          if (k % kScaleGroup == 0) {
+            scale = zero ? 0.0f : random_.uniform(0.001f, 0.1f);
+            view.scale[group] = scale;
+            view.compensation[group] = 0;
+          }
           view.q[at] = static_cast<int8_t>(q);
-          sum += q;
-          input_.push_back(q);
+          view.compensation[group] -= 128 * q;
+          input_.push_back(double{scale} * q);
         } else {
           float value = random_.uniform(-2.0f, 2.0f);
           if (extreme && k == 0) value = 1e4f;
@@ -229,8 +239,6 @@ class Product {
         }
       }
       if (view.format == ActivationFormat::kInt8) {
-        view.scale[m] = zero ? 0.0f : random_.uniform(0.001f, 0.1f);
-        view.sum[m] = sum;
         for (size_t j = 0; j < size(kMaxOutliers); ++j)  // what is not an outlier's must not be read
           view.outliers[size(m) * kMaxOutliers + j] = j < outliers_.size() ? random_.uniform(-100.0f, 100.0f) : kNaN;
       }
@@ -376,7 +384,7 @@ TEST("ops/matmul_expand: a row alone equals the row in its batch, bit for bit") 
     }
 }
 
-TEST("ops/matmul_expand: int32 sums are exact up to the largest K with all values at +-127") {
+TEST("ops/matmul_expand: sums are exact up to the largest K with all values at +-127") {
   constexpr int32_t kCols = 1 << 17;
   for (const Backend* backend : available_backends()) {
     const auto cols = static_cast<size_t>(kCols);
@@ -390,9 +398,10 @@ TEST("ops/matmul_expand: int32 sums are exact up to the largest K with all value
     ActivationStore x(ActivationFormat::kInt8, 2, kCols);
     std::memset(x.view.q, 127, cols);
     std::memset(x.view.q + cols, -127, cols);
-    for (int m = 0; m < 2; ++m) {
-      x.view.scale[m] = 1.0f;
-      x.view.sum[m] = (m == 0 ? 127 : -127) * kCols;
+    constexpr int32_t kGroups = kCols / kScaleGroup;
+    for (int i = 0; i < 2 * kGroups; ++i) {
+      x.view.scale[i] = 1.0f;
+      x.view.compensation[i] = -128 * (i < kGroups ? 127 : -127) * kScaleGroup;
     }
     float y[6];
     MatmulExpandArgs args = {x.view, matrix.packed.get(), 0, 2, nullptr, nullptr, y, 3, {}};
@@ -431,7 +440,7 @@ TEST("ops/matmul_expand: a faulty row gives NaN, the others are untouched by it"
       const std::vector<float> sound = product.run(0, shape.m, 1);
       if (format == ActivationFormat::kInt8) {
         std::memset(product.x().view.q + 3 * product.x().view.stride, 0, 65);
-        product.x().view.sum[3] = 0;
+        product.x().view.compensation[3] = 0;
         product.x().view.scale[3] = kNaN;
       } else {
         product.x().view.values[3 * product.x().view.stride + 64] = kNaN;

@@ -1,5 +1,6 @@
 #include "ops/op_case.h"
 
+#include <algorithm>
 #include <bit>
 #include <cmath>
 #include <cstring>
@@ -58,12 +59,13 @@ ActivationStore::ActivationStore(ActivationFormat format, int32_t rows, int32_t 
   };
   if (format == ActivationFormat::kInt8) {
     q = filled(elements);
-    scale = filled(static_cast<size_t>(rows) * sizeof(float));
-    sum = filled(static_cast<size_t>(rows) * sizeof(int32_t));
+    const size_t groups = static_cast<size_t>(rows) * static_cast<size_t>(scale_groups(cols));
+    scale = filled(groups * sizeof(float));
+    compensation = filled(groups * sizeof(int32_t));
     outliers = filled(static_cast<size_t>(rows) * kMaxOutliers * sizeof(float));
     view.q = q.as<int8_t>();
     view.scale = scale.as<float>();
-    view.sum = sum.as<int32_t>();
+    view.compensation = compensation.as<int32_t>();
     view.outliers = outliers.as<float>();
   } else {
     values = filled(elements * sizeof(float));
@@ -87,8 +89,12 @@ Int8Weights random_int8_weights(Random& random, int32_t rows, int32_t cols) {
   for (int32_t n = 0; n < rows; ++n) {
     const float scale = std::ldexp(1.0f, random.integer(-12, -4));
     out.scale.push_back(scale);
-    const auto largest_at = static_cast<size_t>(random.integer(0, cols - 1));
+    size_t largest_at = 0;
     for (size_t k = 0; k < k_count; ++k) {
+      if (k % kScaleGroup == 0) {
+        const size_t end = std::min(k + kScaleGroup, k_count);
+        largest_at = static_cast<size_t>(random.integer(static_cast<int32_t>(k), static_cast<int32_t>(end) - 1));
+      }
       const int32_t q =
           k == largest_at ? (random.integer(0, 1) == 0 ? 127 : -127) : random.integer(-127, 127);
       out.q.push_back(q);

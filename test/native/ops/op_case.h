@@ -47,7 +47,7 @@ class Unaligned {
 struct ActivationStore {
   ActivationStore(ActivationFormat format, int32_t rows, int32_t cols);
   Activations view;
-  Buffer q, scale, sum, outliers, values;
+  Buffer q, scale, compensation, outliers, values;
 };
 
 // A packed matrix and the logical weights that it was made of.
@@ -57,7 +57,7 @@ struct TestMatrix {
 };
 TestMatrix make_matrix(const Backend& backend, MatrixSpec spec, std::vector<float> weights);
 
-// Weights that int8 holds exactly: integers within +-127, with 127 in each row, times a power of two of the
+// Weights that int8 holds exactly: integers within +-127, with +-127 in each scale group, times a power of two of the
 // row.
 struct Int8Weights {
   std::vector<int32_t> q;      // [rows, cols]

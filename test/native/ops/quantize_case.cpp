@@ -36,7 +36,7 @@ QuantizeOutput QuantizeOutput::row(int32_t m, int32_t rows) const {
     const auto each = static_cast<std::ptrdiff_t>(all.size() / size(rows));
     return std::decay_t<decltype(all)>(all.begin() + m * each, all.begin() + (m + 1) * each);
   };
-  return {slice(values), slice(scale), slice(sum), slice(outliers), slice(h)};
+  return {slice(values), slice(scale), slice(compensation), slice(outliers), slice(h)};
 }
 
 void expect_same(const std::string& what, const QuantizeOutput& actual, const QuantizeOutput& expected) {
@@ -44,7 +44,7 @@ void expect_same(const std::string& what, const QuantizeOutput& actual, const Qu
   expect_same_bits(what + " scale", actual.scale, expected.scale);
   expect_same_bits(what + " outliers", actual.outliers, expected.outliers);
   expect_same_bits(what + " h", actual.h, expected.h);
-  CHECK(actual.sum == expected.sum);
+  CHECK(actual.compensation == expected.compensation);
 }
 
 QuantizeCase::QuantizeCase(const Backend& backend, const QuantizeShape& shape)
@@ -108,8 +108,9 @@ QuantizeOutput QuantizeCase::run_rows(int32_t begin, int32_t end, int parts) con
   const size_t elements = size(rows) * size(out.view.stride);
   if (shape_.format == ActivationFormat::kInt8) {
     copy.values.assign(out.view.q, out.view.q + elements);
-    copy.scale.assign(out.view.scale, out.view.scale + rows);
-    copy.sum.assign(out.view.sum, out.view.sum + rows);
+    const int32_t groups = rows * scale_groups(shape_.k);
+    copy.scale.assign(out.view.scale, out.view.scale + groups);
+    copy.compensation.assign(out.view.compensation, out.view.compensation + groups);
     for (int32_t m = 0; m < rows; ++m)
       copy.outliers.insert(copy.outliers.end(), out.view.outliers + m * kMaxOutliers,
                            out.view.outliers + m * kMaxOutliers + input.outlier_count);
@@ -175,23 +176,26 @@ void QuantizeCase::check(const QuantizeOutput& out) {
 void QuantizeCase::check_int8(const QuantizeOutput& out, int32_t m, const Row& row, const std::string& what) const {
   const std::vector<double> v = transform_.input(row.u);
   const std::vector<double> slack = transform_.input_tolerances(row.u, row.tolerances);
-  const double scale = out.scale[size(m)];
-  double absmax = 0, absmax_slack = 0;
-  int64_t sum = 0;
-  for (size_t k = 0; k < v.size(); ++k) {
-    const size_t index = size(m) * v.size() + k;
-    const float q = out.values[index];
-    if (k >= size(shape_.k) && !transform_.rotated)
-      expect_near(what + " padding", index, q, 0, 0);
-    else
-      expect_near(what + " q", index, q * scale, v[k], scale * (0.5 + 3e-5) + slack[k]);
-    CHECK(std::fabs(q) <= 127);
-    sum += static_cast<int64_t>(q);
-    absmax = std::max(absmax, std::fabs(v[k]));
-    absmax_slack = std::max(absmax_slack, slack[k]);
+  for (size_t begin = 0; begin < v.size(); begin += kScaleGroup) {
+    const size_t group = size(m) * size(scale_groups(shape_.k)) + begin / kScaleGroup;
+    const double scale = out.scale[group];
+    double absmax = 0, absmax_slack = 0;
+    int32_t sum = 0;
+    for (size_t k = begin; k < std::min(begin + kScaleGroup, v.size()); ++k) {
+      const size_t index = size(m) * v.size() + k;
+      const float q = out.values[index];
+      if (k >= size(shape_.k) && !transform_.rotated)
+        expect_near(what + " padding", index, q, 0, 0);
+      else
+        expect_near(what + " q", index, q * scale, v[k], scale * (0.5 + 3e-5) + slack[k]);
+      CHECK(std::fabs(q) <= 127);
+      sum += static_cast<int32_t>(q);
+      absmax = std::max(absmax, std::fabs(v[k]));
+      absmax_slack = std::max(absmax_slack, slack[k]);
+    }
+    expect_near(what + " scale", group, scale, absmax / 127, (absmax_slack + 2 * kFloatEpsilon * absmax) / 127);
+    CHECK_EQ(out.compensation[group], -128 * sum);
   }
-  expect_near(what + " scale", size(m), scale, absmax / 127, (absmax_slack + 2 * kFloatEpsilon * absmax) / 127);
-  CHECK_EQ(int64_t{out.sum[size(m)]}, sum);
   for (size_t j = 0; j < transform_.outliers.size(); ++j) {
     const size_t k = size(transform_.outliers[j]);
     const double tolerance = row.tolerances[k];

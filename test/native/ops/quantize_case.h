@@ -29,8 +29,8 @@ struct QuantizeShape {
 // What an op left for its rows, copied out for comparisons.
 struct QuantizeOutput {
   std::vector<float> values;    // [M, stride]: values, or q
-  std::vector<float> scale;     // [M], int8 only
-  std::vector<int32_t> sum;     // [M], int8 only
+  std::vector<float> scale;     // [M, scale_groups(K)], int8 only
+  std::vector<int32_t> compensation;  // [M, scale_groups(K)], int8 only
   std::vector<float> outliers;  // [M, outlier count], int8 only
   std::vector<float> h;         // [M, h_stride]
   // Row m of `rows`.
