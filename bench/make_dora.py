@@ -5,6 +5,7 @@ differs from 1 in every row. Usage: python bench/make_dora.py SmolLM2-135M-Instr
 the packages).
 """
 
+import json
 import sys
 from pathlib import Path
 
@@ -40,6 +41,10 @@ def main() -> None:
     config.base_model_name_or_path = "HuggingFaceTB/SmolLM2-135M-Instruct"
     model.save_pretrained(OUT)
     (OUT / "README.md").unlink(missing_ok=True)
+    file = OUT / "adapter_config.json"
+    saved = json.loads(file.read_text())
+    saved["target_modules"].sort()  # PEFT keeps a set, whose order changes from run to run
+    file.write_text(json.dumps(saved, indent=2) + "\n")
 
 
 if __name__ == "__main__":

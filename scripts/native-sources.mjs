@@ -1,5 +1,5 @@
 // The one list of native sources, for binding.gyp and CMakeLists.txt alike: what lies in the folders.
-// Usage: node scripts/native-sources.mjs core|avx2|avx512_vnni|bindings|tests [prefix]
+// Usage: node scripts/native-sources.mjs core|avx2|avx512_vnni|bindings|tests|bench [prefix]
 import { readdirSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -15,6 +15,7 @@ const groups = {
   avx512_vnni: { folder: "native/cpu/avx512_vnni", skip: [] },
   bindings: { folder: "native/bindings", skip: [] },
   tests: { folder: "test/native", skip: [] },
+  bench: { folder: "bench/native", skip: [] },
 };
 
 const group = groups[process.argv[2]];

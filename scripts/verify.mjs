@@ -1,11 +1,7 @@
 // Everything that takes too long for CI: sanitizers, fuzzing, full fidelity, every instruction set, leak and soak runs.
 //
-//   npm run verify                                all of it
-//   npm run verify -- --only address,fuzz         some of it
-//   npm run verify -- --list                      what there is
-//   npm run verify -- --fuzz-seconds 600 --soak-seconds 600 --cycles 1000
-//
-// Each part writes a log to build-native/verify/. Status 1: a part failed; 2: wrong arguments or a missing tool.
+// Usage: npm run verify -- --help. Each part writes a log to build-native/verify/. Status 1: a part failed; 2: wrong arguments
+// or a missing tool.
 import { spawn, spawnSync } from "node:child_process";
 import { createWriteStream, mkdirSync, readFileSync } from "node:fs";
 import { availableParallelism } from "node:os";
@@ -22,6 +18,16 @@ const HEARTBEAT = 30;
 /** Lines of a failed part's log that are shown. */
 const SHOWN_LINES = 60;
 
+const HELP = `npm run verify -- [options]: everything that takes too long for CI
+
+  --only PART,…       some parts only, for instance --only address,fuzz
+  --list              the parts
+  --fuzz-seconds N    seconds a fuzzer (default 120)
+  --soak-seconds N    seconds of random load (default 120)
+  --cycles N          loads and disposals of the leak test (default 1000)
+  --help
+`;
+
 function refuse(message) {
   process.stderr.write(`verify: ${message}\n`);
   process.exit(2);
@@ -32,12 +38,18 @@ function readArguments() {
   const options = {
     only: text(""),
     list: { type: "boolean", default: false },
+    help: { type: "boolean", default: false },
     "fuzz-seconds": text("120"),
     "soak-seconds": text("120"),
     cycles: text("1000"),
   };
   try {
-    return parseArgs({ options }).values;
+    const { values } = parseArgs({ options });
+    if (values.help) {
+      process.stdout.write(HELP);
+      process.exit(0);
+    }
+    return values;
   } catch (error) {
     return refuse(error.message);
   }
@@ -107,7 +119,13 @@ function partsOf(instructionSets) {
       about: "every golden text and logit, against transformers and PEFT",
       tools: [],
       env: { LOWRANK_FULL: "1" },
-      commands: () => [[...vitest, "test/fidelity"]],
+      commands: () => [[...vitest, "test/fidelity", "test/tokenizer"]],
+    },
+    {
+      name: "int8",
+      about: "int8 against float32 over 20,480 tokens, with and without adapters, and Gemma 3",
+      tools: [],
+      commands: () => [[process.execPath, "bench/fidelity.mjs", "--gemma3", "--check"]],
     },
   ];
   if (process.platform === "linux")

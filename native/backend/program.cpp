@@ -31,6 +31,16 @@ void Program::run(int threads) {
       this);
 }
 
+void Program::run_step(size_t index, int threads) {
+  ThreadPool::process().run(
+      threads,
+      [](void* context, int part, int parts, Barrier&) {
+        const Step& step = *static_cast<const Step*>(context);
+        step.call(step.op, step.args, part, parts);
+      },
+      &steps_[index]);
+}
+
 void Program::clear() {
   steps_.clear();
   large_.clear();

@@ -32,16 +32,19 @@ class Program {
     return static_cast<T*>(allocate_bytes(count * sizeof(T)));
   }
 
-  void run(int threads);
-  void clear();
-  size_t size() const { return steps_.size(); }
-
- private:
   struct Step {
     void (*call)(const void* op, const void* args, int part, int parts);
     const void* op;
     const void* args;
   };
+
+  void run(int threads);
+  void run_step(size_t index, int threads);  // one op alone: for profiling
+  void clear();
+  size_t size() const { return steps_.size(); }
+  const Step& step(size_t index) const { return steps_[index]; }
+
+ private:
   static constexpr size_t kChunk = size_t{1} << 16;
   void* allocate_bytes(size_t bytes);
 

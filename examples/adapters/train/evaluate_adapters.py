@@ -22,7 +22,7 @@ from base_model import BASE_NAME, answer, load_base
 from tasks import TASKS
 
 ADAPTERS = Path(__file__).parent.parent
-SEED = 77_001  # of the held-out data; training has its own
+SEED = 61_123  # of the held-out data; training has its own
 MAX_NEW_TOKENS = 96
 
 

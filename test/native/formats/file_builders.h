@@ -18,7 +18,7 @@ template <class T>
 void append_value(Bytes& to, T value) {
   uint8_t raw[sizeof(T)];
   std::memcpy(raw, &value, sizeof(T));
-  to.insert(to.end(), raw, raw + sizeof(T));
+  for (const uint8_t byte : raw) to.push_back(byte);
 }
 template <class T>
 Bytes bytes_of(const std::vector<T>& values) {

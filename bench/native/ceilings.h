@@ -1,0 +1,15 @@
+// What this machine can do at most, measured: the limits beside which the benchmarks print their figures.
+#pragma once
+
+namespace lowrank::bench {
+
+struct Ceilings {
+  double read_gb_per_s;    // streaming reads of memory, 10^9 bytes
+  double int8_gop_per_s;   // multiplications and additions of int8 products, 10^9: vpdpbusd, or vpmaddwd without it
+  double float_gop_per_s;  // those of float32 fused multiply-adds
+};
+
+// The best of several kernels and runs on `threads` threads.
+Ceilings measure_ceilings(int threads, bool avx512_vnni);
+
+}  // namespace lowrank::bench

@@ -1,0 +1,32 @@
+// Native benchmarks. Usage: lowrank_bench ceilings THREADS | profile MODEL ROWS CONTEXT THREADS
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <exception>
+
+#include "backend/backend.h"
+#include "ceilings.h"
+#include "profile.h"
+
+using namespace lowrank;
+
+int main(int count, char** arguments) {
+  try {
+    if (count == 3 && std::strcmp(arguments[1], "ceilings") == 0) {
+      const bool vnni = std::strcmp(cpu_backend().instruction_set(), "avx512_vnni") == 0;
+      const bench::Ceilings ceilings = bench::measure_ceilings(std::atoi(arguments[2]), vnni);
+      std::printf("{\"read_gb_per_s\": %.2f, \"int8_gop_per_s\": %.1f, \"float_gop_per_s\": %.1f}\n", ceilings.read_gb_per_s,
+                  ceilings.int8_gop_per_s, ceilings.float_gop_per_s);
+      return 0;
+    }
+    if (count == 6 && std::strcmp(arguments[1], "profile") == 0) {
+      bench::profile(arguments[2], std::atoi(arguments[3]), std::atoi(arguments[4]), std::atoi(arguments[5]));
+      return 0;
+    }
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "lowrank_bench: %s\n", error.what());
+    return 1;
+  }
+  std::fprintf(stderr, "Usage: lowrank_bench ceilings THREADS | profile MODEL ROWS CONTEXT THREADS\n");
+  return 2;
+}

@@ -1,0 +1,91 @@
+// Where the time of one step goes: each op of the recorded program run alone, again and again, by kind.
+#include "profile.h"
+
+#include <cstdio>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "backend/program.h"
+#include "kv_cache/kv_cache.h"
+#include "model/graph.h"
+#include "model/model.h"
+#include "timing.h"
+
+namespace lowrank::bench {
+namespace {
+
+std::string name_of(const OpTable& ops, const Program::Step& step) {
+  const std::pair<const void*, const char*> names[] = {
+      {reinterpret_cast<const void*>(ops.embed_gather), "embed_gather"},
+      {reinterpret_cast<const void*>(ops.rmsnorm_quantize_shrink), "rmsnorm_quantize_shrink"},
+      {reinterpret_cast<const void*>(ops.quantize_shrink), "quantize_shrink"},
+      {reinterpret_cast<const void*>(ops.glu_quantize_shrink), "glu_quantize_shrink"},
+      {reinterpret_cast<const void*>(ops.rope_angles), "rope_angles"},
+      {reinterpret_cast<const void*>(ops.rope_write_kv), "rope_write_kv"},
+      {reinterpret_cast<const void*>(ops.attention_paged), "attention_paged"},
+      {reinterpret_cast<const void*>(ops.rmsnorm_add), "rmsnorm_add"},
+  };
+  for (const auto& [op, name] : names)
+    if (op == step.op) return name;
+  const auto& args = *static_cast<const MatmulExpandArgs*>(step.args);
+  return "matmul " + std::to_string(args.w->rows) + " x " + std::to_string(args.w->cols);
+}
+
+}  // namespace
+
+void profile(const std::string& path, int32_t rows, int32_t context, int threads) {
+  const auto model = Model::load(path, Precision::kInt8, cpu_backend(), threads, {});
+  const ModelConfig& config = model->config();
+  const int32_t length = context + rows;
+  KvCache cache({static_cast<int32_t>(config.layers.size()), config.kv_heads, config.head_dim, KvFormat::kBFloat16,
+                 (length + kPageTokens - 1) / kPageTokens});
+  BlockTable blocks(cache);
+  blocks.reserve(length);
+  Scratch scratch(config, rows, 1);
+  Program program;
+  Batch batch;
+  for (int32_t i = 0; i < rows; ++i) {
+    batch.tokens.push_back(1000 + i);
+    batch.positions.push_back(context + i);
+    batch.block_tables.push_back(blocks.pages());
+  }
+  Graph graph(program, model->backend().ops(), config, model->weights(), cache, scratch, batch);
+  graph.embed();
+  graph.layers();
+  graph.logits({rows - 1});
+
+  struct Kind {
+    double seconds = 0;
+    int count = 0;
+  };
+  std::map<std::string, Kind> kinds;
+  constexpr int kRuns = 30;
+  std::vector<double> whole;
+  for (int run = 0; run < kRuns; ++run) {
+    const double begin = seconds_now();
+    program.run(threads);
+    whole.push_back(seconds_now() - begin);
+  }
+  // In the order of a step, so that every matrix comes from memory as it does there.
+  std::vector<std::vector<double>> times(program.size());
+  for (int run = 0; run < kRuns; ++run)
+    for (size_t i = 0; i < program.size(); ++i) {
+      const double begin = seconds_now();
+      program.run_step(i, threads);
+      times[i].push_back(seconds_now() - begin);
+    }
+  for (size_t i = 0; i < program.size(); ++i) {
+    Kind& kind = kinds[name_of(model->backend().ops(), program.step(i))];
+    kind.seconds += spread_of(times[i]).median;
+    ++kind.count;
+  }
+  const double step = spread_of(whole).median;
+  std::printf("%d rows at context %d, %d threads: %.3f ms a step (%.1f tokens/s)\n", rows, context, threads, step * 1e3,
+              rows / step);
+  for (const auto& [name, kind] : kinds)
+    std::printf("  %-28s %4d x %9.2f us = %8.3f ms  %5.1f %%\n", name.c_str(), kind.count, kind.seconds / kind.count * 1e6,
+                kind.seconds * 1e3, 100 * kind.seconds / step);
+}
+
+}  // namespace lowrank::bench
