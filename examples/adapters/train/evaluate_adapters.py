@@ -2,15 +2,17 @@
 
     python evaluate_adapters.py --gguf SmolLM2-135M-Instruct.Q4_1.gguf
 
-Three conditions, each with greedy decoding in float32: `base` gets the message alone; `base_instructed` gets the
-task's instruction before it; `adapter` gets the message alone. An answer that is not exactly of the form counts as
-wrong in every field.
+Four conditions, each with greedy decoding. In float32 by PEFT: `base` gets the message alone; `base_instructed` gets the
+task's instruction before it; `adapter` gets the message alone. `adapter_int8` is the same by this package in int8
+(answer_int8.mjs; `npm run quickstart` builds what it needs). An answer that is not exactly of the form counts as wrong in
+every field.
 """
 
 import argparse
 import hashlib
 import json
 import random
+import subprocess
 import time
 from importlib.metadata import version
 from pathlib import Path
@@ -69,6 +71,30 @@ def evaluate(model, tokenizer, name: str, count: int, base_count: int, show_erro
     }
 
 
+def evaluate_int8(count: int) -> dict[str, dict]:
+    examples = {name: held_out(task, count) for name, task in TASKS.items()}
+    messages = {name: [message for message, _ in pairs] for name, pairs in examples.items()}
+    done = subprocess.run(
+        ["node", Path(__file__).parent / "answer_int8.mjs"],
+        input=json.dumps(messages), stdout=subprocess.PIPE, text=True, check=True,
+    )
+    answers = json.loads(done.stdout)
+    return {name: score(task, examples[name], answers[name]) for name, task in TASKS.items()}
+
+
+def write_scores(scores: dict, records: int) -> None:
+    """Adds the int8 condition and writes ../scores.json."""
+    for name, figures in evaluate_int8(records).items():
+        scores["adapters"][name]["adapter_int8"] = figures
+        report(name, "adapter_int8", figures)
+    (ADAPTERS / "scores.json").write_text(json.dumps(scores, indent=2) + "\n")
+
+
+def report(name: str, condition: str, figures: dict) -> None:
+    print(f"{name} {condition}: valid {figures['valid']:.1%}, fields {figures['field_accuracy']:.1%},"
+          f" records {figures['record_exact_match']:.1%} of {figures['records']}", flush=True)
+
+
 def fill_demo_prompts(model, tokenizer, file: Path) -> None:
     """Puts the outputs of the base and of both adapters beside every prompt of the file."""
     demo = json.loads(file.read_text())
@@ -91,9 +117,13 @@ def main() -> None:
     arguments.add_argument("--base-records",
                            type=int, default=30, help="of these, how many the base is scored on")
     arguments.add_argument("--show-errors", action="store_true", help="print every wrong answer")
+    arguments.add_argument("--int8-only", action="store_true", help="score adapter_int8 anew, keep the rest of scores.json")
     arguments.add_argument("--threads", type=int, default=2)
     options = arguments.parse_args()
     torch.set_num_threads(options.threads)
+    if options.int8_only:
+        write_scores(json.loads((ADAPTERS / "scores.json").read_text()), options.records)
+        return
     base, tokenizer = load_base(options.gguf)
     first, *others = TASKS
     model = PeftModel.from_pretrained(base, options.adapters / first, adapter_name=first)
@@ -113,10 +143,9 @@ def main() -> None:
         result = evaluate(model, tokenizer, name, options.records, options.base_records, options.show_errors)
         scores["adapters"][name] = result
         for condition, figures in result.items():
-            print(f"{name} {condition}: valid {figures['valid']:.1%}, fields {figures['field_accuracy']:.1%},"
-                  f" records {figures['record_exact_match']:.1%} of {figures['records']}")
+            report(name, condition, figures)
         print(f"{name}: {time.monotonic() - started:.0f} s", flush=True)
-    (ADAPTERS / "scores.json").write_text(json.dumps(scores, indent=2) + "\n")
+    write_scores(scores, options.records)
     fill_demo_prompts(model, tokenizer, ADAPTERS / "demo-prompts.json")
 
 

@@ -41,6 +41,9 @@ LOWRANK_INLINE __m512i broadcast_four(const int8_t* q) {
   return _mm512_set1_epi32(four);
 }
 
+constexpr int kLargestRows = 8;
+constexpr int kRegisterRows = 4;
+
 // The operands of one tile. The first row's and the first column's come first.
 struct Operands {
   const int8_t* x;
@@ -68,8 +71,11 @@ LOWRANK_INLINE __m512 group_scale(const Operands& in, size_t tile, size_t g) {
 template <int Rows, int Tiles>
 void compute_tile(const Operands& in, float* out) {
   const size_t tile_bytes = in.cols * kTileRows;
-#pragma GCC unroll 32
-  for (int i = 0; i < Rows * Tiles; ++i) _mm512_store_ps(out + i * kTileRows, _mm512_setzero_ps());
+  __m512 sum[Rows][Tiles];
+#pragma GCC unroll 16
+  for (int r = 0; r < Rows; ++r)
+#pragma GCC unroll 4
+    for (int t = 0; t < Tiles; ++t) sum[r][t] = _mm512_setzero_ps();
   const int8_t* x = in.x;
   const uint8_t* w = in.w;
   for (size_t g = 0; g < in.groups; ++g) {
@@ -96,13 +102,16 @@ void compute_tile(const Operands& in, float* out) {
       const __m512 w_scale = group_scale(in, static_cast<size_t>(t), g);
 #pragma GCC unroll 16
       for (int r = 0; r < Rows; ++r) {
-        float* const sum = out + (r * Tiles + t) * kTileRows;
         const __m512 x_scale = _mm512_set1_ps(in.x_scale[static_cast<size_t>(r) * in.groups + g]);
         const __m512 product = _mm512_mul_ps(w_scale, _mm512_cvtepi32_ps(acc[r][t]));
-        _mm512_store_ps(sum, _mm512_fmadd_ps(x_scale, product, _mm512_load_ps(sum)));
+        sum[r][t] = _mm512_fmadd_ps(x_scale, product, sum[r][t]);
       }
     }
   }
+#pragma GCC unroll 16
+  for (int r = 0; r < Rows; ++r)
+#pragma GCC unroll 4
+    for (int t = 0; t < Tiles; ++t) _mm512_store_ps(out + (r * Tiles + t) * kTileRows, sum[r][t]);
 }
 
 // One tile of 16 columns for few rows. Separate chains over k hide the latency of vpdpbusd; their sum is
@@ -149,8 +158,22 @@ void stream_tile(const Operands& in, float* out) {
   for (int r = 0; r < Rows; ++r) _mm512_store_ps(out + r * kTileRows, sum[r]);
 }
 
+// More rows than the registers hold: one block after the other, which read the weights from the first cache.
+template <int Rows, int Tiles>
+void compute_rows(const Operands& in, float* out) {
+  if constexpr (Rows <= kRegisterRows) {
+    compute_tile<Rows, Tiles>(in, out);
+  } else {
+    compute_tile<kRegisterRows, Tiles>(in, out);
+    Operands rest = in;
+    rest.x += kRegisterRows * in.x_stride;
+    rest.x_scale += kRegisterRows * in.groups;
+    rest.compensation += kRegisterRows * in.groups;
+    compute_rows<Rows - kRegisterRows, Tiles>(rest, out + kRegisterRows * Tiles * kTileRows);
+  }
+}
+
 using TileFunction = void (*)(const Operands& in, float* out);
-constexpr int kLargestRows = 8;
 constexpr int kLargestTiles = 3;
 constexpr int kLargestStreamRows = 8;
 
@@ -161,7 +184,7 @@ struct TileFunctions {
 template <int... Rows, int... StreamRows>
 constexpr TileFunctions make_functions(std::integer_sequence<int, Rows...>,
                                        std::integer_sequence<int, StreamRows...>) {
-  return {{{compute_tile<Rows + 1, 1>, compute_tile<Rows + 1, 2>, compute_tile<Rows + 1, 3>}...},
+  return {{{compute_rows<Rows + 1, 1>, compute_rows<Rows + 1, 2>, compute_rows<Rows + 1, 3>}...},
           {stream_tile<StreamRows + 1>...}};
 }
 constexpr TileFunctions kFunctions = make_functions(std::make_integer_sequence<int, kLargestRows>{},
