@@ -20,9 +20,9 @@ namespace {
 // Long enough to cover the gap between two steps of a decode loop (sampling, the message to JavaScript), short
 // enough that an idle engine uses no processor.
 constexpr auto kSpinBeforeSleep = std::chrono::microseconds(200);
-// Between two ops of a step: some 20 us, then the system is asked to wake us. Yielding instead would hand a whole time
+// Between two ops of a step: some 80 us, then the system is asked to wake us. Yielding instead would hand a whole time
 // slice to whoever else wants the core.
-constexpr int kSpinsAtBarrier = 1500;
+constexpr int kSpinsAtBarrier = 6000;
 
 inline void pause() {
 #if defined(__x86_64__)

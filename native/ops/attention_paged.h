@@ -5,6 +5,9 @@
 // cache already. Online softmax (arXiv 1805.02867) in one fixed order: keys in splits of 256 absolute positions,
 // blocks of 32 inside; each split starts from a fresh (max, sum, accumulator); splits are merged in ascending order.
 // So a row's result depends on its own keys alone, whatever the batch, the chunking or the threads.
+// With a bfloat16 cache, an instruction set that has bfloat16 products rounds q and the softmax weights to bfloat16, too, and
+// the softmax sums the rounded weights. The effect on out is at most 2^-8 times the weighted mean of |V - out|, and that of
+// the rounding of q.
 // Pairs of row and kv head are split over the parts.
 #pragma once
 

@@ -15,8 +15,8 @@ enum class KvFormat : uint8_t { kBFloat16, kFloat32 };
 // Positions in one page of the cache. Blocks of the attention's online softmax are of this size, too.
 inline constexpr int32_t kPageTokens = 32;
 
-// One layer's cache. Page p of K holds [kv_heads, kPageTokens, head_dim] elements from element p * page_elements on;
-// V likewise.
+// One layer's cache. Page p of K holds [kv_heads, kPageTokens, head_dim] elements from element p * page_elements on, V
+// likewise; other layers' pages may lie between.
 struct KvLayer {
   void* k;
   void* v;

@@ -7,7 +7,7 @@
 namespace lowrank::cpu::avx2 {
 
 void attention_paged(const AttentionPagedArgs& args, int part, int parts) {
-  attend_rows<Avx2>(args, part, parts);
+  attend<Avx2>(args, part, parts);
 }
 
 }  // namespace lowrank::cpu::avx2

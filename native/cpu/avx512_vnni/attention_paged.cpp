@@ -7,7 +7,7 @@
 namespace lowrank::cpu::avx512_vnni {
 
 void attention_paged(const AttentionPagedArgs& args, int part, int parts) {
-  attend_rows<Avx512Vnni>(args, part, parts);
+  attend<Avx512Vnni>(args, part, parts);
 }
 
 }  // namespace lowrank::cpu::avx512_vnni

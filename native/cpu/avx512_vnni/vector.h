@@ -29,6 +29,7 @@ struct Avx512Vnni {
     __m512i v;
   };
   static constexpr int kLanes = 16;
+  static constexpr bool kBFloat16Dot = true;
 
   // How many values the loops of cpu/simd/ keep in the 32 registers at once.
   static constexpr int kMatmulRows = 8;   // rows of a float product's tile …
@@ -83,6 +84,7 @@ struct Avx512Vnni {
   static LOWRANK_INLINE I32 int_zero() { return {_mm512_setzero_si512()}; }
   static LOWRANK_INLINE I32 int_set1(int32_t x) { return {_mm512_set1_epi32(x)}; }
   static LOWRANK_INLINE I32 int_load(const void* p) { return {_mm512_loadu_si512(p)}; }
+  static LOWRANK_INLINE void int_store(void* p, I32 x) { _mm512_storeu_si512(p, x.v); }
   static LOWRANK_INLINE I32 int_add(I32 a, I32 b) { return {_mm512_add_epi32(a.v, b.v)}; }
   static LOWRANK_INLINE I32 int_max(I32 a, I32 b) { return {_mm512_max_epi32(a.v, b.v)}; }
   static LOWRANK_INLINE I32 int_and(I32 a, I32 b) { return {_mm512_and_si512(a.v, b.v)}; }
@@ -100,6 +102,39 @@ struct Avx512Vnni {
   static LOWRANK_INLINE F32 to_float(I32 a) { return {_mm512_cvtepi32_ps(a.v)}; }
   static LOWRANK_INLINE I32 round_even(F32 a) {
     return {_mm512_cvt_roundps_epi32(a.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)};
+  }
+
+  // Each lane: acc + a0 b0 + a1 b1, of the two bfloat16 halves of the dwords.
+  static LOWRANK_INLINE F32 dot_bfloat16(F32 acc, I32 a, I32 b) {
+    return {_mm512_dpbf16_ps(acc.v, reinterpret_cast<__m512bh&>(a.v), reinterpret_cast<__m512bh&>(b.v))};
+  }
+  // Rounded to the nearest, ties to even; denormal numbers to zero.
+  static LOWRANK_INLINE void store_bfloat16(uint16_t* p, F32 x) {
+    const __m256bh rounded = _mm512_cvtneps_pbh(x.v);
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), reinterpret_cast<const __m256i&>(rounded));
+  }
+  // The first `count` of 32 halves, the others zero; none where it is not positive.
+  static LOWRANK_INLINE I32 load_halves_first(const uint16_t* p, int32_t count) {
+    if (count >= 32) return {_mm512_loadu_si512(p)};
+    if (count <= 0) return {_mm512_setzero_si512()};
+    return {_mm512_maskz_loadu_epi16((1u << count) - 1u, p)};
+  }
+  // Pairs (even[i], odd[i]) of halves: i in 0 … 15, and 16 … 31.
+  static LOWRANK_INLINE void interleave_halves(I32 even, I32 odd, I32& low, I32& high) {
+    alignas(64) static constexpr auto kOrder = [] {
+      struct Order {
+        uint16_t low[32], high[32];
+      } order{};
+      for (uint16_t i = 0; i < 16; ++i) {
+        order.low[2 * i] = i;
+        order.low[2 * i + 1] = static_cast<uint16_t>(32 + i);
+        order.high[2 * i] = static_cast<uint16_t>(16 + i);
+        order.high[2 * i + 1] = static_cast<uint16_t>(48 + i);
+      }
+      return order;
+    }();
+    low = {_mm512_permutex2var_epi16(even.v, _mm512_load_si512(kOrder.low), odd.v)};
+    high = {_mm512_permutex2var_epi16(even.v, _mm512_load_si512(kOrder.high), odd.v)};
   }
 
   static LOWRANK_INLINE F32 load_bfloat16(const uint16_t* p) {

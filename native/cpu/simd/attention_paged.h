@@ -10,20 +10,23 @@
 // visible keys alone: a key that it does not see adds nothing, not even zero times its value. So prefill and
 // decode agree to the bit.
 //
-// K and V lie as [page][kv_head][32][head_dim]. They are widened to float32 once a block for all queries of
-// the tile, 64 dimensions at a time, into a buffer of 8 KiB that stays in the first cache.
+// K and V lie as [page][kv_head][32][head_dim]. They are brought into shape once a block for all queries of the tile, 64
+// dimensions at a time, in a buffer of at most 8 KiB that stays in the first cache. The two products are those of
+// attention_products.h or attention_dot.h.
 #pragma once
 
-#include "cpu/simd/attention_direct.h"
+#include "cpu/simd/attention_dot.h"
+#include "cpu/simd/attention_products.h"
 #include "cpu/simd/exponential.h"
 
 namespace lowrank::cpu {
 
 inline constexpr int32_t kTileQueries = 32;
 inline constexpr int32_t kTileQueryFloats = 2048;  // queries times head_dim rounded up to 64
+inline constexpr int32_t kBlocksAhead = 4;          // that a decode asks for in advance
 inline constexpr float kNoKeys = -__builtin_inff();
 
-template <class S>
+template <class S, class Products>
 class AttentionTile {
  public:
   using F = typename S::F32;
@@ -34,6 +37,19 @@ class AttentionTile {
   static int32_t largest_queries(int32_t head_dim) {
     const int32_t fit = kTileQueryFloats / round_up(head_dim, kDimensionChunk);
     return fit < kTileQueries ? fit : kTileQueries;
+  }
+
+  // Asks for the first blocks that row m reads of a kv head, ahead of `run` for that row alone.
+  void prefetch_first_blocks(int32_t m, int32_t kv_head) const {
+    const int32_t position = args_.positions[m];
+    const int32_t first = args_.window > 0 && position >= args_.window ? position - args_.window + 1 : 0;
+    const int32_t* table = args_.block_tables[m];
+    for (int32_t page = first / kPageTokens, i = 0; page <= position / kPageTokens && i < kBlocksAhead; ++page, ++i) {
+      const KvBlock block(args_, table[page], kv_head);
+      const size_t bytes = block.row_bytes * kPageTokens;
+      for (size_t line = 0; line < bytes; line += 64) prefetch_far(block.k + line);
+      for (size_t line = 0; line < bytes; line += 64) prefetch_far(block.v + line);
+    }
   }
 
   // Heads [head, head + heads) of rows [m, m + rows), all of one sequence and of kv head `kv_head`.
@@ -51,8 +67,12 @@ class AttentionTile {
     for (int32_t j = begin / kPageTokens * kPageTokens; j < end; j += kPageTokens) {
       if (j % kAttentionSplit == 0) merge_splits();
       const KvBlock block(args_, table[j / kPageTokens], kv_head);
-      const bool last = j + kPageTokens >= end;
-      add_block(block, last ? block : KvBlock(args_, table[j / kPageTokens + 1], kv_head), j);
+      const auto later = [&](int32_t blocks) {
+        const int32_t at = j + blocks * kPageTokens;
+        return at >= end ? block : KvBlock(args_, table[at / kPageTokens], kv_head);
+      };
+      // A decode's blocks are done sooner than memory answers, so it asks for much later ones, too.
+      add_block(block, later(1), direct_ ? later(kBlocksAhead) : block, j);
     }
     merge_splits();
     store_output(m, head, heads);
@@ -64,7 +84,7 @@ class AttentionTile {
       const int32_t row = m + i / heads;
       const float* q = args_.q + static_cast<size_t>(row) * static_cast<size_t>(args_.q_stride) +
                        static_cast<size_t>(head + i % heads) * static_cast<size_t>(args_.head_dim);
-      copy_row(q, q_ + static_cast<size_t>(i) * stride_);
+      copy_query(q, q_ + static_cast<size_t>(i) * stride_);
       const int32_t position = args_.positions[row];
       const int32_t first = args_.window > 0 ? position - args_.window + 1 : 0;
       first_[i] = first > 0 ? first : 0;
@@ -74,10 +94,10 @@ class AttentionTile {
     }
   }
 
-  void copy_row(const float* from, float* to) const {
+  void copy_query(const float* from, typename Products::Query* to) const {
     for (int32_t d = 0; d < static_cast<int32_t>(stride_); d += S::kLanes) {
       const int32_t left = args_.head_dim - d;
-      S::store(to + d, left > 0 ? S::load_first(from + d, lanes(left)) : S::zero());
+      Products::store_query(to + d, left > 0 ? S::load_first(from + d, lanes(left)) : S::zero());
     }
   }
 
@@ -111,7 +131,7 @@ class AttentionTile {
     }
   }
 
-  void add_block(const KvBlock& block, const KvBlock& next, int32_t j) {
+  void add_block(const KvBlock& block, const KvBlock& next, const KvBlock& far, int32_t j) {
     int32_t any_begin = kPageTokens, any_end = 0;
     for (int32_t i = 0; i < queries_; ++i) {
       visible_[i].begin = first_[i] > j ? first_[i] - j : 0;
@@ -121,28 +141,16 @@ class AttentionTile {
       any_end = visible_[i].end > any_end ? visible_[i].end : any_end;
     }
     if (direct_) {
-      const DirectArgs direct{q_, o_, stride_, scores_, args_.head_dim, visible_[0]};
-      score_directly_any<S>(direct, queries_, block, next);
+      Products::score_row(q_, stride_, block, next, far, args_.head_dim, queries_, scores_);
       for (int32_t i = 0; i < queries_; ++i) soften(i);
-      sum_values_directly_any<S>(direct, queries_, block, next);
+      Products::add_values_row(weights(), visible_[0], block, next, far, args_.head_dim, queries_, o_, stride_);
       return;
     }
-    for (int32_t d = 0; d < args_.head_dim; d += kDimensionChunk) {
-      const int32_t dims = args_.head_dim - d < kDimensionChunk ? args_.head_dim - d : kDimensionChunk;
-      load_keys<S>(block, d, dims, buffer_);
-      const size_t next_step = static_cast<size_t>(kPageTokens) * next.element_bytes();
-      const uint8_t* next_keys = next.k + static_cast<size_t>(d) * next_step;
-      score_queries<S>({q_ + d, stride_, buffer_, scores_, dims, d == 0, next_keys, next_step}, queries_);
-    }
+    Products::score(q_, stride_, block, next, args_.head_dim, queries_, buffer_, scores_);
     for (int32_t i = 0; i < queries_; ++i)
       if (visible_[i].begin < visible_[i].end) soften(i);
-    for (int32_t d = 0; d < args_.head_dim; d += kDimensionChunk) {
-      const int32_t dims = args_.head_dim - d < kDimensionChunk ? args_.head_dim - d : kDimensionChunk;
-      load_values<S>(block, d, dims, {any_begin, any_end}, buffer_);
-      const size_t next_step = static_cast<size_t>(dims) * next.element_bytes();
-      const uint8_t* next_values = next.v + static_cast<size_t>(d) * kPageTokens * next.element_bytes();
-      sum_values<S>({scores_, buffer_, o_ + d, stride_, visible_, next_values, next_step}, queries_);
-    }
+    Products::add_values(weights(), visible_, {any_begin, any_end}, block, next, args_.head_dim, queries_, buffer_, o_,
+                         stride_);
   }
 
   // Turns the scores of query i into weights, and brings its sums to the new maximum.
@@ -166,8 +174,7 @@ class AttentionTile {
       low = keep_visible(low, seen, 0, S::zero());
       high = keep_visible(high, seen, S::kLanes, S::zero());
     }
-    S::store(scores, low);
-    S::store(scores + S::kLanes, high);
+    Products::store_weights(weights() + static_cast<size_t>(i) * kPageTokens, low, high);
     const float added = S::reduce_add(S::add(low, high));
     if (largest == largest_[i]) {
       sum_[i] = sum_[i] + added;
@@ -178,6 +185,11 @@ class AttentionTile {
     largest_[i] = largest;
     float* o = o_ + static_cast<size_t>(i) * stride_;
     for (size_t d = 0; d < stride_; d += S::kLanes) S::store(o + d, S::mul(S::load(o + d), factor));
+  }
+
+  typename Products::Weight* weights() {
+    if constexpr (Products::kWeightsInPlace) return scores_;
+    else return weights_;
   }
 
   // Lanes of keys [lane, lane + 16) of the block that are seen; `other` elsewhere.
@@ -214,33 +226,46 @@ class AttentionTile {
   float sum_[kTileQueries];
   float total_largest_[kTileQueries];
   float total_sum_[kTileQueries];
-  alignas(64) float q_[kTileQueryFloats];                    // [queries][stride]
+  alignas(64) typename Products::Query q_[kTileQueryFloats];  // [queries][stride]
   alignas(64) float o_[kTileQueryFloats];                    // [queries][stride] of the split
   alignas(64) float total_[kTileQueryFloats];                // [queries][stride]
   alignas(64) float scores_[kTileQueries * kPageTokens];     // [queries][32]
+  alignas(64) typename Products::Weight weights_[Products::kWeightsInPlace ? 1 : kTileQueries * kPageTokens];
   alignas(64) float buffer_[kDimensionChunk * kPageTokens];  // K: [dims][32]; V: [32][64]
 };
 
 // Tiles are dealt to the parts in turn, so that long and short rows of a causal prefill are shared out
 // evenly.
-template <class S>
+template <class S, class Products>
 void attend_rows(const AttentionPagedArgs& args, int part, int parts) {
-  AttentionTile<S> tile(args);
+  using Tile = AttentionTile<S, Products>;
+  Tile tile(args);
   const int32_t group = args.heads / args.kv_heads;
-  const int32_t queries = AttentionTile<S>::largest_queries(args.head_dim);
+  const int32_t queries = Tile::largest_queries(args.head_dim);
   const int32_t tile_heads = group < queries ? group : queries;
   const int32_t tile_rows = queries / tile_heads;
+  const int tiles_of_kv_head = (group + tile_heads - 1) / tile_heads;
   int index = 0;
   for (int32_t m = 0; m < args.rows;) {
     int32_t rows = 1;
     while (rows < tile_rows && m + rows < args.rows && args.block_tables[m + rows] == args.block_tables[m])
       ++rows;
+    if (rows == 1)
+      for (int32_t kv_head = 0, i = index; kv_head < args.kv_heads; ++kv_head, i += tiles_of_kv_head)
+        if (tiles_of_kv_head > 1 || i % parts == part) tile.prefetch_first_blocks(m, kv_head);
     for (int32_t kv_head = 0; kv_head < args.kv_heads; ++kv_head)
       for (int32_t h = 0; h < group; h += tile_heads, ++index)
         if (index % parts == part)
           tile.run(m, rows, kv_head, kv_head * group + h, group - h < tile_heads ? group - h : tile_heads);
     m += rows;
   }
+}
+
+template <class S>
+void attend(const AttentionPagedArgs& args, int part, int parts) {
+  if constexpr (S::kBFloat16Dot)
+    if (args.cache.format == KvFormat::kBFloat16) return attend_rows<S, DotProducts<S>>(args, part, parts);
+  attend_rows<S, FloatProducts<S>>(args, part, parts);
 }
 
 }  // namespace lowrank::cpu

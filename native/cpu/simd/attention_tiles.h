@@ -16,6 +16,15 @@ static LOWRANK_INLINE void prefetch(const void* line) {
 #endif
 }
 
+// Into the second cache only: what is needed later than the first one can keep it.
+static LOWRANK_INLINE void prefetch_far(const void* line) {
+#if defined(__GNUC__)
+  __builtin_prefetch(line, 0, 2);
+#else
+  (void)line;
+#endif
+}
+
 // K and V of one kv head in one page: [32][head_dim] each, of the cache's format.
 //
 // Pages lie anywhere, so the hardware cannot guess the next one. The loops below ask for the next block's
