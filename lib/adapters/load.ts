@@ -47,13 +47,14 @@ export async function loadAdapter(
   }
   throwIfAborted(signal, "The load of the adapter");
   const built = await engine.loadAdapter(files.weights, entries);
+  const contentHash = await files.contentHash;
   const used = new Set(entries.map((entry) => entry.tensor));
   const parameters = inspection.tensors
     .filter((tensor) => used.has(tensor.name))
     .reduce((sum, tensor) => sum + tensor.shape.reduce((product, size) => product * size, 1), 0);
   return {
     id: built.id,
-    contentHash: files.contentHash,
+    contentHash,
     origin: files.origin,
     rank: built.maxRank,
     targets: [...new Set(entries.map((entry) => entry.module))].sort(),

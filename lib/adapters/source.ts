@@ -15,8 +15,8 @@ export interface AdapterFiles {
   /** adapter_config.json; null for GGUF, which carries its own. */
   config: unknown;
   weights: Uint8Array;
-  /** SHA-256 over configuration and weights, hex. */
-  contentHash: string;
+  /** SHA-256 over configuration and weights, hex. Goes on while the adapter is built. */
+  contentHash: Promise<string>;
   /** Path, or "memory". */
   origin: string;
 }
@@ -189,5 +189,7 @@ export async function readAdapter(source: AdapterSource): Promise<AdapterFiles> 
   } else {
     throw expected("a path, GGUF bytes or { config, weights }", "the adapter's source", source);
   }
-  return { ...files, contentHash: await hash(canonical(files.config), files.weights) };
+  const contentHash = hash(canonical(files.config), files.weights);
+  contentHash.catch(() => {}); // handled where it is awaited, which a failed build does not reach
+  return { ...files, contentHash };
 }

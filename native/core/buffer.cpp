@@ -11,6 +11,9 @@
 #if defined(__linux__)
 #include <sys/mman.h>
 #endif
+#if defined(__GLIBC__)
+#include <malloc.h>
+#endif
 
 namespace lowrank {
 namespace {
@@ -99,7 +102,7 @@ Buffer::Buffer(size_t bytes, Pages pages) : bytes_(bytes) {
   if (bytes == 0) return;
   if (bytes > (size_t{1} << 46)) throw Error(ErrorCode::kOutOfMemory, "Expected a size below 64 TiB for a buffer.");
 #if defined(__linux__)
-  if (bytes >= Slabs::kMost) {
+  if (bytes >= (pages == Pages::kHuge ? Slabs::kMost : Slabs::kLeast)) {
     const size_t size = (bytes + kHugePage - 1) / kHugePage * kHugePage;
     data_ = map_aligned(size, pages == Pages::kHuge ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
     if (data_ == nullptr) refuse(bytes);
@@ -130,6 +133,12 @@ Buffer::~Buffer() {
   if (bytes_ >= Slabs::kLeast && Slabs::process().give(data_)) return;
 #endif
   std::free(data_);
+}
+
+void trim_heap() {
+#if defined(__GLIBC__)
+  malloc_trim(0);
+#endif
 }
 
 }  // namespace lowrank

@@ -7,7 +7,7 @@
 
 namespace lowrank {
 
-// Owns `bytes` of memory aligned to 64 bytes, zeroed. From 4 MiB on it is a mapping of its own on a 2 MiB border, backed
+// Owns `bytes` of memory aligned to 64 bytes, zeroed. From 4 MiB on (kSmall: 128 KiB) it is a mapping of its own, backed
 // by the system only where it is touched. Lasting blocks from 128 KiB on (kHuge) share slabs of huge pages.
 // Throws Error(kOutOfMemory) where the system refuses.
 class Buffer {
@@ -43,5 +43,8 @@ class Buffer {
   size_t bytes_ = 0;
   size_t mapped_ = 0;  // bytes of the mapping, or 0 where the memory came from the heap
 };
+
+// Gives heap memory that has been freed back to the system, where the allocator can: after work that needed much for a while.
+void trim_heap();
 
 }  // namespace lowrank

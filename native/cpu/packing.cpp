@@ -6,6 +6,7 @@
 #include <cmath>
 #include <cstring>
 #include <exception>
+#include <memory>
 #include <mutex>
 #include <string>
 #include <thread>
@@ -194,12 +195,12 @@ class BlockQueue {
 void pack_blocks(PackedMatrix& matrix, const RowReader& read, BlockQueue& queue) noexcept {
   try {
     const size_t cols = static_cast<size_t>(matrix.cols);
-    const Buffer rows(static_cast<size_t>(queue.block_rows()) * cols * sizeof(float), Buffer::Pages::kSmall);  // [block_rows, cols]
+    const auto rows = std::make_unique_for_overwrite<float[]>(static_cast<size_t>(queue.block_rows()) * cols);  // [block_rows, cols]
     RowPacker packer(matrix);
     for (Range block = queue.next(); block.begin < block.end; block = queue.next()) {
-      read(block.begin, block.end - block.begin, rows.as<float>());
+      read(block.begin, block.end - block.begin, rows.get());
       for (int32_t row = block.begin; row < block.end; ++row) {
-        packer.pack(row, rows.as<float>() + static_cast<size_t>(row - block.begin) * cols);
+        packer.pack(row, rows.get() + static_cast<size_t>(row - block.begin) * cols);
       }
     }
   } catch (...) {
@@ -252,15 +253,29 @@ std::unique_ptr<PackedFactor> make_factor(int32_t rank, int32_t dimension, LoraD
   return factor;
 }
 
-void store_factor(PackedFactor& factor, size_t index, float value) {
-  const uint16_t rounded = float32_to_bfloat16(value);
-  if (!std::isfinite(factor.bfloat16 ? bfloat16_to_float32(rounded) : value))
-    throw Error(ErrorCode::kAdapterFormat,
-                "Expected finite numbers for the weights of an adapter, received NaN or infinity.");
-  if (factor.bfloat16)
-    factor.data.as<uint16_t>()[index] = rounded;
-  else
-    factor.data.as<float>()[index] = value;
+[[noreturn]] void throw_factor_not_finite() {
+  throw Error(ErrorCode::kAdapterFormat,
+              "Expected finite numbers for the weights of an adapter, received NaN or infinity.");
+}
+
+// Stores x[i] at `at(i)`. The check comes after the loop, which compilers then vectorise.
+template <class At>
+void store_factor(PackedFactor& factor, const float* x, size_t count, At at) {
+  uint32_t largest = 0;
+  if (factor.bfloat16) {
+    auto* out = factor.data.as<uint16_t>();
+    for (size_t i = 0; i < count; ++i) {
+      const uint16_t rounded = float32_to_bfloat16(x[i]);
+      largest = std::max(largest, static_cast<uint32_t>(rounded & 0x7fffu) << 16);
+      out[at(i)] = rounded;
+    }
+  } else {
+    auto* out = factor.data.as<float>();
+    for (size_t i = 0; i < count; ++i)
+      out[at(i)] = x[i];
+    largest = max_magnitude_bits(x, static_cast<int64_t>(count));
+  }
+  if (largest >= kInfinityBits) throw_factor_not_finite();
 }
 
 }  // namespace
@@ -371,18 +386,20 @@ uint64_t checksum(const PackedMatrix& matrix) {
 
 std::unique_ptr<LoraFactor> pack_lora_a(const float* a, int32_t rank, int32_t in, LoraDType dtype) {
   auto factor = make_factor(rank, in, dtype, true);
-  for (size_t r = 0; r < static_cast<size_t>(rank); ++r)
-    for (size_t k = 0; k < static_cast<size_t>(in); ++k)
-      store_factor(*factor, r * static_cast<size_t>(factor->stride) + k, a[r * static_cast<size_t>(in) + k]);
+  for (size_t r = 0; r < static_cast<size_t>(rank); ++r) {
+    const size_t begin = r * static_cast<size_t>(factor->stride);
+    store_factor(*factor, a + r * static_cast<size_t>(in), static_cast<size_t>(in), [&](size_t k) { return begin + k; });
+  }
   return factor;
 }
 
 std::unique_ptr<LoraFactor> pack_lora_b(const float* b, int32_t out, int32_t rank, LoraDType dtype) {
   auto factor = make_factor(rank, out, dtype, false);
-  for (int32_t n = 0; n < out; ++n)
-    for (int32_t r = 0; r < rank; ++r)
-      store_factor(*factor, factor_b_offset(rank, n, r),
-                   b[static_cast<size_t>(n) * static_cast<size_t>(rank) + static_cast<size_t>(r)]);
+  for (int32_t n = 0; n < out; ++n) {
+    const size_t begin = factor_b_offset(rank, n, 0);
+    store_factor(*factor, b + static_cast<size_t>(n) * static_cast<size_t>(rank), static_cast<size_t>(rank),
+                 [&](size_t r) { return begin + r * kTileRows; });
+  }
   return factor;
 }
 

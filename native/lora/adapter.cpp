@@ -11,6 +11,7 @@
 #include "lora/adapter_entries.h"
 #include "lora/adapter_tensors.h"
 #include "lora/dora.h"
+#include "quant/int8.h"
 
 namespace lowrank {
 namespace {
@@ -130,12 +131,10 @@ class Builder {
   // What the ops will multiply, so that DoRA's norms are those of the very same numbers.
   void round_to_dtype(const AdapterEntry& entry, FloatMatrix& matrix) const {
     if (base_.lora_dtype != LoraDType::kBFloat16) return;
-    for (float& value : matrix.values) {
-      value = bfloat16_to_float32(float32_to_bfloat16(value));
-      if (!std::isfinite(value))
-        throw Error(ErrorCode::kAdapterFormat, "Expected numbers within bfloat16's range for the adapter's tensor " + entry.tensor +
-                                                   ", received a larger one. The file is damaged or its training diverged.");
-    }
+    for (float& value : matrix.values) value = bfloat16_to_float32(float32_to_bfloat16(value));
+    if (max_magnitude_bits(matrix.values.data(), static_cast<int64_t>(matrix.values.size())) >= kInfinityBits)
+      throw Error(ErrorCode::kAdapterFormat, "Expected numbers within bfloat16's range for the adapter's tensor " + entry.tensor +
+                                                 ", received a larger one. The file is damaged or its training diverged.");
   }
 
   std::unique_ptr<EmbeddingModule> build_embedding(const ModuleEntries& entries) {

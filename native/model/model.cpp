@@ -1,5 +1,7 @@
 #include "model/model.h"
 
+#include "core/buffer.h"
+
 namespace lowrank {
 
 std::unique_ptr<Model> Model::load(const std::string& path, Precision precision, const Backend& backend, int threads,
@@ -10,6 +12,7 @@ std::unique_ptr<Model> Model::load(const std::string& path, Precision precision,
   model->precision_ = precision;
   model->config_ = find_architecture(file).read_config(file);
   model->weights_ = load_weights(file, model->config_, backend, precision, threads, progress);
+  trim_heap();
   return model;
 }
 

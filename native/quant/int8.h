@@ -36,9 +36,9 @@ inline constexpr float kInt8SmallestAbsmax = 0x1p-100f;
 inline uint32_t magnitude_bits(float value) { return std::bit_cast<uint32_t>(value) & 0x7fffffffu; }
 inline constexpr uint32_t kInfinityBits = 0x7f800000u;
 
-inline uint32_t max_magnitude_bits(const float* x, int32_t count) {
+inline uint32_t max_magnitude_bits(const float* x, int64_t count) {
   uint32_t largest = 0;
-  for (int32_t k = 0; k < count; ++k) {
+  for (int64_t k = 0; k < count; ++k) {
     const uint32_t bits = magnitude_bits(x[k]);
     largest = bits > largest ? bits : largest;
   }
