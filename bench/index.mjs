@@ -1,17 +1,23 @@
-// The benchmarks. Usage: npm run bench -- [SUITE …] [--json FILE] [--repeats N]; see --help and README.md.
+// The benchmarks. Usage: npm run bench -- [SUITE …] [--peers] [--json FILE]; see --help and README.md.
 import { writeFileSync } from "node:fs";
 import { parseArgs } from "node:util";
 import { machine } from "./machine.mjs";
+import { generationSuite } from "./suites/generation.mjs";
 import { loadSuite } from "./suites/load.mjs";
 
-const SUITES = { load: loadSuite };
+const GENERATION = ["prefill", "decode", "adapters"];
+const SUITES = ["load", ...GENERATION];
 const HELP = `npm run bench -- [SUITE …] [options]
 
 Suites (default: all)
   load          from the GGUF file to the first token, memory, adapters from disk, swaps
+  prefill       a prompt of 512 tokens
+  decode        64 tokens after a prompt of 128, and of 2,048
+  adapters      both with a rank-16 adapter on all seven projections
 
 Options
-  --repeats N   fresh processes or repetitions a figure (default 5)
+  --peers       node-llama-cpp in the same run (fetched into build/peers; needs python3 and a network)
+  --repeats N   fresh processes or rounds (default 5)
   --json FILE   write the figures there
   --help
 `;
@@ -24,6 +30,7 @@ function refuse(message) {
 function readArguments() {
   const options = {
     json: { type: "string" },
+    peers: { type: "boolean", default: false },
     repeats: { type: "string", default: "5" },
     help: { type: "boolean", default: false },
   };
@@ -43,26 +50,37 @@ const repeats = Number(values.repeats);
 if (!Number.isSafeInteger(repeats) || repeats < 1 || repeats > 1000)
   refuse(`Expected 1 to 1000 for --repeats, received ${values.repeats}.`);
 for (const name of positionals)
-  if (!Object.hasOwn(SUITES, name))
-    refuse(`Expected one of ${Object.keys(SUITES).join(", ")}, received ${name}.`);
+  if (!SUITES.includes(name)) refuse(`Expected one of ${SUITES.join(", ")}, received ${name}.`);
+const chosen = positionals.length > 0 ? positionals : SUITES;
 
-const report = { machine: machine(), figures: [] };
+const report = { machine: machine(), model: "smollm2-135m-instruct", figures: [] };
 process.stdout.write(
   `${report.machine.cpu}, ${report.machine.cores} cores, ${report.machine.memoryGiB} GiB\n`,
 );
-for (const name of positionals.length > 0 ? positionals : Object.keys(SUITES)) {
-  process.stdout.write(`\n${name}\n`);
-  const { config_hash, figures } = await SUITES[name]({ repeats });
-  report.config_hash = config_hash;
+const log = (text) => process.stderr.write(`  ${text}\n`);
+
+function add({ figures, ...rest }) {
+  Object.assign(report, rest);
   report.figures.push(...figures);
   for (const figure of figures) print(figure);
 }
+if (chosen.includes("load")) add(await loadSuite({ repeats }));
+const suites = GENERATION.filter((name) => chosen.includes(name));
+if (suites.length > 0) add(await generationSuite({ suites, repeats, peers: values.peers, log }));
+if (report.ceilings) process.stdout.write(`ceilings ${JSON.stringify(report.ceilings)}\n`);
 if (values.json) writeFileSync(values.json, `${JSON.stringify(report, null, 2)}\n`);
 
-function print({ name, unit, median, min, max, limit }) {
+function print({ name, unit, median, min, max, limit, peers, share_of_no_adapter }) {
   const shown = (value) => (Math.abs(value) < 10 ? value.toFixed(3) : value.toFixed(1));
-  const bound = limit === undefined ? "" : `   limit ${shown(limit)}`;
-  process.stdout.write(
-    `  ${name.padEnd(24)} ${shown(median).padStart(9)} ${unit.padEnd(6)} (${shown(min)} … ${shown(max)})${bound}\n`,
-  );
+  const parts = [
+    name.padEnd(20),
+    `${shown(median).padStart(8)} ${unit} (${shown(min)} … ${shown(max)})`,
+    ...(limit === undefined ? [] : [`limit ${shown(limit)}`]),
+    ...(unit === "tokens/s" && limit ? [`${((100 * median) / limit).toFixed(0)} % of it`] : []),
+    ...(share_of_no_adapter ? [`${(100 * share_of_no_adapter).toFixed(1)} % of no adapter`] : []),
+    ...Object.entries(peers ?? {}).map(
+      ([peer, value]) => `${(median / value).toFixed(2)}x ${peer} (${shown(value)})`,
+    ),
+  ];
+  process.stdout.write(`  ${parts.join(", ")}\n`);
 }

@@ -1,0 +1,29 @@
+import { execFile, spawnSync } from "node:child_process";
+import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
+
+const root = fileURLToPath(new URL("..", import.meta.url));
+
+/** Builds the native benchmarks. */
+export function buildNativeBench() {
+  const run = (...args) => {
+    const { status } = spawnSync("cmake", args, { cwd: root, stdio: ["ignore", "ignore", "inherit"] });
+    if (status !== 0)
+      throw new Error(`Expected cmake ${args.join(" ")} to succeed. Is cmake 3.18 or newer installed?`);
+  };
+  run("-S", ".", "-B", "build-native", "-DCMAKE_BUILD_TYPE=Release", "-Wno-dev");
+  run("--build", "build-native", "--target", "lowrank_bench", "--parallel", "2");
+}
+
+/** The ceilings on `threads` threads; see bench/native/ceilings.h. */
+export async function measureCeilings(threads) {
+  const { stdout } = await promisify(execFile)(`${root}/build-native/lowrank_bench`, [
+    "ceilings",
+    String(threads),
+  ]);
+  return JSON.parse(stdout);
+}
+
+/** The higher of each. */
+export const higherCeilings = (a, b) =>
+  Object.fromEntries(Object.keys(a).map((key) => [key, Math.max(a[key], b?.[key] ?? 0)]));

@@ -1,0 +1,50 @@
+import { spawn } from "node:child_process";
+import { createInterface } from "node:readline";
+
+/** A contender's process, driven by `ask`. */
+export class Contender {
+  #child;
+  #lines;
+  #log = "";
+
+  /** name: what the report calls it; label: with its threads. */
+  constructor({ name, threads, command, args }) {
+    this.name = name;
+    this.threads = threads;
+    this.label = `${name}, ${threads} ${threads === 1 ? "thread" : "threads"}`;
+    this.#child = spawn(command, args, { stdio: ["pipe", "pipe", "pipe"] });
+    this.#child.on("error", (error) => (this.#log += error.message));
+    this.#child.stderr.on("data", (data) => (this.#log += data));
+    this.#lines = createInterface({ input: this.#child.stdout })[Symbol.asyncIterator]();
+  }
+
+  /** Waits until its model is loaded; what it tells of itself. */
+  async ready() {
+    return (this.facts = (await this.#next()).ready);
+  }
+
+  /** Runs one task: see protocol.mjs. */
+  async ask(request) {
+    this.#child.stdin.write(`${JSON.stringify(request)}\n`);
+    return this.#next();
+  }
+
+  async #next() {
+    for (;;) {
+      const { value, done } = await this.#lines.next();
+      if (done) throw new Error(`${this.label} ended:\n${this.#log.slice(-2000)}`);
+      if (!value.startsWith("@")) continue; // a library's own words
+      const answer = JSON.parse(value.slice(1));
+      if (answer.error) throw new Error(`${this.label}: ${answer.error}`);
+      return answer;
+    }
+  }
+
+  async close() {
+    const ended = new Promise((resolve) => this.#child.once("close", resolve));
+    this.#child.stdin.end();
+    const timer = setTimeout(() => this.#child.kill("SIGKILL"), 10_000);
+    await ended;
+    clearTimeout(timer);
+  }
+}

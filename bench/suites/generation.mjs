@@ -1,0 +1,129 @@
+// Prefill, decode, and what an adapter costs, against peers: contenders take turns within one run, each on 1 and on 2 threads,
+// and each figure is that of its better number of threads.
+import { mkdtemp, rm } from "node:fs/promises";
+import { availableParallelism, tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { modelFile } from "../model-file.mjs";
+import { buildNativeBench, higherCeilings, measureCeilings } from "../ceilings.mjs";
+import { Contender } from "../contenders/contender.mjs";
+import { decodeBytes, decodeLimit, prefillLimit } from "../limits.mjs";
+import { preparePeers } from "../peers.mjs";
+import { writeRandomAdapter } from "../random-adapter.mjs";
+import { figure } from "../statistics.mjs";
+
+const MODEL = "smollm2-135m-instruct";
+const RANK = 16;
+const DECODED = 64;
+const script = (name) => fileURLToPath(new URL(`../contenders/${name}`, import.meta.url));
+const tokensPerSecond = (tokens, ms) => (1000 * tokens) / ms;
+
+/** Figures by name: what is asked, and what is taken of the answer. */
+const FIGURES = {
+  prefill_512: { suite: "prefill", context: 512, tokens: 1 },
+  decode_128: { suite: "decode", context: 128, tokens: DECODED + 1 },
+  decode_2048: { suite: "decode", context: 2048, tokens: DECODED + 1 },
+  prefill_512_adapter: { suite: "adapters", context: 512, tokens: 1, adapter: true },
+  decode_128_adapter: { suite: "adapters", context: 128, tokens: DECODED + 1, adapter: true },
+};
+/** What an adapter's cost is relative to. */
+const WITHOUT_ADAPTER = { prefill_512_adapter: "prefill_512", decode_128_adapter: "decode_128" };
+
+function contenders({ peers, adapter, model, threads }) {
+  const list = threads.map((count) => ({
+    name: "lowrank",
+    threads: count,
+    command: process.execPath,
+    args: [script("lowrank.mjs"), MODEL, String(count), adapter],
+  }));
+  if (!peers) return list;
+  const adapterGguf = peers.adapterToGguf(adapter);
+  for (const type of ["Q8_0", "Q4_0"]) {
+    const file = peers.requantize(model, type);
+    for (const count of threads)
+      list.push({
+        name: `node-llama-cpp ${type}`,
+        threads: count,
+        command: process.execPath,
+        args: [script("node-llama-cpp.mjs"), peers.folder, file, String(count), adapterGguf],
+      });
+  }
+  return list;
+}
+
+async function rounds(started, wanted, repeats, log) {
+  const values = new Map(); // "figure\0label" → values of all rounds
+  for (let round = -1; round < repeats; round++)
+    for (const [name, { context, tokens, adapter }] of wanted)
+      for (const contender of started) {
+        const answer = await contender.ask({ task: "generate", context, tokens, adapter, seed: round + 2 });
+        if (round < 0) continue; // a warm-up
+        const value =
+          tokens === 1
+            ? tokensPerSecond(context, answer.prefill_ms)
+            : tokensPerSecond(answer.decoded, answer.decode_ms);
+        const key = `${name}\0${contender.label}`;
+        values.set(key, [...(values.get(key) ?? []), value]);
+        log(`round ${round + 1}: ${name} ${contender.label} ${value.toFixed(1)}`);
+      }
+  return values;
+}
+
+/** Of a contender's runs with different numbers of threads, the figure of the best. */
+function best(name, contenderName, started, values) {
+  const figures = started
+    .filter((one) => one.name === contenderName)
+    .map((one) => figure(name, "tokens/s", values.get(`${name}\0${one.label}`), { threads: one.threads }));
+  return figures.reduce((a, b) => (b.median > a.median ? b : a));
+}
+
+/** suites: some of "prefill", "decode", "adapters". */
+export async function generationSuite({ suites, repeats, peers: wantsPeers, log }) {
+  const wanted = Object.entries(FIGURES).filter(
+    ([name, { suite }]) =>
+      suites.includes(suite) ||
+      (suites.includes("adapters") && Object.values(WITHOUT_ADAPTER).includes(name)),
+  );
+  const threads = availableParallelism() > 1 ? [1, 2] : [1];
+  buildNativeBench();
+  let ceilings = await measureCeilings(threads.at(-1));
+  const { file, facts } = await modelFile(MODEL);
+  const folder = await mkdtemp(join(tmpdir(), "lowrank-bench-"));
+  const started = [];
+  try {
+    const adapterBytes = await writeRandomAdapter(folder, facts, RANK);
+    const peers = wantsPeers ? preparePeers(log) : undefined;
+    for (const one of contenders({ peers, adapter: folder, model: file, threads }))
+      started.push(new Contender(one));
+    for (const contender of started) await contender.ready();
+    const values = await rounds(started, wanted, repeats, log);
+    ceilings = higherCeilings(ceilings, await measureCeilings(threads.at(-1)));
+    const names = [...new Set(started.map(({ name }) => name))].filter((name) => name !== "lowrank");
+    const own = new Map(wanted.map(([name]) => [name, best(name, "lowrank", started, values)]));
+    // A ceiling is the best of all that ran: what an op reads or computes proves that it can be done.
+    for (const [name, { context, tokens, adapter }] of wanted) {
+      const { max } = own.get(name);
+      if (tokens === 1) ceilings.int8_gop_per_s *= Math.max(1, max / prefillLimit(facts, ceilings));
+      else
+        ceilings.read_gb_per_s = Math.max(
+          ceilings.read_gb_per_s,
+          (max * decodeBytes(facts, context + DECODED / 2, adapter ? adapterBytes : 0)) / 1e9,
+        );
+    }
+    const figures = wanted.map(([name, { context, tokens, adapter }]) => ({
+      ...own.get(name),
+      limit:
+        tokens === 1
+          ? prefillLimit(facts, ceilings)
+          : decodeLimit(facts, ceilings, context + DECODED / 2, adapter ? adapterBytes : 0),
+      peers: Object.fromEntries(names.map((peer) => [peer, best(name, peer, started, values).median])),
+      ...(own.has(WITHOUT_ADAPTER[name])
+        ? { share_of_no_adapter: own.get(name).median / own.get(WITHOUT_ADAPTER[name]).median }
+        : {}),
+    }));
+    return { config_hash: started[0].facts.config_hash, ceilings, figures, versions: peers?.versions };
+  } finally {
+    await Promise.all(started.map((contender) => contender.close().catch(() => {})));
+    await rm(folder, { recursive: true });
+  }
+}
