@@ -1,6 +1,7 @@
 import { execFile, spawnSync } from "node:child_process";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
+import { figure } from "./statistics.mjs";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 
@@ -24,6 +25,17 @@ export async function measureCeilings(threads) {
   return JSON.parse(stdout);
 }
 
-/** The higher of each. */
-export const higherCeilings = (a, b) =>
-  Object.fromEntries(Object.keys(a).map((key) => [key, Math.max(a[key], b?.[key] ?? 0)]));
+/** The median of each over several measurements. */
+export function medianCeilings(measurements) {
+  const keys = Object.keys(measurements[0]);
+  return Object.fromEntries(
+    keys.map((key) => [
+      key,
+      figure(
+        key,
+        "",
+        measurements.map((one) => one[key]),
+      ).median,
+    ]),
+  );
+}

@@ -16,7 +16,7 @@ constexpr size_t kReadBytes = size_t{512} << 20;  // far more than any cache
 std::atomic<uint64_t> sink{0};                    // so that no loop is found to be useless
 
 template <class Body>
-double fastest(int threads, Body body) {
+double typical_seconds(int threads, Body body) {
   struct Context {
     Body body;
   } context{body};
@@ -25,8 +25,8 @@ double fastest(int threads, Body body) {
         ThreadPool::process().run(
             threads, [](void* c, int part, int parts, Barrier&) { static_cast<Context*>(c)->body(part, parts); }, &context);
       },
-      9, 0.1);
-  return time.min;
+      5, 0.05);
+  return time.median;
 }
 
 // One stream of lines, strictly forwards, or four beside each other.
@@ -49,7 +49,7 @@ double read_rate(int threads) {
   std::memset(memory.as<void>(), 1, kReadBytes);
   double best = 0;
   for (const size_t streams : {size_t{1}, size_t{4}}) {
-    const double time = fastest(threads, [&](int part, int parts) {
+    const double time = typical_seconds(threads, [&](int part, int parts) {
       const size_t each = kReadBytes / static_cast<size_t>(parts) / 4096 * 4096;
       sink += read_forwards(memory.as<uint8_t>() + each * static_cast<size_t>(part), each, streams);
     });
@@ -97,7 +97,7 @@ __attribute__((noinline)) void fma_avx2() {
 constexpr double kFmaAvx2Ops = 2.0 * 8 * 12 * kLoops;
 
 double rate(int threads, void (*kernel)(), double ops) {
-  return threads * ops / fastest(threads, [kernel](int, int) { kernel(); }) / 1e9;
+  return threads * ops / typical_seconds(threads, [kernel](int, int) { kernel(); }) / 1e9;
 }
 
 }  // namespace

@@ -9,7 +9,7 @@ struct Ceilings {
   double float_gop_per_s;  // those of float32 fused multiply-adds
 };
 
-// The best of several kernels and runs on `threads` threads.
+// The best of several kernels on `threads` threads, each by its median over a few runs.
 Ceilings measure_ceilings(int threads, bool avx512_vnni);
 
 }  // namespace lowrank::bench

@@ -5,7 +5,7 @@ import { availableParallelism, tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { modelFile } from "../model-file.mjs";
-import { buildNativeBench, higherCeilings, measureCeilings } from "../ceilings.mjs";
+import { buildNativeBench, measureCeilings, medianCeilings } from "../ceilings.mjs";
 import { Contender } from "../contenders/contender.mjs";
 import { decodeBytes, decodeLimit, prefillLimit } from "../limits.mjs";
 import { preparePeers } from "../peers.mjs";
@@ -51,9 +51,11 @@ function contenders({ peers, adapter, model, threads }) {
   return list;
 }
 
-async function rounds(started, wanted, repeats, log) {
+/** `each` runs once a round, so that what it measures sees the same moods of the machine. */
+async function rounds(started, wanted, repeats, log, each) {
   const values = new Map(); // "figure\0label" → values of all rounds
-  for (let round = -1; round < repeats; round++)
+  for (let round = -1; round < repeats; round++) {
+    await each();
     for (const [name, { context, tokens, adapter }] of wanted)
       for (const contender of started) {
         const answer = await contender.ask({ task: "generate", context, tokens, adapter, seed: round + 2 });
@@ -66,6 +68,7 @@ async function rounds(started, wanted, repeats, log) {
         values.set(key, [...(values.get(key) ?? []), value]);
         log(`round ${round + 1}: ${name} ${contender.label} ${value.toFixed(1)}`);
       }
+  }
   return values;
 }
 
@@ -86,7 +89,6 @@ export async function generationSuite({ suites, repeats, peers: wantsPeers, log 
   );
   const threads = availableParallelism() > 1 ? [1, 2] : [1];
   buildNativeBench();
-  let ceilings = await measureCeilings(threads.at(-1));
   const { file, facts } = await modelFile(MODEL);
   const folder = await mkdtemp(join(tmpdir(), "lowrank-bench-"));
   const started = [];
@@ -96,18 +98,21 @@ export async function generationSuite({ suites, repeats, peers: wantsPeers, log 
     for (const one of contenders({ peers, adapter: folder, model: file, threads }))
       started.push(new Contender(one));
     for (const contender of started) await contender.ready();
-    const values = await rounds(started, wanted, repeats, log);
-    ceilings = higherCeilings(ceilings, await measureCeilings(threads.at(-1)));
+    const measurements = [];
+    const values = await rounds(started, wanted, repeats, log, async () => {
+      measurements.push(await measureCeilings(threads.at(-1)));
+    });
+    const ceilings = medianCeilings(measurements);
     const names = [...new Set(started.map(({ name }) => name))].filter((name) => name !== "lowrank");
     const own = new Map(wanted.map(([name]) => [name, best(name, "lowrank", started, values)]));
-    // A ceiling is the best of all that ran: what an op reads or computes proves that it can be done.
+    // What a figure reads or computes proves that it can be done: no ceiling is lower.
     for (const [name, { context, tokens, adapter }] of wanted) {
-      const { max } = own.get(name);
-      if (tokens === 1) ceilings.int8_gop_per_s *= Math.max(1, max / prefillLimit(facts, ceilings));
+      const { median } = own.get(name);
+      if (tokens === 1) ceilings.int8_gop_per_s *= Math.max(1, median / prefillLimit(facts, ceilings));
       else
         ceilings.read_gb_per_s = Math.max(
           ceilings.read_gb_per_s,
-          (max * decodeBytes(facts, context + DECODED / 2, adapter ? adapterBytes : 0)) / 1e9,
+          (median * decodeBytes(facts, context + DECODED / 2, adapter ? adapterBytes : 0)) / 1e9,
         );
     }
     const figures = wanted.map(([name, { context, tokens, adapter }]) => ({

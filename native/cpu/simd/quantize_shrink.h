@@ -5,6 +5,9 @@
 // A block of up to 4 rows of one adapter segment is made in a buffer on the stack, in chunks of 4,096 columns: u, the
 // shrink, then v and its int8 form one scale group after the other. So x is read once and the buffer stays in the cache.
 //
+// Where there are fewer rows than parts, as in a decode, several parts share a row: each makes u, and of the shrink's ranks
+// and of the scale groups its own share. No sum is split, so the result is the same to the bit.
+//
 // Scale and rounding are those of quant/int8.h, to the bit.
 #pragma once
 
@@ -27,13 +30,23 @@ struct QuantizeArgs {
   const AdapterSegments& adapters;
 };
 
+// The `index`-th of `count` parts that make the same rows.
+struct RowShare {
+  int index = 0;
+  int count = 1;
+};
+
 template <class S, class Source>
 class QuantizeBlock {
  public:
   using F = typename S::F32;
   using I = typename S::I32;
 
-  QuantizeBlock(const QuantizeArgs& args, Source& source) : args_(args), source_(source), cols_(args.out.cols) {}
+  QuantizeBlock(const QuantizeArgs& args, Source& source, RowShare share)
+      : args_(args), source_(source), cols_(args.out.cols), share_(share) {
+    own_ = split(scale_groups(cols_), 1, share.index, share.count);
+    own_ = {own_.begin * kScaleGroup, own_.end * kScaleGroup < cols_ ? own_.end * kScaleGroup : cols_};
+  }
 
   // Rows [m, m + count), all of one segment (or of none).
   void run(const AdapterRows* segment, int32_t m, int32_t count) {
@@ -41,23 +54,29 @@ class QuantizeBlock {
     const auto h_stride = static_cast<size_t>(args_.adapters.h_stride);
     float* h = segment == nullptr ? nullptr : args_.adapters.h + static_cast<size_t>(m) * h_stride;
     for (int32_t i = 0; i < count; ++i) source_.begin(i, m + i, segment);
-    for (int32_t k = 0; k < cols_; k += kQuantizeChunk) {
-      const int32_t width = cols_ - k < kQuantizeChunk ? cols_ - k : kQuantizeChunk;
+    const int32_t terms = segment == nullptr ? 0 : segment->shrink_count;
+    const Range made = terms > 0 ? Range{0, cols_} : own_;
+    for (int32_t k = made.begin; k < made.end; k += kQuantizeChunk) {
+      const int32_t width = made.end - k < kQuantizeChunk ? made.end - k : kQuantizeChunk;
       for (int32_t i = 0; i < count; ++i) make_chunk(i, k, width);
-      if (segment != nullptr)
-        for (int32_t t = 0; t < segment->shrink_count; ++t)
-          shrink_chunk<S>(segment->shrink[t], {u_[0], kQuantizeChunk, k, width, h, h_stride}, count);
+      for (int32_t t = 0; t < terms; ++t)
+        shrink_chunk<S>(segment->shrink[t], own_ranks(segment->shrink[t]),
+                        {u_[0], kQuantizeChunk, k, width, h, h_stride}, count);
       for (int32_t i = 0; i < count; ++i)
         if (int8)
           quantize_chunk(m + i, i, k, width);
         else
           store_values(m + i, i, k, width);
     }
-    if (segment != nullptr)
-      for (int32_t t = 0; t < segment->shrink_count; ++t) scale_shrunk(segment->shrink[t], h, h_stride, count);
+    for (int32_t t = 0; t < terms; ++t)
+      scale_shrunk(segment->shrink[t], own_ranks(segment->shrink[t]), h, h_stride, count);
   }
 
  private:
+  Range own_ranks(const ShrinkTerm& term) const {
+    return split(term.a->rank, S::kShrinkRanks, share_.index, share_.count);
+  }
+
   // Fills u_[i] with columns [k, k + width), zero up to a multiple of 64.
   void make_chunk(int32_t i, int32_t k, int32_t width) {
     int32_t j = 0;
@@ -74,6 +93,7 @@ class QuantizeBlock {
     const int32_t padded = round_up(width, kActivationAlignment);
     const size_t groups = static_cast<size_t>(m) * static_cast<size_t>(scale_groups(cols_));
     for (int32_t j = 0; j < padded; j += kScaleGroup) {
+      if (k + j < own_.begin || k + j >= own_.end) continue;
       const int32_t end = j + kScaleGroup < padded ? j + kScaleGroup : padded;
       const size_t group = groups + static_cast<size_t>((k + j) / kScaleGroup);
       const Int8Scale scale = int8_scale(static_cast<uint32_t>(S::int_reduce_max(transform_group(i, k, j, end))));
@@ -88,7 +108,7 @@ class QuantizeBlock {
     for (int32_t j = 0; j < input.outlier_count; ++j) {
       const int32_t at = input.outliers[j] - k;
       if (at < 0 || at >= width) continue;
-      outliers[j] = u_[i][at];
+      if (k + at >= own_.begin && k + at < own_.end) outliers[j] = u_[i][at];
       u_[i][at] = 0.0f;
     }
   }
@@ -140,13 +160,18 @@ class QuantizeBlock {
   const QuantizeArgs& args_;
   Source& source_;
   const int32_t cols_;
+  const RowShare share_;
+  Range own_;  // columns that this part quantises
   alignas(64) float u_[kQuantizeRows][kQuantizeChunk];
 };
 
 template <class S, class Source>
 void quantize_rows(const QuantizeArgs& args, Source& source, int part, int parts) {
-  QuantizeBlock<S, Source> block(args, source);
-  const Range rows = split(args.rows, 1, part, parts);
+  // Float rows are only ever made to prove or to calibrate.
+  const int sharing = args.out.format == ActivationFormat::kInt8 && args.rows > 0 && args.rows < parts ? parts / args.rows : 1;
+  const Range rows = sharing > 1 ? Range{part / sharing, part / sharing < args.rows ? part / sharing + 1 : part / sharing}
+                                 : split(args.rows, 1, part, parts);
+  QuantizeBlock<S, Source> block(args, source, {part % sharing, sharing});
   int32_t cursor = 0;
   for (int32_t m = rows.begin; m < rows.end;) {
     const RowRun run = row_run(args.adapters, cursor, m, rows.end);

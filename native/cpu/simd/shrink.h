@@ -65,34 +65,34 @@ LOWRANK_INLINE void shrink_tile(const ShrinkChunk& chunk, const Element* a, size
 }
 
 template <class S, int Rows, class Element>
-LOWRANK_INLINE void shrink_rows(const ShrinkChunk& chunk, const Element* a, size_t a_stride, int32_t rank,
+LOWRANK_INLINE void shrink_rows(const ShrinkChunk& chunk, const Element* a, size_t a_stride, Range ranks,
                                 int32_t row, int32_t rows) {
   for (; rows - row >= Rows; row += Rows) {
-    int32_t r = 0;
-    for (; r + S::kShrinkRanks <= rank; r += S::kShrinkRanks)
+    int32_t r = ranks.begin;
+    for (; r + S::kShrinkRanks <= ranks.end; r += S::kShrinkRanks)
       shrink_tile<S, Rows, S::kShrinkRanks>(chunk, a, a_stride, row, r);
-    for (; r < rank; ++r) shrink_tile<S, Rows, 1>(chunk, a, a_stride, row, r);
+    for (; r < ranks.end; ++r) shrink_tile<S, Rows, 1>(chunk, a, a_stride, row, r);
   }
-  if constexpr (Rows > 1) shrink_rows<S, Rows / 2>(chunk, a, a_stride, rank, row, rows);
+  if constexpr (Rows > 1) shrink_rows<S, Rows / 2>(chunk, a, a_stride, ranks, row, rows);
 }
 
-// Adds the chunk to the unscaled h of `rows` rows.
+// Adds the chunk to the unscaled h of `rows` rows, for some of the ranks.
 template <class S>
-void shrink_chunk(const ShrinkTerm& term, ShrinkChunk chunk, int32_t rows) {
+void shrink_chunk(const ShrinkTerm& term, Range ranks, ShrinkChunk chunk, int32_t rows) {
   const auto& a = static_cast<const PackedFactor&>(*term.a);
   chunk.h += term.h_offset;
   const auto a_stride = static_cast<size_t>(a.stride);
   if (a.bfloat16)
-    shrink_rows<S, S::kShrinkRows>(chunk, a.data.as<uint16_t>(), a_stride, a.rank, 0, rows);
+    shrink_rows<S, S::kShrinkRows>(chunk, a.data.as<uint16_t>(), a_stride, ranks, 0, rows);
   else
-    shrink_rows<S, S::kShrinkRows>(chunk, a.data.as<float>(), a_stride, a.rank, 0, rows);
+    shrink_rows<S, S::kShrinkRows>(chunk, a.data.as<float>(), a_stride, ranks, 0, rows);
 }
 
 // h *= scale, after the last chunk.
-static LOWRANK_INLINE void scale_shrunk(const ShrinkTerm& term, float* h, size_t h_stride, int32_t rows) {
+static LOWRANK_INLINE void scale_shrunk(const ShrinkTerm& term, Range ranks, float* h, size_t h_stride, int32_t rows) {
   for (int32_t i = 0; i < rows; ++i) {
     float* row = h + static_cast<size_t>(i) * h_stride + term.h_offset;
-    for (int32_t r = 0; r < term.a->rank; ++r) row[r] *= term.scale;
+    for (int32_t r = ranks.begin; r < ranks.end; ++r) row[r] *= term.scale;
   }
 }
 
