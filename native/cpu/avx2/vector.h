@@ -182,10 +182,15 @@ struct Avx2 {
   }
   static LOWRANK_INLINE float first(F32 x) { return _mm256_cvtss_f32(x.low); }
   static LOWRANK_INLINE float reduce_max(F32 x) {
-    const __m256 eight = _mm256_max_ps(x.low, x.high);
-    const __m128 four = _mm_max_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));
+    const __m128 four = fold_max(x);
     const __m128 two = _mm_max_ps(four, _mm_movehl_ps(four, four));
     return _mm_cvtss_f32(_mm_max_ss(two, _mm_movehdup_ps(two)));
+  }
+  static LOWRANK_INLINE void reduce_max4(F32 a, F32 b, F32 c, F32 d, float* out) {
+    const __m128 fa = fold_max(a), fb = fold_max(b), fc = fold_max(c), fd = fold_max(d);
+    const __m128 ab = _mm_max_ps(_mm_unpacklo_ps(fa, fb), _mm_unpackhi_ps(fa, fb));
+    const __m128 cd = _mm_max_ps(_mm_unpacklo_ps(fc, fd), _mm_unpackhi_ps(fc, fd));
+    _mm_storeu_ps(out, _mm_max_ps(_mm_movelh_ps(ab, cd), _mm_movehl_ps(cd, ab)));
   }
   static LOWRANK_INLINE int32_t int_reduce_add(I32 x) {
     const __m256i eight = _mm256_add_epi32(x.low, x.high);
@@ -232,6 +237,10 @@ struct Avx2 {
     const __m256i quiet = _mm256_or_si256(raw, _mm256_set1_epi32(0x400000));
     const __m256i nan = _mm256_castps_si256(_mm256_cmp_ps(x, x, _CMP_UNORD_Q));
     return _mm256_srli_epi32(_mm256_blendv_epi8(rounded, quiet, nan), 16);
+  }
+  static LOWRANK_INLINE __m128 fold_max(F32 x) {
+    const __m256 eight = _mm256_max_ps(x.low, x.high);
+    return _mm_max_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));
   }
   static LOWRANK_INLINE __m128 fold(F32 x) {
     const __m256 eight = _mm256_add_ps(x.low, x.high);

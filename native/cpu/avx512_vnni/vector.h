@@ -108,10 +108,12 @@ struct Avx512Vnni {
   static LOWRANK_INLINE F32 dot_bfloat16(F32 acc, I32 a, I32 b) {
     return {_mm512_dpbf16_ps(acc.v, reinterpret_cast<__m512bh&>(a.v), reinterpret_cast<__m512bh&>(b.v))};
   }
-  // Rounded to the nearest, ties to even; denormal numbers to zero.
-  static LOWRANK_INLINE void store_bfloat16(uint16_t* p, F32 x) {
+  // Rounded to the nearest, ties to even; denormal numbers to zero. Returns what was stored.
+  static LOWRANK_INLINE F32 store_bfloat16(uint16_t* p, F32 x) {
     const __m256bh rounded = _mm512_cvtneps_pbh(x.v);
-    _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), reinterpret_cast<const __m256i&>(rounded));
+    const __m256i halves = reinterpret_cast<const __m256i&>(rounded);
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), halves);
+    return widen_bfloat16(halves);
   }
   // The first `count` of 32 halves, the others zero; none where it is not positive.
   static LOWRANK_INLINE I32 load_halves_first(const uint16_t* p, int32_t count) {
@@ -173,10 +175,15 @@ struct Avx512Vnni {
   }
   static LOWRANK_INLINE float first(F32 x) { return _mm512_cvtss_f32(x.v); }
   static LOWRANK_INLINE float reduce_max(F32 x) {
-    const __m256 eight = _mm256_max_ps(_mm512_castps512_ps256(x.v), _mm512_extractf32x8_ps(x.v, 1));
-    const __m128 four = _mm_max_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));
+    const __m128 four = fold_max(x);
     const __m128 two = _mm_max_ps(four, _mm_movehl_ps(four, four));
     return _mm_cvtss_f32(_mm_max_ss(two, _mm_movehdup_ps(two)));
+  }
+  static LOWRANK_INLINE void reduce_max4(F32 a, F32 b, F32 c, F32 d, float* out) {
+    const __m128 fa = fold_max(a), fb = fold_max(b), fc = fold_max(c), fd = fold_max(d);
+    const __m128 ab = _mm_max_ps(_mm_unpacklo_ps(fa, fb), _mm_unpackhi_ps(fa, fb));
+    const __m128 cd = _mm_max_ps(_mm_unpacklo_ps(fc, fd), _mm_unpackhi_ps(fc, fd));
+    _mm_storeu_ps(out, _mm_max_ps(_mm_movelh_ps(ab, cd), _mm_movehl_ps(cd, ab)));
   }
   static LOWRANK_INLINE int32_t int_reduce_add(I32 x) { return _mm512_reduce_add_epi32(x.v); }
   static LOWRANK_INLINE int32_t int_reduce_max(I32 x) { return _mm512_reduce_max_epi32(x.v); }
@@ -224,6 +231,10 @@ struct Avx512Vnni {
   static LOWRANK_INLINE __mmask16 first_mask(int count) { return static_cast<__mmask16>((1u << count) - 1u); }
   static LOWRANK_INLINE F32 widen_bfloat16(__m256i x) {
     return {_mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(x), 16))};
+  }
+  static LOWRANK_INLINE __m128 fold_max(F32 x) {
+    const __m256 eight = _mm256_max_ps(_mm512_castps512_ps256(x.v), _mm512_extractf32x8_ps(x.v, 1));
+    return _mm_max_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));
   }
   static LOWRANK_INLINE __m128 fold(F32 x) {
     const __m256 eight = _mm256_add_ps(_mm512_castps512_ps256(x.v), _mm512_extractf32x8_ps(x.v, 1));

@@ -27,10 +27,8 @@ struct DotProducts {
 
   static LOWRANK_INLINE void store_query(Query* to, F x) { S::store_bfloat16(to, x); }
   static LOWRANK_INLINE void store_weights(Weight* to, F& low, F& high) {
-    S::store_bfloat16(to, low);
-    S::store_bfloat16(to + S::kLanes, high);
-    low = S::load_bfloat16(to);
-    high = S::load_bfloat16(to + S::kLanes);
+    low = S::store_bfloat16(to, low);
+    high = S::store_bfloat16(to + S::kLanes, high);
   }
 
   static void score(const Query* q, size_t stride, const KvBlock& block, const KvBlock& next, int32_t head_dim,

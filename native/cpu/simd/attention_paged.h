@@ -142,40 +142,64 @@ class AttentionTile {
     }
     if (direct_) {
       Products::score_row(q_, stride_, block, next, far, args_.head_dim, queries_, scores_);
-      for (int32_t i = 0; i < queries_; ++i) soften(i);
+      soften_all();
       Products::add_values_row(weights(), visible_[0], block, next, far, args_.head_dim, queries_, o_, stride_);
       return;
     }
     Products::score(q_, stride_, block, next, args_.head_dim, queries_, buffer_, scores_);
-    for (int32_t i = 0; i < queries_; ++i)
-      if (visible_[i].begin < visible_[i].end) soften(i);
+    soften_all();
     Products::add_values(weights(), visible_, {any_begin, any_end}, block, next, args_.head_dim, queries_, buffer_, o_,
                          stride_);
   }
 
-  // Turns the scores of query i into weights, and brings its sums to the new maximum.
-  void soften(int32_t i) {
-    float* scores = scores_ + static_cast<size_t>(i) * kPageTokens;
-    const Range seen = visible_[i];
+  // Turns the scores of `Count` queries from i on into weights, and brings their sums to the new maxima. Four at once share
+  // the steps that are one number a query; each query's numbers are the same as alone.
+  template <int Count>
+  LOWRANK_INLINE void soften(int32_t i) {
+    static_assert(Count == 1 || Count == 4);
     const F none = S::set1(kNoKeys);
     const F scale = S::set1(args_.scale);
-    F low = S::mul(S::load(scores), scale);
-    F high = S::mul(S::load(scores + S::kLanes), scale);
-    const bool partial = seen.end - seen.begin < kPageTokens;
-    if (partial) {
-      low = keep_visible(low, seen, 0, none);
-      high = keep_visible(high, seen, S::kLanes, none);
+    F low[Count], high[Count];
+#pragma GCC unroll 4
+    for (int r = 0; r < Count; ++r) {
+      const float* scores = scores_ + static_cast<size_t>(i + r) * kPageTokens;
+      const Range seen = visible_[i + r];
+      low[r] = S::mul(S::load(scores), scale);
+      high[r] = S::mul(S::load(scores + S::kLanes), scale);
+      if (partial(seen)) {
+        low[r] = keep_visible(low[r], seen, 0, none);
+        high[r] = keep_visible(high[r], seen, S::kLanes, none);
+      }
     }
-    const float block_largest = S::reduce_max(S::max(low, high));
-    const float largest = block_largest > largest_[i] ? block_largest : largest_[i];
-    low = exponential<S>(S::sub(low, S::set1(largest)));
-    high = exponential<S>(S::sub(high, S::set1(largest)));
-    if (partial) {
-      low = keep_visible(low, seen, 0, S::zero());
-      high = keep_visible(high, seen, S::kLanes, S::zero());
+    float largest[Count], added[Count];
+    if constexpr (Count == 4)
+      S::reduce_max4(S::max(low[0], high[0]), S::max(low[1], high[1]), S::max(low[2], high[2]), S::max(low[3], high[3]),
+                     largest);
+    else
+      largest[0] = S::reduce_max(S::max(low[0], high[0]));
+#pragma GCC unroll 4
+    for (int r = 0; r < Count; ++r) {
+      largest[r] = largest[r] > largest_[i + r] ? largest[r] : largest_[i + r];
+      low[r] = exponential<S>(S::sub(low[r], S::set1(largest[r])));
+      high[r] = exponential<S>(S::sub(high[r], S::set1(largest[r])));
+      const Range seen = visible_[i + r];
+      if (partial(seen)) {
+        low[r] = keep_visible(low[r], seen, 0, S::zero());
+        high[r] = keep_visible(high[r], seen, S::kLanes, S::zero());
+      }
+      Products::store_weights(weights() + static_cast<size_t>(i + r) * kPageTokens, low[r], high[r]);
     }
-    Products::store_weights(weights() + static_cast<size_t>(i) * kPageTokens, low, high);
-    const float added = S::reduce_add(S::add(low, high));
+    if constexpr (Count == 4)
+      S::reduce_add4(S::add(low[0], high[0]), S::add(low[1], high[1]), S::add(low[2], high[2]), S::add(low[3], high[3]),
+                     added);
+    else
+      added[0] = S::reduce_add(S::add(low[0], high[0]));
+    for (int r = 0; r < Count; ++r) add_to_sum(i + r, largest[r], added[r]);
+  }
+
+  static LOWRANK_INLINE bool partial(Range seen) { return seen.end - seen.begin < kPageTokens; }
+
+  LOWRANK_INLINE void add_to_sum(int32_t i, float largest, float added) {
     if (largest == largest_[i]) {
       sum_[i] = sum_[i] + added;
       return;
@@ -185,6 +209,20 @@ class AttentionTile {
     largest_[i] = largest;
     float* o = o_ + static_cast<size_t>(i) * stride_;
     for (size_t d = 0; d < stride_; d += S::kLanes) S::store(o + d, S::mul(S::load(o + d), factor));
+  }
+
+  // All queries that see a key of the block.
+  void soften_all() {
+    const auto sees = [&](int32_t i) { return visible_[i].begin < visible_[i].end; };
+    for (int32_t i = 0; i < queries_;) {
+      if (queries_ - i >= 4 && sees(i) && sees(i + 1) && sees(i + 2) && sees(i + 3)) {
+        soften<4>(i);
+        i += 4;
+      } else {
+        if (sees(i)) soften<1>(i);
+        ++i;
+      }
+    }
   }
 
   typename Products::Weight* weights() {
