@@ -144,7 +144,12 @@ export class Generation implements AsyncIterable<GenerationPart> {
       text: this.#text,
       tokens: Int32Array.from(this.#tokens),
       finishReason: this.#finishReason,
-      usage: { promptTokens: timings?.promptTokens ?? 0, completionTokens: this.#completionTokens },
+      usage: {
+        promptTokens: timings?.promptTokens ?? 0,
+        completionTokens: this.#completionTokens,
+        draftedTokens: timings?.draftedTokens ?? 0,
+        acceptedTokens: timings?.acceptedTokens ?? 0,
+      },
       timings: {
         queuedMs: timings?.queuedMs ?? 0,
         prefillMs: timings?.prefillMs ?? 0,

@@ -37,6 +37,12 @@ export interface GenerateOptions {
   stop?: string | string[];
   /** Token ids that end the generation, beside the model's own end tokens. */
   stopTokens?: ArrayLike<number>;
+  /**
+   * Prompt lookup: tokens that followed the last ones earlier in prompt or answer are tried in one step, up to this many, and those
+   * that equal the draw are kept. The text is the same as without. Faster where the answer repeats the prompt (extraction,
+   * rewriting); else a little slower. `true` stands for 7. 0 … 7, default 0.
+   */
+  promptLookup?: boolean | number;
   /** Go on past the model's end-of-text and end-of-turn tokens. Default false. */
   ignoreEndOfText?: boolean;
   /**
@@ -68,6 +74,7 @@ export const GENERATE_KEYS = [
   "seed",
   "stop",
   "stopTokens",
+  "promptLookup",
   "ignoreEndOfText",
   "logprobs",
   "addSpecialTokens",
@@ -76,6 +83,7 @@ export const GENERATE_KEYS = [
   "signal",
 ] as const;
 
+const MAX_DRAFT_TOKENS = 7;
 const MAX_STOPS = 64;
 const MAX_STOP_LENGTH = 1024;
 export const MAX_TOP_LOGPROBS = 100;
@@ -88,6 +96,7 @@ export interface CheckedGenerateOptions {
   sampling: SamplingOptions;
   stop: string[];
   stopTokens: Int32Array;
+  maxDraftTokens: number;
   ignoreEndOfText: boolean;
   topLogprobs: number;
   addSpecialTokens: boolean;
@@ -135,6 +144,11 @@ function checkLogprobs(logprobs: unknown): number {
   return checkNumber("logprobs", logprobs, { min: 0, max: MAX_TOP_LOGPROBS, default: -1, integer: true });
 }
 
+function checkPromptLookup(lookup: unknown): number {
+  if (typeof lookup === "boolean") return lookup ? MAX_DRAFT_TOKENS : 0;
+  return checkNumber("promptLookup", lookup, { min: 0, max: MAX_DRAFT_TOKENS, default: 0, integer: true });
+}
+
 export function checkGenerateOptions(
   options: GenerateOptions,
   vocabularySize: number,
@@ -170,6 +184,7 @@ export function checkGenerateOptions(
       options.stopTokens === undefined
         ? new Int32Array(0)
         : checkTokens("stopTokens", options.stopTokens, vocabularySize),
+    maxDraftTokens: checkPromptLookup(options.promptLookup),
     ignoreEndOfText: checkBoolean("ignoreEndOfText", options.ignoreEndOfText, false),
     topLogprobs: checkLogprobs(options.logprobs),
     addSpecialTokens: checkBoolean("addSpecialTokens", options.addSpecialTokens, true),

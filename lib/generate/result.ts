@@ -26,6 +26,9 @@ export interface Usage {
   promptTokens: number;
   /** Tokens that were generated up to the end of the answer, the one that ended it included. */
   completionTokens: number;
+  /** Tokens that prompt lookup tried, and those of them that were right. */
+  draftedTokens: number;
+  acceptedTokens: number;
 }
 
 /** In milliseconds. */

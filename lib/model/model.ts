@@ -248,6 +248,7 @@ export class Model implements AsyncDisposable {
                 adapters: [],
                 maxTokens: options.maxTokens,
                 stopTokens: Int32Array.from(endTokens),
+                maxDraftTokens: options.maxDraftTokens,
                 sampling: options.sampling,
                 topLogprobs: options.topLogprobs,
               },

@@ -112,6 +112,8 @@ export interface GenerateRequest {
   adapters: AppliedAdapter[];
   maxTokens: number;
   stopTokens: Int32Array;
+  /** Tokens that prompt lookup drafts a step; 0: none. */
+  maxDraftTokens: number;
   sampling: SamplingOptions;
   /** Number of most likely tokens to report at each position; -1: no log-probabilities at all. */
   topLogprobs: number;
@@ -153,6 +155,8 @@ export interface NativeEvent {
     decodeMs: number;
     promptTokens: number;
     generatedTokens: number;
+    draftedTokens: number;
+    acceptedTokens: number;
   };
 }
 

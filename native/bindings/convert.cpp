@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "core/error.h"
+#include "engine/prompt_lookup.h"
 
 namespace lowrank::bindings {
 namespace {
@@ -224,6 +225,7 @@ Request request_of(const Napi::Object& object, const ModelConfig& config, int32_
   if (generate) {
     request.max_tokens = static_cast<int32_t>(integer_of(object, "maxTokens", 1, INT32_MAX));
     request.stop_tokens = int32_array(object, "stopTokens");
+    request.max_draft_tokens = static_cast<int32_t>(integer_of(object, "maxDraftTokens", 0, kMaxDraftTokens));
     request.sampling = sampling_of(object.Get("sampling").As<Napi::Object>(), config.vocabulary_size);
   } else {
     const auto size = static_cast<int64_t>(request.tokens.size());
@@ -287,6 +289,8 @@ Napi::Object event_object(Napi::Env env, const Event& event) {
   timings.Set("decodeMs", event.timings.decode_ms);
   timings.Set("promptTokens", event.timings.prompt_tokens);
   timings.Set("generatedTokens", event.timings.generated_tokens);
+  timings.Set("draftedTokens", event.timings.drafted_tokens);
+  timings.Set("acceptedTokens", event.timings.accepted_tokens);
   object.Set("timings", timings);
   return object;
 }

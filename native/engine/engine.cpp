@@ -5,6 +5,8 @@
 #include <exception>
 #include <limits>
 
+#include "engine/prompt_lookup.h"
+
 namespace lowrank {
 namespace {
 
@@ -128,11 +130,41 @@ bool Engine::plan() {
   batch_.clear();
   outputs_.clear();
   for (Sequence& sequence : active_)
-    if (sequence.decoding() && batch_.rows() < scratch_.max_rows) add_rows(sequence, 1);
+    if (sequence.decoding() && batch_.rows() < scratch_.max_rows) {
+      draft(sequence, scratch_.max_rows - batch_.rows() - 1);
+      add_rows(sequence, 1 + static_cast<int32_t>(sequence.draft.size()));
+    }
   for (Sequence& sequence : active_)
     if (!sequence.decoding() && batch_.rows() < scratch_.max_rows)
       add_rows(sequence, std::min(sequence.pending(), scratch_.max_rows - batch_.rows()));
   return batch_.rows() > 0;
+}
+
+void Engine::draft(Sequence& sequence, int32_t most) {
+  const Request& request = sequence.request;
+  if (request.max_draft_tokens == 0) return;
+  most = std::min({most, request.max_draft_tokens, sequence.draft_limit, request.max_tokens - sequence.generated() - 1,
+                   options_.context_length - sequence.length() - 1});
+  sequence.draft = draft_by_prompt_lookup(sequence.tokens, most);
+}
+
+bool Engine::follows(const Sequence& sequence, int32_t position) {
+  if (position + 1 != sequence.length()) return false;
+  const int32_t drafted = static_cast<int32_t>(sequence.draft.size());
+  // A draft lies in the last positions that were computed.
+  const int32_t at = position - (sequence.computed - drafted);
+  return at < 0 || sequence.draft[static_cast<size_t>(at)] == sequence.tokens.back();
+}
+
+void Engine::settle_draft(Sequence& sequence) {
+  if (sequence.draft.empty()) return;
+  const auto drafted = static_cast<int32_t>(sequence.draft.size());
+  const int32_t accepted = std::max(0, sequence.length() - 1 - (sequence.computed - drafted));
+  sequence.drafted += drafted;
+  sequence.accepted += accepted;
+  sequence.draft_limit = accepted == drafted ? std::min(2 * sequence.draft_limit, kMaxDraftTokens) : accepted + 1;
+  sequence.computed = sequence.length() - 1;
+  sequence.draft.clear();
 }
 
 void Engine::add_rows(Sequence& sequence, int32_t count) {
@@ -140,12 +172,15 @@ void Engine::add_rows(Sequence& sequence, int32_t count) {
   const int32_t end = begin + count;
   // The budget is maxSequences times contextLength, so a page is always to be had.
   if (!sequence.blocks.reserve(end)) {
+    sequence.draft.clear();
     fail(sequence, ErrorCode::kOutOfMemory, "Expected a free page in the KV cache, all are in use.");
     return;
   }
   const int32_t first_row = batch_.rows();
   for (int32_t position = begin; position < end; ++position) {
-    batch_.tokens.push_back(sequence.tokens[static_cast<size_t>(position)]);
+    const int32_t drafted = position - sequence.length();
+    batch_.tokens.push_back(drafted < 0 ? sequence.tokens[static_cast<size_t>(position)]
+                                        : sequence.draft[static_cast<size_t>(drafted)]);
     batch_.positions.push_back(position);
     batch_.block_tables.push_back(sequence.blocks.pages());
   }
@@ -165,7 +200,8 @@ void Engine::add_rows(Sequence& sequence, int32_t count) {
   }
   const Request& request = sequence.request;
   if (request.kind == Request::Kind::kGenerate) {
-    if (end == sequence.length()) outputs_.push_back({first_row + count - 1, &sequence, end - 1});
+    for (int32_t position = std::max(begin, sequence.length() - 1); position < end; ++position)
+      outputs_.push_back({first_row + position - begin, &sequence, position});
   } else {
     for (int32_t position = std::max(begin, request.from); position < std::min(end, request.to); ++position)
       outputs_.push_back({first_row + position - begin, &sequence, position});
@@ -188,7 +224,8 @@ void Engine::step() {
       program_.run(options_.threads);
       for (size_t i = 0; i < count; ++i) {
         const Output& output = outputs_[done + i];
-        if (!output.sequence->done)
+        const bool generates = output.sequence->request.kind == Request::Kind::kGenerate;
+        if (!output.sequence->done && (!generates || follows(*output.sequence, output.position)))
           accept_logits(*output.sequence, output.position,
                         scratch_.logits.as<float>() + static_cast<int64_t>(i) * model_->config().vocabulary_size);
       }
@@ -197,6 +234,8 @@ void Engine::step() {
       program_.clear();
     } while (done < outputs_.size());
     scratch_bytes_ = scratch_.bytes();
+    for (Sequence& sequence : active_)
+      if (!sequence.done) settle_draft(sequence);
   } catch (const Error& error) {
     for (Sequence& sequence : active_)
       if (!sequence.done) fail(sequence, error.code(), error.what());
@@ -275,6 +314,9 @@ void Engine::finish(Sequence& sequence, Finish reason) {
   if (started) timings.decode_ms = milliseconds(now - sequence.first_token);
   timings.prompt_tokens = static_cast<int32_t>(sequence.request.tokens.size());
   timings.generated_tokens = sequence.generated();
+  settle_draft(sequence);
+  timings.drafted_tokens = sequence.drafted;
+  timings.accepted_tokens = sequence.accepted;
   sequence.blocks.clear();
   sequence.done = true;
 }

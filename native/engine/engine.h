@@ -58,6 +58,12 @@ class Engine {
   // Fills batch_ and outputs_ with this step's rows; false where there is nothing to do.
   bool plan();
   void add_rows(Sequence& sequence, int32_t count);
+  // Chooses what a decoding sequence tries in this step, at most `most` tokens.
+  void draft(Sequence& sequence, int32_t most);
+  // Whether the row at `position` was computed from the tokens that the sequence has now.
+  static bool follows(const Sequence& sequence, int32_t position);
+  // Forgets the positions of drafted tokens that were not drawn.
+  static void settle_draft(Sequence& sequence);
   void step();
   void accept_logits(Sequence& sequence, int32_t position, const float* logits);
   void finish(Sequence& sequence, Finish reason);

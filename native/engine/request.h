@@ -28,6 +28,7 @@ struct Request {
   // kGenerate
   int32_t max_tokens = 0;
   std::vector<int32_t> stop_tokens;
+  int32_t max_draft_tokens = 0;  // prompt lookup: drafted a step, at most kMaxDraftTokens; 0: no drafts
   SamplingOptions sampling;
   // kScore, kLogits: positions [from, to) whose next-token distribution is wanted
   int32_t from = 0;
@@ -42,6 +43,8 @@ struct Timings {
   double decode_ms = 0;
   int32_t prompt_tokens = 0;
   int32_t generated_tokens = 0;
+  int32_t drafted_tokens = 0;   // by prompt lookup
+  int32_t accepted_tokens = 0;  // drafted ones that were drawn
 };
 
 // What one step did for one request.

@@ -39,6 +39,10 @@ struct Sequence {
   int32_t computed = 0;         // positions in the cache
   std::vector<CompositionSpan> spans;
   TokenCounts counts;
+  std::vector<int32_t> draft;    // tokens that this step tries behind the last one
+  int32_t draft_limit = 1;       // of the next draft: grows while drafts are right
+  int32_t drafted = 0;           // in all
+  int32_t accepted = 0;
   bool done = false;
   Clock::time_point submitted = Clock::now();
   Clock::time_point admitted{};

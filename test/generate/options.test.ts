@@ -31,6 +31,7 @@ const numeric: Record<string, unknown[]> = {
 };
 const others: Record<string, unknown[]> = {
   stop: [1, null, {}, "", [""], [1], ["a".repeat(1025)], "a".repeat(1025), new Array(65).fill("a"), [null]],
+  promptLookup: [-1, 8, 1.5, NaN, "1", null, {}],
   stopTokens: [1, null, "12", [-1], [272], [1.5], ["1"], [NaN], [undefined], {}],
   logitBias: [1, null, [1], "x", { "-1": 1 }, { 272: 1 }, { 1.5: 1 }, { a: 1 }, { "0x1": 1 }, { "": 1 }],
   ignoreEndOfText: [1, null, "true"],

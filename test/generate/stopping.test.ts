@@ -34,7 +34,8 @@ describe("token ids", () => {
     const result = await run(model, prompt, { maxTokens });
     expect(result.finishReason).toBe("length");
     expect(result.tokens).toHaveLength(maxTokens);
-    expect(result.usage).toEqual({ promptTokens: 20, completionTokens: maxTokens });
+    const drafts = { draftedTokens: 0, acceptedTokens: 0 };
+    expect(result.usage).toEqual({ promptTokens: 20, completionTokens: maxTokens, ...drafts });
     expect(result.text).toBe("");
   });
 

@@ -1,9 +1,11 @@
 // The engine's life: requests, cancellation and the end, from several threads at once. Built with the thread sanitizer,
 // too (npm run verify).
+#include <algorithm>
 #include <atomic>
 #include <thread>
 
 #include "check.h"
+#include "engine/prompt_lookup.h"
 #include "engine_case.h"
 #include "lora/adapter_source.h"
 
@@ -152,3 +154,41 @@ TEST("engine: an adapter lives as long as the requests that run with it") {
   CHECK(watched.expired());
 }
 
+
+TEST("engine: prompt lookup gives the very tokens of plain decoding, greedy and drawn, alone and beside others") {
+  // A prompt that repeats itself, so that drafts come up; the small model's answers soon repeat, too.
+  std::vector<int32_t> prompt;
+  for (int32_t i = 0; i < 60; ++i) prompt.push_back(1 + i % 6);
+  for (const float temperature : {0.0f, 0.7f, 1.5f})
+    for (const int32_t drafts : {1, 3, kMaxDraftTokens}) {
+      EngineCase one(2);
+      const auto request = [&](uint64_t id, int32_t most) {
+        Request made = EngineCase::generate(id, 80, prompt);
+        made.sampling.temperature = temperature;
+        made.sampling.repetition_penalty = 1.1f;
+        made.sampling.seed = 5;
+        made.max_draft_tokens = most;
+        return made;
+      };
+      const Outcome plain = one.run(request(1, 0));
+      CHECK_EQ(plain.tokens.size(), size_t{80});
+      CHECK(one.run(request(2, drafts)).tokens == plain.tokens);
+      Request stopping = request(3, drafts);
+      stopping.stop_tokens = {plain.tokens[40]};
+      const auto first = std::find(plain.tokens.begin(), plain.tokens.end(), plain.tokens[40]);
+      CHECK(one.run(stopping).tokens == std::vector<int32_t>(plain.tokens.begin(), first + 1));
+      for (uint64_t id = 10; id < 13; ++id) one.engine->submit(request(id, id == 11 ? 0 : drafts));
+      for (uint64_t id = 10; id < 13; ++id) CHECK(one.reports.wait_for(id).tokens == plain.tokens);
+    }
+}
+
+TEST("engine: prompt lookup ends where the context is full") {
+  EngineCase one(1, 1, 64);
+  std::vector<int32_t> prompt;
+  for (int32_t i = 0; i < 40; ++i) prompt.push_back(1 + i % 4);
+  const Outcome plain = one.run(EngineCase::generate(1, 1000, prompt));
+  Request request = EngineCase::generate(2, 1000, prompt);
+  request.max_draft_tokens = kMaxDraftTokens;
+  CHECK(one.run(request).tokens == plain.tokens);
+  CHECK_EQ(plain.tokens.size(), size_t{24});
+}

@@ -1,0 +1,17 @@
+// Prompt-lookup drafts: where the last tokens of a sequence occurred before, what followed there is likely to follow again
+// (Saxena, "Prompt Lookup Decoding", 2023: github.com/apoorvumang/prompt-lookup-decoding).
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+namespace lowrank {
+
+// Most tokens that one step drafts: with the last token they fill the rows that read the weights once.
+inline constexpr int32_t kMaxDraftTokens = 7;
+
+// The `most` tokens that followed the latest earlier occurrence of the last three tokens, else of the last two; none where
+// there is no such occurrence. Where fewer followed, they are taken to repeat.
+std::vector<int32_t> draft_by_prompt_lookup(const std::vector<int32_t>& tokens, int32_t most);
+
+}  // namespace lowrank
