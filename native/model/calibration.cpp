@@ -24,6 +24,20 @@ KvCacheSpec cache_spec(const ModelConfig& config) {
           (kTokens + kPageTokens - 1) / kPageTokens};
 }
 
+// The root mean square of each column of a matrix over some of its rows.
+std::vector<double> sampled_column_rms(const RowReader& read, const MatrixSpec& spec) {
+  const int32_t step = std::max(1, spec.rows / kSampledRows);
+  std::vector<float> row(static_cast<size_t>(spec.cols));
+  std::vector<double> rms(static_cast<size_t>(spec.cols), 0.0);
+  int32_t count = 0;
+  for (int32_t n = 0; n < spec.rows; n += step, ++count) {
+    read(n, 1, row.data());
+    for (size_t k = 0; k < row.size(); ++k) rms[k] += static_cast<double>(row[k]) * static_cast<double>(row[k]);
+  }
+  for (double& column : rms) column = std::sqrt(column / count);
+  return rms;
+}
+
 }  // namespace
 
 Calibration::Calibration(const ModelConfig& config, const Weights& weights, const Backend& backend, int threads,
@@ -86,29 +100,34 @@ std::vector<float> Calibration::column_rms(const float* rows, int32_t cols, int3
 
 void Calibration::choose_transform(const std::vector<float>& input_rms, const RowReader& read, MatrixSpec& spec) {
   spec.rotated = true;
+  const std::vector<double> weight_rms = sampled_column_rms(read, spec);
+
+  // What is left of a channel on either side of the product once it is smoothed is the square root of this.
+  std::vector<double> sizes(input_rms.size());
+  for (size_t k = 0; k < sizes.size(); ++k) {
+    const double size = static_cast<double>(input_rms[k]) * weight_rms[k];
+    sizes[k] = std::isnan(size) ? std::numeric_limits<double>::infinity() : size;  // NaN has no place in an order
+  }
   std::vector<int32_t> channels(input_rms.size());
   std::iota(channels.begin(), channels.end(), 0);
-  const auto size_of = [&](int32_t channel) {
-    const float rms = input_rms[static_cast<size_t>(channel)];
-    return std::isnan(rms) ? std::numeric_limits<float>::infinity() : rms;  // NaN has no place in an order
-  };
-  std::stable_sort(channels.begin(), channels.end(), [&](int32_t a, int32_t b) { return size_of(a) > size_of(b); });
+  std::stable_sort(channels.begin(), channels.end(), [&](int32_t a, int32_t b) {
+    return sizes[static_cast<size_t>(a)] > sizes[static_cast<size_t>(b)];
+  });
   channels.resize(static_cast<size_t>(std::min(kOutliers, spec.cols / 8)));
   std::sort(channels.begin(), channels.end());
   spec.outliers = channels;
 
-  const int32_t step = std::max(1, spec.rows / kSampledRows);
-  std::vector<float> row(static_cast<size_t>(spec.cols));
-  std::vector<double> squares(static_cast<size_t>(spec.cols), 0.0);
-  int32_t count = 0;
-  for (int32_t n = 0; n < spec.rows; n += step, ++count) {
-    read(n, 1, row.data());
-    for (size_t k = 0; k < row.size(); ++k) squares[k] += static_cast<double>(row[k]) * static_cast<double>(row[k]);
-  }
-  spec.smoothing.resize(row.size());
-  for (size_t k = 0; k < row.size(); ++k) {
-    const double weight_rms = std::sqrt(squares[k] / count);
-    const double factor = std::sqrt(weight_rms / static_cast<double>(input_rms[k]));
+  // Half the weight of the median over channels: the few tokens may have left a channel silent that others will not.
+  std::vector<float> ordered = input_rms;
+  for (float& rms : ordered)
+    if (std::isnan(rms)) rms = std::numeric_limits<float>::infinity();
+  const auto middle = ordered.begin() + static_cast<std::ptrdiff_t>(ordered.size() / 2);
+  std::nth_element(ordered.begin(), middle, ordered.end());
+  const double floor = static_cast<double>(*middle) * static_cast<double>(*middle);
+  spec.smoothing.resize(input_rms.size());
+  for (size_t k = 0; k < input_rms.size(); ++k) {
+    const double x = static_cast<double>(input_rms[k]);
+    const double factor = std::sqrt(weight_rms[k] / std::sqrt(x * x + floor));
     // NaN and infinity where a channel is zero in input or weights: then no smoothing.
     spec.smoothing[k] = factor > 0 && std::isfinite(factor)
                             ? std::clamp(static_cast<float>(factor), 1 / kSmoothingBound, kSmoothingBound)

@@ -1,7 +1,7 @@
 // Finds the input transform of every int8 product while a model is being loaded: a few tokens run through the layers that
-// are packed already; of a product's input, the channels with the largest root mean square become its outliers, and the
-// others are smoothed by sqrt(rms(w) / rms(x)), so that input and weights share the difficulty (SmoothQuant with alpha
-// 0.5, arXiv 2211.10438, on root mean squares).
+// are packed already; of a product's input channels, those with the largest rms(x) rms(w) become its outliers, and the others
+// are smoothed by sqrt(rms(w) / rms(x)), so that input and weights share the difficulty (SmoothQuant with alpha 0.5,
+// arXiv 2211.10438, on root mean squares).
 #pragma once
 
 #include <cstdint>

@@ -45,17 +45,42 @@ TEST("model/calibration: few channels have fewer outliers, or none") {
   CHECK_EQ(choose(std::vector<float>(32, 1.0f), std::vector<float>(32, 1.0f), 1).outliers.size(), size_t{4});
 }
 
-TEST("model/calibration: the smoothing is sqrt(rms(w) / rms(x)), from 1/64 to 64, and 1 where it is none") {
-  std::vector<float> rms = {1.0f, 4.0f, 0.25f, 0.0f, 1.0f, 1e-20f, 1e20f, 2.0f};
-  std::vector<float> weights;
-  for (int n = 0; n < 2500; ++n)  // more rows than are sampled
-    for (size_t k = 0; k < rms.size(); ++k)
-      weights.push_back(k == 4 ? 0.0f : n % 2 == 0 ? 0.5f : -0.5f);
-  const MatrixSpec spec = choose(rms, weights, 2500);
-  const double expected[] = {std::sqrt(0.5), std::sqrt(0.125), std::sqrt(2.0), 1, 1, 64, 1.0 / 64, 0.5};
-  CHECK_EQ(spec.smoothing.size(), rms.size());
-  for (size_t k = 0; k < rms.size(); ++k)
-    CHECK_NEAR(spec.smoothing[k], expected[k], 1e-6 * expected[k]);
+TEST("model/calibration: a channel of large weights counts as much as one of large input") {
+  std::vector<float> rms(64, 1.0f), weights(2 * 64, 0.5f);
+  std::vector<int32_t> large;
+  for (int32_t channel = 3; large.size() < 8; channel += 7) {
+    large.push_back(channel);
+    const auto k = static_cast<size_t>(channel);
+    if (large.size() % 2 == 0)
+      rms[k] = 10.0f;
+    else
+      weights[k] = weights[64 + k] = -5.0f;
+  }
+  rms[60] = 100.0f;  // meets weights of nearly zero
+  weights[60] = weights[64 + 60] = 1e-3f;
+  CHECK(choose(rms, weights, 2).outliers == large);
+}
+
+TEST("model/calibration: the smoothing is sqrt(rms(w) / sqrt(rms(x)^2 + median^2)), from 1/64 to 64, and 1 where it is none") {
+  const auto smoothing = [](const std::vector<float>& rms) {
+    std::vector<float> weights;
+    for (int n = 0; n < 2500; ++n)  // more rows than are sampled
+      for (size_t k = 0; k < rms.size(); ++k)
+        weights.push_back(k == 4 ? 0.0f : n % 2 == 0 ? 0.5f : -0.5f);
+    return choose(rms, weights, 2500).smoothing;
+  };
+  const auto expect = [](const std::vector<float>& actual, const std::vector<double>& expected) {
+    CHECK_EQ(actual.size(), expected.size());
+    for (size_t k = 0; k < expected.size(); ++k)
+      CHECK_NEAR(actual[k], expected[k], 1e-6 * expected[k]);
+  };
+  // The median of these is 1.
+  expect(smoothing({1.0f, 4.0f, 0.25f, 0.0f, 1.0f, 1e-20f, 1e20f, 2.0f}),
+         {std::sqrt(0.5 / std::sqrt(2.0)), std::sqrt(0.5 / std::sqrt(17.0)), std::sqrt(0.5 / std::sqrt(1.0625)), std::sqrt(0.5),
+          1, std::sqrt(0.5), 1.0 / 64, std::sqrt(0.5 / std::sqrt(5.0))});
+  // The median of these is 0, or next to it.
+  expect(smoothing({0.0f, 0.0f, 0.0f, 0.0f, 0.0f, 1.0f}), {1, 1, 1, 1, 1, std::sqrt(0.5)});
+  expect(smoothing({1e-9f, 1e-9f, 1e-9f, 1e-9f, 1e-9f, 1.0f}), {64, 64, 64, 64, 1, std::sqrt(0.5)});
 }
 
 TEST("model/calibration: an input that is not finite still gives a transform that a backend takes") {
