@@ -1,28 +1,19 @@
 import { createHash } from "node:crypto";
 
+const DECISIVE_FACTS = [
+  "architecture",
+  "hiddenSize",
+  "layers",
+  "vocabularySize",
+  "precision",
+  "backend",
+  "instructionSet",
+  "weightBytes",
+  "kvBytesPerToken",
+];
+
 /** A hash of what decides the numbers: model shape, precision, instruction set. Fidelity and benchmarks print the same one. */
-export function configHash(model) {
-  const {
-    architecture,
-    hiddenSize,
-    layers,
-    vocabularySize,
-    precision,
-    backend,
-    instructionSet,
-    weightBytes,
-    kvBytesPerToken,
-  } = model.facts;
-  const config = [
-    architecture,
-    hiddenSize,
-    layers,
-    vocabularySize,
-    precision,
-    backend,
-    instructionSet,
-    weightBytes,
-    kvBytesPerToken,
-  ];
-  return createHash("sha256").update(JSON.stringify(config)).digest("hex").slice(0, 16);
+export function configHash({ facts }) {
+  const values = DECISIVE_FACTS.map((name) => facts[name]);
+  return createHash("sha256").update(JSON.stringify(values)).digest("hex").slice(0, 16);
 }

@@ -3,8 +3,8 @@
 namespace lowrank {
 
 // Layout of memory_: [page][layer][key or value][kv_heads][kPageTokens][head_dim]. A page's layers lie together, so that the
-// memory in use is contiguous and can be on huge pages: on small ones, a long context's reads wait for address translation
-// more than for the data (four times as long per key where the machine is a virtual one).
+// memory in use is contiguous and can be on huge pages: a long context then needs few address translations, which are dear
+// in a virtual machine.
 
 KvCache::KvCache(const KvCacheSpec& spec) : spec_(spec) {
   memory_ = Buffer(bytes_per_token() * kPageTokens * static_cast<size_t>(spec.max_pages));
