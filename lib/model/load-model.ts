@@ -7,6 +7,7 @@ import { addon } from "../native/addon.js";
 import type { NativeEngine } from "../native/types.js";
 import { TextProcessor, type TokenizerSource } from "../tokenizer/index.js";
 import { Model } from "./model.js";
+import { calibrationTokens } from "./calibration.js";
 import { checkLoadOptions, type CheckedLoadOptions, type LoadModelOptions } from "./options.js";
 import { resolveModel, type ResolvedModel } from "./sources/index.js";
 
@@ -51,10 +52,12 @@ async function loadText(
   return source === null ? null : TextProcessor.create(source, { signal });
 }
 
+/** The engine, which needs the text's tokens before it can be ready; it is not loaded where the text cannot be. */
 async function loadEngine(
   path: string,
   options: CheckedLoadOptions,
   router: RequestRouter,
+  text: Promise<TextProcessor | null>,
 ): Promise<NativeEngine> {
   const { precision, threads, contextLength, maxSequences, onProgress, signal } = options;
   let progressError: { thrown: unknown } | undefined;
@@ -72,6 +75,7 @@ async function loadEngine(
     },
   );
   signal?.addEventListener("abort", load.cancel, { once: true });
+  text.then((processor) => load.calibrate(calibrationTokens(processor))).catch(load.cancel);
   try {
     const engine = await load.promise;
     if (!progressError && !signal?.aborted) return engine;
@@ -107,17 +111,18 @@ export async function loadModel(name: string, options: LoadModelOptions = {}): P
   const resolved = await resolveModel(name, { onProgress, signal, revision, token, offline, cacheDirectory });
 
   const router = new RequestRouter();
+  const loadingText = loadText(resolved, signal);
   const [engine, text] = await Promise.allSettled([
-    loadEngine(resolved.path, checked, router),
-    loadText(resolved, signal),
+    loadEngine(resolved.path, checked, router, loadingText),
+    loadingText,
   ]);
-  if (engine.status === "rejected") {
-    if (text.status === "fulfilled") await text.value?.dispose();
-    throw engine.reason;
-  }
   if (text.status === "rejected") {
-    await engine.value.dispose();
+    if (engine.status === "fulfilled") await engine.value.dispose();
     throw text.reason;
+  }
+  if (engine.status === "rejected") {
+    await text.value?.dispose();
+    throw engine.reason;
   }
   // The first chat would otherwise wait for the worker that renders its template.
   if (text.value?.tokenizer.chatTemplate) text.value.warmUp();

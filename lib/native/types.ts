@@ -186,6 +186,13 @@ export interface NativeEngine {
   dispose(): Promise<void>;
 }
 
+export interface NativeLoad {
+  promise: Promise<NativeEngine>;
+  cancel: () => void;
+  /** The tokens to calibrate int8 by, at most 256; none: some of the frequent ids. int8 waits for this call. */
+  calibrate: (tokens: Int32Array) => void;
+}
+
 export interface NativeAddon {
   /** The class that native errors are made of: `new errorClass(code, message)`. Set once, before anything else. */
   setErrorClass(errorClass: new (code: never, message: string) => Error): void;
@@ -193,7 +200,7 @@ export interface NativeAddon {
     options: LoadOptions,
     onEvents: (events: NativeEvent[]) => void,
     onProgress: (done: number, total: number) => void,
-  ): { promise: Promise<NativeEngine>; cancel: () => void };
+  ): NativeLoad;
   /** Tensor names and metadata of an adapter held in memory. */
   inspectAdapter(bytes: Uint8Array): Promise<AdapterInspection>;
   /** Key-values of a GGUF file, for the tokenizer and the chat template. Number arrays come as Float64Array. */

@@ -12,16 +12,15 @@ namespace {
 [[noreturn]] void invalid(const std::string& message) { throw Error(ErrorCode::kInvalidArgument, message); }
 
 template <class T>
-std::vector<T> typed_array(const Napi::Object& object, const char* key, napi_typedarray_type type) {
-  const Napi::Value value = object.Get(key);
+std::vector<T> typed_array(const Napi::Value& value, const char* name, napi_typedarray_type type) {
   if (!value.IsTypedArray() || value.As<Napi::TypedArray>().TypedArrayType() != type)
-    invalid(std::string("Expected a typed array for ") + key + ".");
+    invalid(std::string("Expected a typed array for ") + name + ".");
   const auto array = value.As<Napi::TypedArrayOf<T>>();
   return std::vector<T>(array.Data(), array.Data() + array.ElementLength());
 }
 
 std::vector<int32_t> int32_array(const Napi::Object& object, const char* key) {
-  return typed_array<int32_t>(object, key, napi_int32_array);
+  return typed_array<int32_t>(object.Get(key), key, napi_int32_array);
 }
 
 void check_tokens(const std::vector<int32_t>& tokens, const char* key, int32_t vocabulary) {
@@ -42,7 +41,7 @@ SamplingOptions sampling_of(const Napi::Object& object, int32_t vocabulary) {
   sampling.presence_penalty = static_cast<float>(number_of(object, "presencePenalty", -kHuge, kHuge));
   sampling.frequency_penalty = static_cast<float>(number_of(object, "frequencyPenalty", -kHuge, kHuge));
   const auto ids = int32_array(object, "logitBiasIds");
-  const auto biases = typed_array<float>(object, "logitBiasValues", napi_float32_array);
+  const auto biases = typed_array<float>(object.Get("logitBiasValues"), "logitBiasValues", napi_float32_array);
   if (ids.size() != biases.size()) invalid("Expected as many logit biases as token ids.");
   check_tokens(ids, "logitBias", vocabulary);
   for (size_t i = 0; i < ids.size(); ++i) sampling.logit_bias.emplace_back(ids[i], biases[i]);
@@ -233,6 +232,14 @@ Request request_of(const Napi::Object& object, const ModelConfig& config, int32_
     request.to = static_cast<int32_t>(integer_of(object, "to", request.from + 1, size));
   }
   return request;
+}
+
+std::vector<int32_t> calibration_ids_of(const Napi::Value& value) {
+  constexpr size_t kMost = 256;
+  auto ids = typed_array<int32_t>(value, "calibration tokens", napi_int32_array);
+  if (ids.size() > kMost) invalid("Expected at most 256 calibration tokens, received " + std::to_string(ids.size()) + ".");
+  check_tokens(ids, "calibration tokens", INT32_MAX);
+  return ids;
 }
 
 std::vector<AdapterEntry> entries_of(const Napi::Array& array) {

@@ -29,6 +29,8 @@ const char* layer_norm_name(LayerNorm norm);
 
 Request request_of(const Napi::Object& object, const ModelConfig& config, int32_t context_length, const AdapterMap& adapters);
 std::vector<AdapterEntry> entries_of(const Napi::Array& array);
+// At most 256 ids that are not negative.
+std::vector<int32_t> calibration_ids_of(const Napi::Value& value);
 std::vector<uint8_t> bytes_of(const Napi::Value& value);
 
 Napi::Object event_object(Napi::Env env, const Event& event);

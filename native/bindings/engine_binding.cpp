@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "bindings/errors.h"
+#include "bindings/load_control.h"
 
 namespace lowrank::bindings {
 namespace {
@@ -47,18 +48,22 @@ class Callback {
   std::shared_ptr<Napi::FunctionReference> function_;
 };
 
-std::unique_ptr<Model> load_model(const LoadOptions& options, const Callback& on_progress, const std::atomic<bool>& cancelled,
-                                  const std::atomic<bool>& ending) {
+std::unique_ptr<Model> load_model(const LoadOptions& options, const Callback& on_progress, LoadControl& control) {
   auto last = std::chrono::steady_clock::now() - kProgressInterval;
-  return Model::load(options.path, options.precision, cpu_backend(), options.threads, [&](int64_t done, int64_t total) {
-    if (cancelled || ending) throw Error(ErrorCode::kAborted, "The load was aborted.");
+  WeightsOptions weights;
+  weights.precision = options.precision;
+  weights.threads = options.threads;
+  weights.calibration_ids = [&] { return control.wait_for_calibration(); };
+  weights.progress = [&](int64_t done, int64_t total) {
+    control.throw_if_stopped();
     const auto now = std::chrono::steady_clock::now();
     if (now - last < kProgressInterval && done < total) return;
     last = now;
     on_progress.post([done, total](Napi::Env env, const Napi::FunctionReference& function) {
       function.Call({Napi::Number::New(env, static_cast<double>(done)), Napi::Number::New(env, static_cast<double>(total))});
     });
-  });
+  };
+  return Model::load(options.path, cpu_backend(), weights);
 }
 
 // Request ids hold the environment from submit to their last event.
@@ -96,13 +101,12 @@ Napi::Value EngineBinding::load(const Napi::CallbackInfo& info) {
     const LoadOptions options = load_options_of(info[0].As<Napi::Object>());
     const Callback on_events(environment, info[1].As<Napi::Function>());
     const Callback on_progress(environment, info[2].As<Napi::Function>());
-    const auto cancelled = std::make_shared<std::atomic<bool>>(false);
-    const auto ending = environment.ending_flag();
+    const auto control = std::make_shared<LoadControl>(environment.ending_flag());
 
     const Napi::Promise promise = run_async<std::shared_ptr<Engine>>(
         env,
-        [options, on_events, on_progress, cancelled, ending, &environment] {
-          auto model = load_model(options, on_progress, *cancelled, *ending);
+        [options, on_events, on_progress, control, &environment] {
+          auto model = load_model(options, on_progress, *control);
           const int32_t trained = model->config().trained_context;
           EngineOptions engine_options;
           engine_options.threads = options.threads;
@@ -115,7 +119,13 @@ Napi::Value EngineBinding::load(const Napi::CallbackInfo& info) {
         });
     auto handle = Napi::Object::New(env);
     handle.Set("promise", promise);
-    handle.Set("cancel", Napi::Function::New(env, [cancelled](const Napi::CallbackInfo&) { *cancelled = true; }, "cancel"));
+    handle.Set("cancel", Napi::Function::New(env, [control](const Napi::CallbackInfo&) { control->cancel(); }, "cancel"));
+    handle.Set("calibrate", Napi::Function::New(env, [control](const Napi::CallbackInfo& call) {
+                 guarded(call.Env(), [&]() -> Napi::Value {
+                   control->calibrate(calibration_ids_of(call[0]));
+                   return call.Env().Undefined();
+                 });
+               }, "calibrate"));
     return handle;
   });
 }

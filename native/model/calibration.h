@@ -18,9 +18,10 @@ namespace lowrank {
 
 class Calibration {
  public:
-  // `read_embedding` reads a row of the embedding table, [hidden] float32. `weights` is the model that is being loaded: at
-  // each call below, all that comes before the product asked for must be packed.
-  Calibration(const ModelConfig& config, const Weights& weights, const Backend& backend, int threads,
+  // `ids`: tokens of some text, each at least 0; where there are none, some of the frequent ids serve. `read_embedding` reads a
+  // row of the embedding table, [hidden] float32. `weights` is the model that is being loaded: at each call below, all that
+  // comes before the product asked for must be packed.
+  Calibration(const ModelConfig& config, const Weights& weights, const Backend& backend, int threads, std::vector<int32_t> ids,
               const std::function<void(int32_t row, float* out)>& read_embedding);
 
   // Root mean square of each input channel, [cols]. To be called in the order of the graph: kQkv, kO, kGateUp, kDown of
@@ -35,11 +36,13 @@ class Calibration {
   template <class Record>
   void run(Record record);
   std::vector<float> column_rms(const float* rows, int32_t cols, int32_t stride) const;
+  int32_t tokens() const { return static_cast<int32_t>(ids_.size()); }
 
   const ModelConfig& config_;
   const Weights& weights_;
   const Backend& backend_;
   const int threads_;
+  const std::vector<int32_t> ids_;
   Program program_;
   Scratch scratch_;
   KvCache cache_;

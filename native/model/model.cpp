@@ -4,14 +4,13 @@
 
 namespace lowrank {
 
-std::unique_ptr<Model> Model::load(const std::string& path, Precision precision, const Backend& backend, int threads,
-                                   const LoadProgress& progress) {
+std::unique_ptr<Model> Model::load(const std::string& path, const Backend& backend, const WeightsOptions& options) {
   const ModelFile file = ModelFile::open(path);
   std::unique_ptr<Model> model(new Model);
   model->backend_ = &backend;
-  model->precision_ = precision;
+  model->precision_ = options.precision;
   model->config_ = find_architecture(file).read_config(file);
-  model->weights_ = load_weights(file, model->config_, backend, precision, threads, progress);
+  model->weights_ = load_weights(file, model->config_, backend, options);
   trim_heap();
   return model;
 }

@@ -12,8 +12,7 @@ namespace lowrank {
 
 class Model {
  public:
-  static std::unique_ptr<Model> load(const std::string& path, Precision precision, const Backend& backend, int threads,
-                                     const LoadProgress& progress);
+  static std::unique_ptr<Model> load(const std::string& path, const Backend& backend, const WeightsOptions& options);
 
   const ModelConfig& config() const { return config_; }
   const Weights& weights() const { return weights_; }

@@ -38,9 +38,8 @@ int32_t projection_rows(const ModelConfig& config, Projection projection) {
 
 class Loader {
  public:
-  Loader(const ModelFile& file, const ModelConfig& config, const Backend& backend, Precision precision, int threads,
-         const LoadProgress& progress)
-      : file_(file), config_(config), backend_(backend), precision_(precision), threads_(threads), progress_(progress) {}
+  Loader(const ModelFile& file, const ModelConfig& config, const Backend& backend, const WeightsOptions& options)
+      : file_(file), config_(config), backend_(backend), options_(options) {}
 
   Weights load() {
     Weights weights;
@@ -48,9 +47,10 @@ class Loader {
     weights.final_norm = norm(file_.is_gguf() ? "output_norm.weight" : "model.norm.weight", config_.hidden_size);
     weights.layers.resize(config_.layers.size());
     const std::string table_name = file_.is_gguf() ? "token_embd.weight" : "model.embed_tokens.weight";
-    if (precision_ == Precision::kInt8) {
+    if (options_.precision == Precision::kInt8) {
+      auto ids = options_.calibration_ids ? options_.calibration_ids() : std::vector<int32_t>();
       const TensorInfo& embeddings = tensor(table_name, config_.vocabulary_size, config_.hidden_size);
-      calibration_.emplace(config_, weights, backend_, threads_, [&](int32_t row, float* out) {
+      calibration_.emplace(config_, weights, backend_, options_.threads, std::move(ids), [&](int32_t row, float* out) {
         file_.tensors().read_rows(embeddings, row, 1, out);
       });
     }
@@ -88,7 +88,7 @@ class Loader {
   void advance(int64_t parameters, const Matrix* matrix) {
     done_ += parameters;
     if (matrix != nullptr) bytes_ += matrix->bytes;
-    if (progress_) progress_(done_, total_);
+    if (options_.progress) options_.progress(done_, total_);
   }
 
   std::vector<float> vector(const std::string& name, int32_t size) {
@@ -114,8 +114,8 @@ class Loader {
     MatrixSpec out{};
     out.rows = rows;
     out.cols = cols;
-    out.format = precision_ == Precision::kFloat32 ? WeightFormat::kFloat32 : WeightFormat::kInt8;
-    out.activation = precision_ == Precision::kInt8 ? ActivationFormat::kInt8 : ActivationFormat::kFloat32;
+    out.format = options_.precision == Precision::kFloat32 ? WeightFormat::kFloat32 : WeightFormat::kInt8;
+    out.activation = options_.precision == Precision::kInt8 ? ActivationFormat::kInt8 : ActivationFormat::kFloat32;
     return out;
   }
 
@@ -125,7 +125,7 @@ class Loader {
     MatrixSpec wanted = spec(config_.vocabulary_size, config_.hidden_size);
     const RowReader read = [&](int32_t begin, int32_t count, float* out) { file_.tensors().read_rows(found, begin, count, out); };
     if (is_head && calibration_) Calibration::choose_transform(calibration_->head_input_rms(), read, wanted);
-    auto matrix = backend_.pack(wanted, read, threads_);
+    auto matrix = backend_.pack(wanted, read, options_.threads);
     advance(found.elements(), matrix.get());
     return matrix;
   }
@@ -205,7 +205,7 @@ class Loader {
       }
     };
     if (calibration_) Calibration::choose_transform(calibration_->input_rms(index, site), read, wanted);
-    auto matrix = backend_.pack(wanted, read, threads_);
+    auto matrix = backend_.pack(wanted, read, options_.threads);
     advance(int64_t{rows} * cols, matrix.get());
     out.products[static_cast<size_t>(site)] = std::move(matrix);
   }
@@ -213,9 +213,7 @@ class Loader {
   const ModelFile& file_;
   const ModelConfig& config_;
   const Backend& backend_;
-  const Precision precision_;
-  const int threads_;
-  const LoadProgress& progress_;
+  const WeightsOptions& options_;
   std::optional<Calibration> calibration_;  // kInt8 only
   int64_t done_ = 0;
   int64_t total_ = 0;
@@ -266,9 +264,8 @@ int32_t site_cols(const ModelConfig& config, Site site) {
   return 0;
 }
 
-Weights load_weights(const ModelFile& file, const ModelConfig& config, const Backend& backend, Precision precision,
-                     int threads, const LoadProgress& progress) {
-  return Loader(file, config, backend, precision, threads, progress).load();
+Weights load_weights(const ModelFile& file, const ModelConfig& config, const Backend& backend, const WeightsOptions& options) {
+  return Loader(file, config, backend, options).load();
 }
 
 }  // namespace lowrank

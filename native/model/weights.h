@@ -35,12 +35,18 @@ struct Weights {
   int64_t parameters = 0;
 };
 
-// Called after each matrix; throws to stop the load.
-using LoadProgress = std::function<void(int64_t parameters_done, int64_t parameters_total)>;
+struct WeightsOptions {
+  Precision precision = Precision::kInt8;
+  int threads = 1;
+  // Called after each matrix; throws to stop the load. May be empty.
+  std::function<void(int64_t parameters_done, int64_t parameters_total)> progress;
+  // kInt8 only: tokens of the text to calibrate by, asked for when they are needed. May be empty, and may give none; see
+  // Calibration.
+  std::function<std::vector<int32_t>()> calibration_ids;
+};
 
 // Reads, checks every shape, quantises and packs. Throws Error(kModelFormat) for a missing tensor or another shape.
-Weights load_weights(const ModelFile& file, const ModelConfig& config, const Backend& backend, Precision precision,
-                     int threads, const LoadProgress& progress);
+Weights load_weights(const ModelFile& file, const ModelConfig& config, const Backend& backend, const WeightsOptions& options);
 
 int32_t site_of(Projection projection);  // as an index into LayerWeights::products
 // First row of a projection within its stacked product.

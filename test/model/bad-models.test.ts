@@ -257,3 +257,13 @@ describe("GGUF", () => {
     }
   });
 });
+
+describe("tokenizer.json", () => {
+  test.each(["", "{", "[]", '{"model":{"type":"BPE"}}'])(
+    "%j ends the load, and the engine's with it",
+    async (text) => {
+      writeFileSync(copy.path("tokenizer.json"), text);
+      expect((await failure()).code).toBe("ERR_TOKENIZER");
+    },
+  );
+});

@@ -69,7 +69,9 @@ struct EngineCase {
     options.threads = threads;
     options.context_length = context_length;
     options.max_sequences = max_sequences;
-    auto model = Model::load(tiny_path("tiny-models/llama"), Precision::kInt8, cpu_backend(), threads, nullptr);
+    WeightsOptions weights;
+    weights.threads = threads;
+    auto model = Model::load(tiny_path("tiny-models/llama"), cpu_backend(), weights);
     engine = std::make_unique<Engine>(std::move(model), options,
                                       [this](std::vector<Event>&& events) { reports.take(std::move(events)); });
   }

@@ -6,6 +6,8 @@
 #include <vector>
 
 #include "check.h"
+#include "engine/engine_case.h"
+#include "model/model.h"
 #include "ops/op_case.h"
 
 using namespace lowrank;
@@ -89,4 +91,16 @@ TEST("model/calibration: an input that is not finite still gives a transform tha
     rms[k] = k % 2 == 0 ? std::numeric_limits<float>::infinity() : static_cast<float>(k);
   const MatrixSpec spec = choose(rms, std::vector<float>(2 * 64, 1.0f), 2);
   CHECK_EQ(spec.outliers.size(), size_t{8});
+}
+
+TEST("model/calibration: the tokens of the text are what calibrates, and ids that the model lacks are no trouble") {
+  const auto checksum = [](const std::vector<int32_t>& ids) {
+    WeightsOptions options;
+    options.calibration_ids = [&] { return ids; };
+    return Model::load(tiny_path("tiny-models/llama"), cpu_backend(), options)->checksum();
+  };
+  CHECK_EQ(checksum({5, 6, 7}), checksum({5, 6, 7}));
+  CHECK(checksum({5, 6, 7}) != checksum({8, 9, 10}));
+  CHECK(checksum({5, 6, 7}) != checksum({}));
+  checksum({INT32_MAX, 0, INT32_MAX - 1});
 }
