@@ -9,6 +9,7 @@ import { TextProcessor, type TokenizerSource } from "../tokenizer/index.js";
 import { Model } from "./model.js";
 import { calibrationTokens } from "./calibration.js";
 import { checkLoadOptions, type CheckedLoadOptions, type LoadModelOptions } from "./options.js";
+import { findPackedModel, tidyPackedModels } from "./packed-model.js";
 import { resolveModel, type ResolvedModel } from "./sources/index.js";
 
 async function readIfThere(path: string): Promise<string | undefined> {
@@ -46,15 +47,23 @@ async function tokenizerSource(resolved: ResolvedModel): Promise<TokenizerSource
 
 async function loadText(
   resolved: ResolvedModel,
+  packedPath: string,
   signal: AbortSignal | undefined,
 ): Promise<TextProcessor | null> {
+  const restored = packedPath && (await TextProcessor.restore(packedPath));
+  if (restored) return restored;
   const source = await tokenizerSource(resolved);
-  return source === null ? null : TextProcessor.create(source, { signal });
+  if (source === null) return null;
+  const text = await TextProcessor.create(source, { signal });
+  // A full or read-only disk costs the next load its speed, nothing else.
+  if (packedPath) void text.save(packedPath).catch(() => undefined);
+  return text;
 }
 
 /** The engine, which needs the text's tokens before it can be ready; it is not loaded where the text cannot be. */
 async function loadEngine(
   path: string,
+  packedPath: string,
   options: CheckedLoadOptions,
   router: RequestRouter,
   text: Promise<TextProcessor | null>,
@@ -62,7 +71,7 @@ async function loadEngine(
   const { precision, threads, contextLength, maxSequences, onProgress, signal } = options;
   let progressError: { thrown: unknown } | undefined;
   const load = addon().loadEngine(
-    { path, precision, threads, contextLength, maxSequences },
+    { path, precision, threads, contextLength, maxSequences, packedPath },
     router.dispatch,
     (parameters, totalParameters) => {
       if (progressError) return;
@@ -111,9 +120,11 @@ export async function loadModel(name: string, options: LoadModelOptions = {}): P
   const resolved = await resolveModel(name, { onProgress, signal, revision, token, offline, cacheDirectory });
 
   const router = new RequestRouter();
-  const loadingText = loadText(resolved, signal);
+  const packed = await findPackedModel(resolved, checked.packedDirectory, signal);
+  throwIfAborted(signal, "The load");
+  const loadingText = loadText(resolved, packed.tokenizer, signal);
   const [engine, text] = await Promise.allSettled([
-    loadEngine(resolved.path, checked, router, loadingText),
+    loadEngine(resolved.path, packed.weights, checked, router, loadingText),
     loadingText,
   ]);
   if (text.status === "rejected") {
@@ -124,6 +135,7 @@ export async function loadModel(name: string, options: LoadModelOptions = {}): P
     await text.value?.dispose();
     throw engine.reason;
   }
+  void tidyPackedModels(packed, engine.value.facts.packedWeights);
   // The first chat would otherwise wait for the worker that renders its template.
   if (text.value?.tokenizer.chatTemplate) text.value.warmUp();
   return new Model({ engine: engine.value, router, text: text.value, name: resolved.name });

@@ -1,4 +1,5 @@
 import { checkChoice, checkFunction, checkKnown, checkNumber, checkSignal } from "../errors/check.js";
+import { expected } from "../errors/index.js";
 import type { Precision } from "../native/types.js";
 import type { ModelSourceProgress } from "./sources/index.js";
 
@@ -38,6 +39,12 @@ export interface LoadModelOptions {
   offline?: boolean;
   /** Folder for downloaded models. Default: the hub's usual cache. */
   cacheDirectory?: string;
+  /**
+   * Folder that keeps int8 weights and tokenizers as they are computed with, so that the next load copies them and takes a fraction of
+   * the time. A model takes its int8 size there, and is deleted when unused for 30 days. false: keep nothing. Default:
+   * `${XDG_CACHE_HOME:-~/.cache}/lowrank/packed`, for models from 8 MiB on.
+   */
+  packedDirectory?: string | false;
 }
 
 const KEYS = [
@@ -52,6 +59,7 @@ const KEYS = [
   "token",
   "offline",
   "cacheDirectory",
+  "packedDirectory",
 ] as const;
 
 export interface CheckedLoadOptions {
@@ -60,6 +68,7 @@ export interface CheckedLoadOptions {
   threads: number;
   contextLength: number;
   maxSequences: number;
+  packedDirectory: string | false | undefined;
   onProgress: ((progress: LoadProgress) => void) | undefined;
   signal: AbortSignal | undefined;
 }
@@ -68,12 +77,16 @@ export function checkLoadOptions(options: LoadModelOptions): CheckedLoadOptions 
   checkKnown("options", options, KEYS);
   const integer = (name: keyof LoadModelOptions, min: number, max: number, fallback: number): number =>
     checkNumber(name, options[name], { min, max, default: fallback, integer: true });
+  const directory: unknown = options.packedDirectory;
+  if (directory !== undefined && directory !== false && (typeof directory !== "string" || directory === ""))
+    throw expected("a folder's path or false", "packedDirectory", directory);
   return {
     device: checkChoice("device", options.device, ["auto", "cpu", "cuda"], "auto"),
     precision: checkChoice("precision", options.precision, ["int8", "w8-float32", "float32"], "int8"),
     threads: integer("threads", 1, 256, 0),
     contextLength: integer("contextLength", 1, 2 ** 24, 0),
     maxSequences: integer("maxSequences", 1, 1024, 8),
+    packedDirectory: directory,
     onProgress: checkFunction("onProgress", options.onProgress),
     signal: checkSignal(options.signal),
   };

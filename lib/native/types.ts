@@ -74,6 +74,8 @@ export interface ModelFacts {
   threads: number;
   weightBytes: number;
   kvBytesPerToken: number;
+  /** What the load did with a file of packed weights: read it, wrote it for the next load, or neither. */
+  packedWeights: "none" | "restored" | "written";
 }
 
 export interface MemoryUse {
@@ -168,6 +170,8 @@ export interface LoadOptions {
   /** Tokens of one sequence; 0: what the model was trained for, at most 8192. */
   contextLength: number;
   maxSequences: number;
+  /** int8 only: file to restore packed weights from or else to write them to; "": none. */
+  packedPath: string;
 }
 
 export interface NativeEngine {
@@ -205,5 +209,7 @@ export interface NativeAddon {
   inspectAdapter(bytes: Uint8Array): Promise<AdapterInspection>;
   /** Key-values of a GGUF file, for the tokenizer and the chat template. Number arrays come as Float64Array. */
   readGgufMetadata(path: string): Promise<Record<string, unknown>>;
+  /** What packed weights depend on beside the model: layout, recipe, instruction set. */
+  packedWeightsId(): string;
   instructionSets(): { name: string; description: string; available: boolean }[];
 }

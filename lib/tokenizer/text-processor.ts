@@ -1,5 +1,6 @@
 import { expected, LowrankError } from "../errors/index.js";
 import type { ChatMessage, ChatTemplateOptions } from "./chat-template.js";
+import { readDefinition, writeDefinition } from "./packed-tokenizer.js";
 import type { TokenizerSource } from "./text-jobs.js";
 import { MAX_TEXT_LENGTH, Tokenizer, type EncodeOptions } from "./tokenizer.js";
 import { MAX_TEMPLATE_LENGTH, type TokenizerDefinition } from "./tokenizer-definition.js";
@@ -43,7 +44,10 @@ export class TextProcessor {
   readonly tokenizer: Tokenizer;
   readonly #worker: WorkerHost;
 
+  readonly #definition: TokenizerDefinition;
+
   private constructor(definition: TokenizerDefinition) {
+    this.#definition = definition;
     this.tokenizer = new Tokenizer(definition);
     this.#worker = new WorkerHost(definition, TEXT_LIMITS);
   }
@@ -61,6 +65,17 @@ export class TextProcessor {
     } finally {
       await builder.dispose();
     }
+  }
+
+  /** What {@link save} wrote to `path`; null where there is nothing of use. */
+  static async restore(path: string): Promise<TextProcessor | null> {
+    const definition = await readDefinition(path);
+    return definition && new TextProcessor(definition);
+  }
+
+  /** Writes the tokenizer's tables to `path`, for {@link restore}. Rejects with what the file system says. */
+  save(path: string): Promise<void> {
+    return writeDefinition(path, this.#definition);
   }
 
   /** Starts the worker now, so that the first chat need not wait about 50 ms for it. */

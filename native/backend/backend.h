@@ -25,6 +25,15 @@ struct MatrixSpec {
   std::vector<float> smoothing = {};
 };
 
+// What a matrix was packed by.
+MatrixSpec spec_of(const Matrix& matrix);
+
+// Memory of a packed matrix.
+struct MemoryRange {
+  void* data;
+  size_t bytes;
+};
+
 enum class LoraDType : uint8_t { kBFloat16, kFloat32 };
 
 class Backend {
@@ -36,6 +45,11 @@ class Backend {
 
   // Quantises where the format asks for it, and packs. Work is spread over `threads`.
   virtual std::unique_ptr<Matrix> pack(const MatrixSpec& spec, const RowReader& read, int threads) const = 0;
+  // A matrix of this spec whose weights are yet to be written, through `memory`. Throws as `pack` does for a wrong spec.
+  virtual std::unique_ptr<Matrix> allocate(const MatrixSpec& spec) const = 0;
+  // Where the packed weights lie, in an order that two matrices of one spec share: for keeping them on disk. What the spec
+  // says is not among them.
+  virtual std::vector<MemoryRange> memory(const Matrix& matrix) const = 0;
   // The logical weights of rows [row_begin, row_begin + row_count) as the engine holds them: out [row_count, cols].
   virtual void unpack(const Matrix& matrix, int32_t row_begin, int32_t row_count, float* out) const = 0;
   // A hash of everything the matrix holds, to prove that base weights stay untouched.

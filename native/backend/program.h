@@ -1,6 +1,7 @@
 // The ops of one step, recorded by the model and then run as one parallel region with a barrier after each op.
 #pragma once
 
+#include <atomic>
 #include <cstring>
 #include <memory>
 #include <type_traits>
@@ -38,6 +39,10 @@ class Program {
     const void* args;
   };
 
+  // Cuts each op into so many parts a thread, which the threads take as they get free: a thread that the system holds up
+  // keeps the others waiting for one part alone. Costs an atomic addition a part. 1, as after `clear`: part i on thread i.
+  void set_parts_per_thread(int parts) { parts_per_thread_ = parts; }
+
   void run(int threads);
   void run_step(size_t index, int threads);  // one op alone: for profiling
   void clear();
@@ -46,11 +51,15 @@ class Program {
 
  private:
   static constexpr size_t kChunk = size_t{1} << 16;
+  void run_shared(int threads);
   void* allocate_bytes(size_t bytes);
 
   std::vector<Step> steps_;
   std::vector<std::unique_ptr<uint8_t[]>> chunks_;  // of kChunk bytes each
   std::vector<std::unique_ptr<uint8_t[]>> large_;   // blocks that fit no chunk
+  std::unique_ptr<std::atomic<int>[]> taken_;       // of each step, in a shared run
+  size_t taken_size_ = 0;
+  int parts_per_thread_ = 1;
   size_t chunk_ = 0;                                // the chunk in use
   size_t used_ = 0;                                 // bytes of it in use
 };

@@ -6,6 +6,7 @@
 #include "bindings/environment.h"
 #include "bindings/errors.h"
 #include "lora/adapter_source.h"
+#include "model/packed_weights.h"
 
 namespace lowrank::bindings {
 namespace {
@@ -52,6 +53,11 @@ Napi::Value instruction_sets(const Napi::CallbackInfo& info) {
   return array;
 }
 
+Napi::Value packed_id(const Napi::CallbackInfo& info) {
+  return guarded(info.Env(),
+                 [&]() -> Napi::Value { return Napi::String::New(info.Env(), packed_weights_id(cpu_backend())); });
+}
+
 Napi::Object initialize(Napi::Env env, Napi::Object exports) {
   env.SetInstanceData<Environment>(new Environment(env));
   EngineBinding::define(env);
@@ -60,6 +66,7 @@ Napi::Object initialize(Napi::Env env, Napi::Object exports) {
   exports.Set("inspectAdapter", Napi::Function::New<inspect_adapter>(env, "inspectAdapter"));
   exports.Set("readGgufMetadata", Napi::Function::New<read_gguf_metadata>(env, "readGgufMetadata"));
   exports.Set("instructionSets", Napi::Function::New<instruction_sets>(env, "instructionSets"));
+  exports.Set("packedWeightsId", Napi::Function::New<packed_id>(env, "packedWeightsId"));
   return exports;
 }
 

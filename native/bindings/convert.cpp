@@ -199,6 +199,15 @@ const char* precision_name(Precision precision) {
   return "float32";
 }
 
+const char* packed_state_name(PackedState state) {
+  switch (state) {
+    case PackedState::kNone: return "none";
+    case PackedState::kRestored: return "restored";
+    case PackedState::kWritten: return "written";
+  }
+  return "";
+}
+
 const char* layer_norm_name(LayerNorm norm) { return kLayerNormNames[static_cast<size_t>(norm)]; }
 
 Request request_of(const Napi::Object& object, const ModelConfig& config, int32_t context_length, const AdapterMap& adapters) {

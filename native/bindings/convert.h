@@ -25,6 +25,7 @@ int64_t integer_of(const Napi::Object& object, const char* key, int64_t least, i
 double number_of(const Napi::Object& object, const char* key, double least, double most);
 Precision precision_of(const std::string& name);
 const char* precision_name(Precision precision);
+const char* packed_state_name(PackedState state);
 const char* layer_norm_name(LayerNorm norm);
 
 Request request_of(const Napi::Object& object, const ModelConfig& config, int32_t context_length, const AdapterMap& adapters);

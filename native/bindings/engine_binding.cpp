@@ -21,6 +21,7 @@ struct LoadOptions {
   int threads;
   int32_t context_length;
   int32_t max_sequences;
+  std::string packed_path;
 };
 
 LoadOptions load_options_of(const Napi::Object& object) {
@@ -31,6 +32,7 @@ LoadOptions load_options_of(const Napi::Object& object) {
   if (options.threads == 0) options.threads = ThreadPool::default_threads();
   options.context_length = static_cast<int32_t>(integer_of(object, "contextLength", 0, 1 << 24));
   options.max_sequences = static_cast<int32_t>(integer_of(object, "maxSequences", 1, 1024));
+  options.packed_path = string_of(object, "packedPath");
   return options;
 }
 
@@ -53,6 +55,7 @@ std::unique_ptr<Model> load_model(const LoadOptions& options, const Callback& on
   WeightsOptions weights;
   weights.precision = options.precision;
   weights.threads = options.threads;
+  weights.packed_path = options.packed_path;
   weights.calibration_ids = [&] { return control.wait_for_calibration(); };
   weights.progress = [&](int64_t done, int64_t total) {
     control.throw_if_stopped();
@@ -185,6 +188,7 @@ Napi::Value EngineBinding::facts(const Napi::CallbackInfo& info) {
     facts.Set("backend", model.backend().name());
     facts.Set("instructionSet", model.backend().instruction_set());
     facts.Set("threads", engine.options().threads);
+    facts.Set("packedWeights", packed_state_name(model.weights().packed));
     facts.Set("weightBytes", static_cast<double>(model.weights().bytes));
     facts.Set("kvBytesPerToken", static_cast<double>(engine.kv_bytes_per_token()));
     return facts;

@@ -23,6 +23,10 @@ class CpuBackend final : public Backend {
   std::unique_ptr<Matrix> pack(const MatrixSpec& spec, const RowReader& read, int threads) const override {
     return cpu::pack_matrix(spec, read, threads);
   }
+  std::unique_ptr<Matrix> allocate(const MatrixSpec& spec) const override { return cpu::allocate_matrix(spec); }
+  std::vector<MemoryRange> memory(const Matrix& matrix) const override {
+    return cpu::memory(static_cast<const cpu::PackedMatrix&>(matrix));
+  }
   void unpack(const Matrix& matrix, int32_t row_begin, int32_t row_count, float* out) const override {
     cpu::unpack_rows(static_cast<const cpu::PackedMatrix&>(matrix), row_begin, row_count, out);
   }

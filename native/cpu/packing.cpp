@@ -282,16 +282,29 @@ void store_factor(PackedFactor& factor, const float* x, size_t count, At at) {
 
 namespace {
 
-// The weight as it is held, before the inverse of the input transform.
-float held_weight(const PackedMatrix& matrix, int32_t row, int32_t k) {
-  const size_t offset = tile_offset(tile_depth(matrix.format), row % kTileRows, k);
+// The weights [row, begin …] of a block of the rotation as they are held, before the inverse of the input transform.
+void held_block(const PackedMatrix& matrix, int32_t row, int32_t begin, float (&block)[kRotationBlock]) {
+  const int32_t depth = tile_depth(matrix.format);
+  const size_t first = tile_offset(depth, row % kTileRows, begin);
+  const auto offset = [&](int32_t k) { return first + tile_offset(depth, 0, k); };
   switch (matrix.format) {
-    case WeightFormat::kInt8:
-      return static_cast<float>(tile_of_row<uint8_t>(matrix, row)[offset] - kZeroPoint) * scale_of(matrix, row, k);
-    case WeightFormat::kBFloat16: return bfloat16_to_float32(tile_of_row<uint16_t>(matrix, row)[offset]);
-    case WeightFormat::kFloat32: return tile_of_row<float>(matrix, row)[offset];
+    case WeightFormat::kInt8: {
+      const uint8_t* weights = tile_of_row<uint8_t>(matrix, row);
+      const float scale = scale_of(matrix, row, begin);  // no block lies in two groups
+      for (int32_t k = 0; k < kRotationBlock; ++k) block[k] = static_cast<float>(weights[offset(k)] - kZeroPoint) * scale;
+      break;
+    }
+    case WeightFormat::kBFloat16: {
+      const uint16_t* weights = tile_of_row<uint16_t>(matrix, row);
+      for (int32_t k = 0; k < kRotationBlock; ++k) block[k] = bfloat16_to_float32(weights[offset(k)]);
+      break;
+    }
+    case WeightFormat::kFloat32: {
+      const float* weights = tile_of_row<float>(matrix, row);
+      for (int32_t k = 0; k < kRotationBlock; ++k) block[k] = weights[offset(k)];
+      break;
+    }
   }
-  return 0.0f;
 }
 
 }  // namespace
@@ -304,8 +317,7 @@ float scale_of(const PackedMatrix& matrix, int32_t row, int32_t k) {
 void unpack_row(const PackedMatrix& matrix, int32_t row, float* out) {
   for (int32_t begin = 0; begin < matrix.cols; begin += kRotationBlock) {
     float block[kRotationBlock];
-    for (int32_t k = 0; k < kRotationBlock; ++k)
-      block[k] = held_weight(matrix, row, begin + k);
+    held_block(matrix, row, begin, block);
     if (matrix.input.rotated) rotate_block(block);
     if (matrix.input.smoothing != nullptr)
       for (int32_t k = 0; k < kRotationBlock; ++k)
@@ -319,7 +331,9 @@ void unpack_row(const PackedMatrix& matrix, int32_t row, float* out) {
         bfloat16_to_float32(columns.data.as<uint16_t>()[factor_b_offset(columns.rank, row, j)]);
 }
 
-std::unique_ptr<Matrix> pack_matrix(const MatrixSpec& spec, const RowReader& read, int threads) {
+namespace {
+
+std::unique_ptr<PackedMatrix> allocate_packed(const MatrixSpec& spec) {
   check_spec(spec);
   auto matrix = std::make_unique<PackedMatrix>();
   matrix->rows = spec.rows;
@@ -351,7 +365,24 @@ std::unique_ptr<Matrix> pack_matrix(const MatrixSpec& spec, const RowReader& rea
     matrix->outlier_columns = matrix->outlier_store.get();
     matrix->bytes += matrix->outlier_store->bytes;
   }
+  return matrix;
+}
 
+}  // namespace
+
+std::unique_ptr<Matrix> allocate_matrix(const MatrixSpec& spec) { return allocate_packed(spec); }
+
+std::vector<MemoryRange> memory(const PackedMatrix& matrix) {
+  std::vector<MemoryRange> ranges = {{matrix.data.as<void>(), matrix.data.bytes()}, {matrix.scale.as<void>(), matrix.scale.bytes()}};
+  if (matrix.outlier_store != nullptr) {
+    const Buffer& columns = static_cast<const PackedFactor&>(*matrix.outlier_store).data;
+    ranges.push_back({columns.as<void>(), columns.bytes()});
+  }
+  return ranges;
+}
+
+std::unique_ptr<Matrix> pack_matrix(const MatrixSpec& spec, const RowReader& read, int threads) {
+  auto matrix = allocate_packed(spec);
   const size_t tile_bytes = kTileRows * static_cast<size_t>(spec.cols) * sizeof(float);
   const auto block_tiles = static_cast<int32_t>(std::max<size_t>(1, kBlockBytes / tile_bytes));
   BlockQueue queue(spec.rows, block_tiles * kTileRows);

@@ -57,6 +57,12 @@ inline constexpr size_t factor_b_offset(int32_t rank, int32_t n, int32_t r) {
 // ascending channels, or int8 activations with weights that are not int8.
 std::unique_ptr<Matrix> pack_matrix(const MatrixSpec& spec, const RowReader& read, int threads);
 
+// A matrix without its weights: int8 ones hold 0, as all of the padding does. Throws as pack_matrix does for the spec.
+std::unique_ptr<Matrix> allocate_matrix(const MatrixSpec& spec);
+
+// What pack_matrix writes to: weights, scales, columns of the outliers.
+std::vector<MemoryRange> memory(const PackedMatrix& matrix);
+
 // out [row_count, cols] float32: the logical weights; see unpack_row.
 // Throws Error(kInvalidArgument) for rows outside the matrix.
 void unpack_rows(const PackedMatrix& matrix, int32_t row_begin, int32_t row_count, float* out);

@@ -5,6 +5,10 @@
 namespace lowrank {
 namespace {
 
+// From so many rows on, an op takes long enough that its parts are worth sharing out as threads get free.
+constexpr int32_t kSharedRows = 32;
+constexpr int kSharedParts = 3;
+
 size_t floats(int64_t count) { return static_cast<size_t>(count) * sizeof(float); }
 
 }  // namespace
@@ -54,6 +58,7 @@ Graph::Graph(Program& program, const OpTable& ops, const ModelConfig& config, co
              Scratch& scratch, const Batch& batch)
     : program_(program), ops_(ops), config_(config), weights_(weights), cache_(cache), scratch_(scratch), batch_(batch),
       rows_(batch.rows()) {
+  program_.set_parts_per_thread(rows_ >= kSharedRows ? kSharedParts : 1);
   for (const RowSegment& segment : batch.segments) scratch_.reserve_h(segment.composition->max_h_width());
 }
 

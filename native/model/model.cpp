@@ -40,11 +40,7 @@ BaseModel Model::base(int threads) const {
   };
   base.backend = backend_;
   base.lora_dtype = precision_ == Precision::kInt8 ? LoraDType::kBFloat16 : LoraDType::kFloat32;
-  const Matrix& table = *weights_.embed_tokens;
-  base.table_spec = {table.rows, table.cols, table.format, table.activation, table.input.rotated,
-                     {table.input.outliers, table.input.outliers + table.input.outlier_count}, {}};
-  if (table.input.smoothing != nullptr)
-    base.table_spec.smoothing.assign(table.input.smoothing, table.input.smoothing + table.cols);
+  base.table_spec = spec_of(*weights_.embed_tokens);
   base.threads = threads;
   return base;
 }

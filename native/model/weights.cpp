@@ -7,6 +7,7 @@
 
 #include "core/error.h"
 #include "model/calibration.h"
+#include "model/packed_weights.h"
 
 namespace lowrank {
 namespace {
@@ -38,8 +39,10 @@ int32_t projection_rows(const ModelConfig& config, Projection projection) {
 
 class Loader {
  public:
-  Loader(const ModelFile& file, const ModelConfig& config, const Backend& backend, const WeightsOptions& options)
-      : file_(file), config_(config), backend_(backend), options_(options) {}
+  // `packed`: where the matrices come from; null: from the file.
+  Loader(const ModelFile& file, const ModelConfig& config, const Backend& backend, const WeightsOptions& options,
+         PackedWeights* packed)
+      : file_(file), config_(config), backend_(backend), options_(options), packed_(packed) {}
 
   Weights load() {
     Weights weights;
@@ -47,7 +50,7 @@ class Loader {
     weights.final_norm = norm(file_.is_gguf() ? "output_norm.weight" : "model.norm.weight", config_.hidden_size);
     weights.layers.resize(config_.layers.size());
     const std::string table_name = file_.is_gguf() ? "token_embd.weight" : "model.embed_tokens.weight";
-    if (options_.precision == Precision::kInt8) {
+    if (options_.precision == Precision::kInt8 && packed_ == nullptr) {
       auto ids = options_.calibration_ids ? options_.calibration_ids() : std::vector<int32_t>();
       const TensorInfo& embeddings = tensor(table_name, config_.vocabulary_size, config_.hidden_size);
       calibration_.emplace(config_, weights, backend_, options_.threads, std::move(ids), [&](int32_t row, float* out) {
@@ -65,6 +68,7 @@ class Loader {
       weights.lm_head = weights.lm_head_matrix.get();
     }
     calibration_.reset();
+    if (packed_ != nullptr) packed_->read(options_.threads, [this](int64_t elements) { report(done_ - total_matrices_ + elements); });
     weights.bytes = bytes_;
     weights.parameters = done_;
     return weights;
@@ -88,7 +92,10 @@ class Loader {
   void advance(int64_t parameters, const Matrix* matrix) {
     done_ += parameters;
     if (matrix != nullptr) bytes_ += matrix->bytes;
-    if (options_.progress) options_.progress(done_, total_);
+    if (packed_ == nullptr) report(done_);
+  }
+  void report(int64_t done) const {
+    if (options_.progress) options_.progress(done, total_);
   }
 
   std::vector<float> vector(const std::string& name, int32_t size) {
@@ -119,15 +126,29 @@ class Loader {
     return out;
   }
 
+  // input_rms: of the matrix's input, by the calibration, or nothing.
+  template <class InputRms>
+  std::unique_ptr<Matrix> matrix(MatrixSpec& wanted, const RowReader& read, InputRms input_rms) {
+    std::unique_ptr<Matrix> matrix;
+    if (packed_ != nullptr) {
+      matrix = packed_->next(wanted);
+    } else {
+      const std::vector<float> rms = calibration_ ? input_rms() : std::vector<float>();
+      if (!rms.empty()) Calibration::choose_transform(rms, read, wanted);
+      matrix = backend_.pack(wanted, read, options_.threads);
+    }
+    const int64_t elements = int64_t{wanted.rows} * wanted.cols;
+    total_matrices_ += elements;
+    advance(elements, matrix.get());
+    return matrix;
+  }
+
   // A table that is only gathered from needs no transform of an input that it does not have.
   std::unique_ptr<Matrix> table(const std::string& name, bool is_head) {
     const TensorInfo& found = tensor(name, config_.vocabulary_size, config_.hidden_size);
     MatrixSpec wanted = spec(config_.vocabulary_size, config_.hidden_size);
     const RowReader read = [&](int32_t begin, int32_t count, float* out) { file_.tensors().read_rows(found, begin, count, out); };
-    if (is_head && calibration_) Calibration::choose_transform(calibration_->head_input_rms(), read, wanted);
-    auto matrix = backend_.pack(wanted, read, options_.threads);
-    advance(found.elements(), matrix.get());
-    return matrix;
+    return this->matrix(wanted, read, [&] { return is_head ? calibration_->head_input_rms() : std::vector<float>(); });
   }
 
   // Rows of one projection in Hugging Face's order. llama.cpp's converter interleaves the two halves of each head of q
@@ -204,21 +225,30 @@ class Loader {
           read_projection(*part.tensor, part.projection, from - part.begin, to - from, values + int64_t{from - begin} * cols);
       }
     };
-    if (calibration_) Calibration::choose_transform(calibration_->input_rms(index, site), read, wanted);
-    auto matrix = backend_.pack(wanted, read, options_.threads);
-    advance(int64_t{rows} * cols, matrix.get());
-    out.products[static_cast<size_t>(site)] = std::move(matrix);
+    out.products[static_cast<size_t>(site)] = matrix(wanted, read, [&] { return calibration_->input_rms(index, site); });
   }
 
   const ModelFile& file_;
   const ModelConfig& config_;
   const Backend& backend_;
   const WeightsOptions& options_;
+  PackedWeights* const packed_;
   std::optional<Calibration> calibration_;  // kInt8 only
   int64_t done_ = 0;
   int64_t total_ = 0;
+  int64_t total_matrices_ = 0;  // of done_
   size_t bytes_ = 0;
 };
+
+// In the order in which Loader asks for them.
+std::vector<const Matrix*> matrices_of(const Weights& weights) {
+  std::vector<const Matrix*> matrices;
+  for (const LayerWeights& layer : weights.layers)
+    for (const auto& product : layer.products) matrices.push_back(product.get());
+  matrices.push_back(weights.embed_tokens.get());
+  if (weights.lm_head_matrix != nullptr) matrices.push_back(weights.lm_head_matrix.get());
+  return matrices;
+}
 
 }  // namespace
 
@@ -265,7 +295,29 @@ int32_t site_cols(const ModelConfig& config, Site site) {
 }
 
 Weights load_weights(const ModelFile& file, const ModelConfig& config, const Backend& backend, const WeightsOptions& options) {
-  return Loader(file, config, backend, options).load();
+  const bool keeps = options.precision == Precision::kInt8 && !options.packed_path.empty();
+  if (keeps) {
+    try {
+      if (const auto packed = PackedWeights::open(options.packed_path, backend)) {
+        Weights weights = Loader(file, config, backend, options, packed.get()).load();
+        weights.packed = PackedState::kRestored;
+        return weights;
+      }
+    } catch (const Error& error) {
+      // Also of the model's own file, then it comes again below.
+      if (error.code() != ErrorCode::kIo) throw;
+    }
+  }
+  Weights weights = Loader(file, config, backend, options, nullptr).load();
+  if (keeps) {
+    try {
+      write_packed_weights(options.packed_path, backend, matrices_of(weights));
+      weights.packed = PackedState::kWritten;
+    } catch (const Error&) {
+      // A full or read-only disk costs the next load its speed, nothing else.
+    }
+  }
+  return weights;
 }
 
 }  // namespace lowrank

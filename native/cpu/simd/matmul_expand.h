@@ -41,11 +41,12 @@ static LOWRANK_INLINE void prefetch_output(const MatmulExpandArgs& args, const T
 }
 
 template <class S, class Kernel>
-void multiply(const MatmulExpandArgs& args, Range columns) {
+void multiply(const MatmulExpandArgs& args, int part, int parts) {
   const auto& w = static_cast<const PackedMatrix&>(*args.w);
   const bool streams = args.row_end - args.row_begin <= Kernel::kStreamRows;
   const int32_t tile_rows = streams ? Kernel::kStreamRows : Kernel::kRows;
   const int32_t tile_columns = streams ? kTileRows : Kernel::kTiles * kTileRows;
+  const Range columns = split(w.rows, tile_columns, part, parts);
   const size_t panel_bytes =
       static_cast<size_t>(w.padded_cols()) * static_cast<size_t>(tile_columns) * Kernel::kWeightBytes;
   const size_t block_panels = panel_bytes < Kernel::kBlockBytes ? Kernel::kBlockBytes / panel_bytes : 1;

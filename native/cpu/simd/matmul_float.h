@@ -104,11 +104,11 @@ struct FloatKernel {
 };
 
 template <class S>
-void multiply_float(const MatmulExpandArgs& args, Range columns) {
+void multiply_float(const MatmulExpandArgs& args, int part, int parts) {
   switch (args.w->format) {
-    case WeightFormat::kInt8: return multiply<S, FloatKernel<S, Int8Weights>>(args, columns);
-    case WeightFormat::kBFloat16: return multiply<S, FloatKernel<S, BFloat16Weights>>(args, columns);
-    case WeightFormat::kFloat32: return multiply<S, FloatKernel<S, Float32Weights>>(args, columns);
+    case WeightFormat::kInt8: return multiply<S, FloatKernel<S, Int8Weights>>(args, part, parts);
+    case WeightFormat::kBFloat16: return multiply<S, FloatKernel<S, BFloat16Weights>>(args, part, parts);
+    case WeightFormat::kFloat32: return multiply<S, FloatKernel<S, Float32Weights>>(args, part, parts);
   }
 }
 

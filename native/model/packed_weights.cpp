@@ -1,0 +1,205 @@
+#include "model/packed_weights.h"
+
+#include <atomic>
+#include <cstdio>
+#include <cstring>
+#include <exception>
+#include <filesystem>
+#include <fstream>
+#include <mutex>
+#include <random>
+#include <system_error>
+
+#include "core/error.h"
+#include "core/thread_pool.h"
+
+namespace lowrank {
+namespace {
+
+// To be raised with any change of the layout, of the recipe of the weights, or of this file.
+constexpr uint32_t kVersion = 1;
+constexpr char kMagic[8] = {'l', 'o', 'w', 'r', 'a', 'n', 'k', 'W'};
+constexpr uint64_t kDataAlignment = 4096;
+constexpr uint64_t kMaxIndexBytes = uint64_t{64} << 20;
+
+struct Header {
+  char magic[8];
+  uint32_t version;
+  uint32_t matrices;
+  uint64_t index_bytes;
+};
+
+struct IndexEntry {
+  int32_t rows;
+  int32_t cols;
+  uint32_t outliers;  // int32 ids follow
+  uint8_t rotated;
+  uint8_t smoothed;  // cols float32 factors follow
+  uint8_t padding[2];
+  uint64_t checksum;
+};
+
+uint64_t aligned(uint64_t offset) { return (offset + kDataAlignment - 1) / kDataAlignment * kDataAlignment; }
+
+[[noreturn]] void damaged(const std::string& name, const char* expected) {
+  throw Error(ErrorCode::kIo, std::string("Expected ") + expected + " in the packed weights " + name + ".");
+}
+
+template <class T>
+void append(std::vector<uint8_t>& bytes, const T* values, size_t count) {
+  const auto* begin = reinterpret_cast<const uint8_t*>(values);
+  bytes.insert(bytes.end(), begin, begin + count * sizeof(T));
+}
+
+std::filesystem::path wide_path(const std::string& path) { return {std::u8string(path.begin(), path.end())}; }
+
+void write_all(const std::filesystem::path& path, const Backend& backend, const std::vector<const Matrix*>& matrices) {
+  std::vector<uint8_t> index;
+  for (const Matrix* matrix : matrices) {
+    const MatrixSpec spec = spec_of(*matrix);
+    const IndexEntry entry = {spec.rows, spec.cols, static_cast<uint32_t>(spec.outliers.size()), spec.rotated,
+                              !spec.smoothing.empty(), {}, backend.checksum(*matrix)};
+    append(index, &entry, 1);
+    append(index, spec.outliers.data(), spec.outliers.size());
+    append(index, spec.smoothing.data(), spec.smoothing.size());
+  }
+  Header header{};
+  std::memcpy(header.magic, kMagic, sizeof kMagic);
+  header.version = kVersion;
+  header.matrices = static_cast<uint32_t>(matrices.size());
+  header.index_bytes = index.size();
+
+  std::ofstream file(path, std::ios::binary | std::ios::trunc);
+  uint64_t at = 0;
+  const auto write = [&](const void* bytes, size_t count) {
+    file.write(static_cast<const char*>(bytes), static_cast<std::streamsize>(count));
+    at += count;
+  };
+  const auto align = [&] {
+    static constexpr char kZeros[kDataAlignment] = {};
+    write(kZeros, static_cast<size_t>(aligned(at) - at));
+  };
+  write(&header, sizeof header);
+  write(index.data(), index.size());
+  for (const Matrix* matrix : matrices) {
+    align();
+    for (const MemoryRange& range : backend.memory(*matrix)) write(range.data, range.bytes);
+  }
+  file.close();
+  if (!file) throw Error(ErrorCode::kIo, "Expected room for the packed weights at " + path.string() + ".");
+}
+
+}  // namespace
+
+std::string packed_weights_id(const Backend& backend) {
+  return "v" + std::to_string(kVersion) + "-" + backend.name() + "-" + backend.instruction_set() + "-int8";
+}
+
+void write_packed_weights(const std::string& path, const Backend& backend, const std::vector<const Matrix*>& matrices) {
+  std::random_device random;
+  std::filesystem::path partial = wide_path(path);
+  partial += ".partial-" + std::to_string(random()) + std::to_string(random());
+  std::error_code ignored;
+  try {
+    write_all(partial, backend, matrices);
+    std::filesystem::rename(partial, wide_path(path));
+  } catch (const std::filesystem::filesystem_error& error) {
+    std::filesystem::remove(partial, ignored);
+    throw Error(ErrorCode::kIo, std::string("Expected a folder to write packed weights to: ") + error.what());
+  } catch (...) {
+    std::filesystem::remove(partial, ignored);
+    throw;
+  }
+}
+
+std::unique_ptr<PackedWeights> PackedWeights::open(const std::string& path, const Backend& backend) {
+  std::error_code failure;
+  if (!std::filesystem::exists(wide_path(path), failure)) return nullptr;
+  std::unique_ptr<PackedWeights> packed(new PackedWeights(open_file(path), backend));
+  const ByteSource& file = *packed->file_;
+  Header header;
+  file.read(0, sizeof header, &header);
+  if (std::memcmp(header.magic, kMagic, sizeof kMagic) != 0 || header.version != kVersion) damaged(path, "this version's header");
+  if (header.index_bytes > kMaxIndexBytes || header.index_bytes > file.size()) damaged(path, "an index within the file");
+  packed->index_.resize(static_cast<size_t>(header.index_bytes));
+  file.read(sizeof header, packed->index_.size(), packed->index_.data());
+  packed->data_at_ = sizeof header + header.index_bytes;
+  packed->left_ = header.matrices;
+  return packed;
+}
+
+template <class T>
+T PackedWeights::take() {
+  if (index_.size() - index_at_ < sizeof(T)) damaged(file_->name(), "a whole index");
+  T value;
+  std::memcpy(&value, index_.data() + index_at_, sizeof value);
+  index_at_ += sizeof value;
+  return value;
+}
+
+std::unique_ptr<Matrix> PackedWeights::next(const MatrixSpec& wanted) {
+  if (left_ == 0) damaged(file_->name(), "another matrix");
+  --left_;
+  const auto entry = take<IndexEntry>();
+  if (entry.rows != wanted.rows || entry.cols != wanted.cols) damaged(file_->name(), "the model's shapes");
+  if (entry.outliers > static_cast<uint32_t>(kMaxOutliers)) damaged(file_->name(), "few outlier channels");
+  MatrixSpec spec = wanted;
+  spec.rotated = entry.rotated != 0;
+  for (uint32_t i = 0; i < entry.outliers; ++i) spec.outliers.push_back(take<int32_t>());
+  for (int32_t k = 0; entry.smoothed != 0 && k < entry.cols; ++k) spec.smoothing.push_back(take<float>());
+
+  std::unique_ptr<Matrix> matrix;
+  try {
+    matrix = backend_.allocate(spec);  // checks the transform
+  } catch (const Error& error) {
+    if (error.code() == ErrorCode::kInvalidArgument) damaged(file_->name(), "a valid input transform");
+    throw;
+  }
+  const uint64_t offset = aligned(data_at_);
+  data_at_ = offset;
+  for (const MemoryRange& range : backend_.memory(*matrix)) data_at_ += range.bytes;
+  if (data_at_ > file_->size()) damaged(file_->name(), "all of the weights");
+  items_.push_back({matrix.get(), offset, entry.checksum});
+  return matrix;
+}
+
+void PackedWeights::read(int threads, const std::function<void(int64_t elements)>& done) {
+  if (left_ != 0) damaged(file_->name(), "no further matrix");
+  struct Reading {
+    const PackedWeights& packed;
+    const std::function<void(int64_t)>& done;
+    std::atomic<size_t> next{0};
+    std::atomic<int64_t> elements{0};
+    std::atomic<bool> failed{false};
+    std::mutex mutex{};
+    std::exception_ptr failure{};
+  };
+  Reading reading{*this, done};
+  ThreadPool::process().run(
+      threads,
+      [](void* context, int part, int, Barrier&) {
+        auto& self = *static_cast<Reading*>(context);
+        const std::vector<Item>& items = self.packed.items_;
+        try {
+          for (size_t i; !self.failed && (i = self.next.fetch_add(1)) < items.size();) {
+            const Matrix& matrix = *items[i].matrix;
+            uint64_t offset = items[i].offset;
+            for (const MemoryRange& range : self.packed.backend_.memory(matrix)) {
+              self.packed.file_->read(offset, range.bytes, range.data);
+              offset += range.bytes;
+            }
+            if (self.packed.backend_.checksum(matrix) != items[i].checksum) damaged(self.packed.file_->name(), "the weights that were written");
+            self.elements += int64_t{matrix.rows} * matrix.cols;
+            if (part == 0 && self.done) self.done(self.elements);
+          }
+        } catch (...) {
+          std::lock_guard<std::mutex> lock(self.mutex);
+          if (!self.failure) self.failure = std::current_exception();
+          self.failed = true;
+        }
+      },
+      &reading);
+  if (reading.failure) std::rethrow_exception(reading.failure);
+}
+
+}  // namespace lowrank

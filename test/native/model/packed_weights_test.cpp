@@ -1,0 +1,109 @@
+#include "model/packed_weights.h"
+
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <string>
+#include <vector>
+
+#include "check.h"
+#include "engine/engine_case.h"
+#include "formats/temporary_folder.h"
+#include "model/model.h"
+
+using namespace lowrank;
+using namespace lowrank::test;
+
+namespace {
+
+std::unique_ptr<Model> load(const std::string& packed_path, const char* below = "tiny-models/llama") {
+  WeightsOptions options;
+  options.threads = 2;
+  options.packed_path = packed_path;
+  return Model::load(tiny_path(below), cpu_backend(), options);
+}
+
+std::string bytes_of(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(file), {}};
+}
+
+void write(const std::string& path, const std::string& bytes) {
+  std::ofstream(path, std::ios::binary | std::ios::trunc).write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
+}
+
+}  // namespace
+
+TEST("model/packed weights: what was written comes back the same, transforms included") {
+  for (const char* model : {"tiny-models/llama", "tiny-models/qwen2", "tiny-models/gemma3"}) {
+    const TemporaryFolder folder;
+    const std::string path = (folder.path() / "a.weights").string();
+    const auto fresh = load("", model);
+    CHECK(fresh->weights().packed == PackedState::kNone);
+    const auto written = load(path, model);
+    CHECK(written->weights().packed == PackedState::kWritten);
+    const auto restored = load(path, model);
+    CHECK(restored->weights().packed == PackedState::kRestored);
+    CHECK_EQ(written->checksum(), fresh->checksum());
+    CHECK_EQ(restored->checksum(), fresh->checksum());
+    CHECK_EQ(restored->weights().bytes, fresh->weights().bytes);
+    CHECK_EQ(restored->weights().parameters, fresh->weights().parameters);
+    // Nothing but the file itself stays behind.
+    CHECK_EQ(std::distance(std::filesystem::directory_iterator(std::filesystem::path(path).parent_path()), {}), std::ptrdiff_t{1});
+  }
+}
+
+TEST("model/packed weights: the progress ends at all parameters, and an abort is an abort") {
+  const TemporaryFolder folder;
+  WeightsOptions options;
+  options.packed_path = (folder.path() / "a.weights").string();
+  int64_t last = 0, all = 0;
+  options.progress = [&](int64_t done, int64_t total) { last = done, all = total; };
+  for (int i = 0; i < 2; ++i) {
+    last = all = 0;
+    Model::load(tiny_path("tiny-models/llama"), cpu_backend(), options);
+    CHECK(all > 0);
+    CHECK_EQ(last, all);
+  }
+  options.progress = [](int64_t, int64_t) { throw Error(ErrorCode::kAborted, "stop"); };
+  CHECK_THROWS_CODE(Model::load(tiny_path("tiny-models/llama"), cpu_backend(), options), ErrorCode::kAborted);
+}
+
+TEST("model/packed weights: a damaged file, or another model's, is replaced") {
+  const TemporaryFolder folder;
+  const std::string path = (folder.path() / "a.weights").string();
+  const auto fresh = load(path);
+  const std::string whole = bytes_of(path);
+  std::vector<std::string> damaged = {"", "x", whole.substr(0, 23), whole.substr(0, 100), whole.substr(0, whole.size() - 1)};
+  // Header, index and data; what fills a page up is never read.
+  for (const size_t at : {size_t{0}, size_t{8}, size_t{12}, size_t{16}, size_t{23}, size_t{24}, size_t{28}, size_t{32}, size_t{36},
+                          size_t{40}, size_t{45}, size_t{60}, size_t{4096}, whole.size() / 8192 * 4096, whole.size() - 1}) {
+    damaged.push_back(whole);
+    damaged.back()[at] = static_cast<char>(damaged.back()[at] ^ 0x41);
+  }
+  for (const std::string& bytes : damaged) {
+    write(path, bytes);
+    const auto model = load(path);
+    CHECK(model->weights().packed == PackedState::kWritten);
+    CHECK_EQ(model->checksum(), fresh->checksum());
+    CHECK(bytes_of(path) == whole);
+  }
+  CHECK(load(path, "tiny-models/qwen2")->weights().packed == PackedState::kWritten);
+  CHECK(load(path)->weights().packed == PackedState::kWritten);
+}
+
+TEST("model/packed weights: a place that cannot be written is no error") {
+  const TemporaryFolder folder;
+  write((folder.path() / "file").string(), "x");
+  CHECK(load((folder.path() / "file").string() + "/a.weights")->weights().packed == PackedState::kNone);
+  CHECK(load((folder.path() / "missing").string() + "/a.weights")->weights().packed == PackedState::kNone);
+}
+
+TEST("model/packed weights: the reference modes keep none") {
+  const TemporaryFolder folder;
+  WeightsOptions options;
+  options.precision = Precision::kFloat32;
+  options.packed_path = (folder.path() / "a.weights").string();
+  CHECK(Model::load(tiny_path("tiny-models/llama"), cpu_backend(), options)->weights().packed == PackedState::kNone);
+  CHECK(!std::filesystem::exists(options.packed_path));
+}
