@@ -142,6 +142,7 @@ std::unique_ptr<Matrix> PackedWeights::next(const MatrixSpec& wanted) {
   --left_;
   const auto entry = take<IndexEntry>();
   if (entry.rows != wanted.rows || entry.cols != wanted.cols) damaged(file_->name(), "the model's shapes");
+  if (entry.rotated > 1 || entry.smoothed > 1) damaged(file_->name(), "a yes or no");
   if (entry.outliers > static_cast<uint32_t>(kMaxOutliers)) damaged(file_->name(), "few outlier channels");
   MatrixSpec spec = wanted;
   spec.rotated = entry.rotated != 0;
