@@ -1,10 +1,11 @@
 // A fresh process: from the import to the first token, and what it then holds. Prints one line of JSON.
+// Usage: node first-token.mjs [FOLDER of packed weights; none: not to use any]
 import { readFileSync } from "node:fs";
 
 const began = performance.now();
 const { loadModel } = await import("lowrank");
 const imported = performance.now();
-const model = await loadModel("smollm2-135m-instruct");
+const model = await loadModel("smollm2-135m-instruct", { packedDirectory: process.argv[2] ?? false });
 const loaded = performance.now();
 const generation = model.generate("The sky is", { maxTokens: 1 });
 for await (const part of generation) void part;
@@ -23,7 +24,8 @@ function status(name) {
 const result = {
   import_ms: imported - began,
   load_ms: loaded - imported,
-  first_token_ms: first - began,
+  first_token_ms: first - imported,
+  packed: model.facts.packedWeights,
   rss: status("VmRSS") ?? process.memoryUsage.rss(),
   peak: status("VmHWM"),
   memory: model.memory(),

@@ -2,7 +2,6 @@ import { throwIfAborted } from "../errors/check.js";
 import { addon } from "../native/addon.js";
 import type { AdapterEntry, ModelFacts, NativeEngine } from "../native/types.js";
 import { ggufEntries } from "./gguf-tensors.js";
-import { parsePeftConfig } from "./peft-config.js";
 import { peftEntries } from "./peft-tensors.js";
 import { readAdapter, type AdapterSource } from "./source.js";
 
@@ -41,6 +40,8 @@ export async function loadAdapter(
   if (inspection.format === "gguf") {
     ({ entries, invocationTokens } = ggufEntries(inspection, facts));
   } else {
+    // Its validator takes as long to come as all the rest of the package.
+    const { parsePeftConfig } = await import("./peft-config.js");
     const config = parsePeftConfig(files.config);
     entries = peftEntries(inspection.tensors, config, facts);
     invocationTokens = config.alora_invocation_tokens;
