@@ -9,7 +9,7 @@ import { TextProcessor, type TokenizerSource } from "../tokenizer/index.js";
 import { Model } from "./model.js";
 import { calibrationTokens } from "./calibration.js";
 import { checkLoadOptions, type CheckedLoadOptions, type LoadModelOptions } from "./options.js";
-import { findPackedModel, tidyPackedModels } from "./packed-model.js";
+import { findPackedModel, tidyPackedModels, type PackedModel } from "./packed-model.js";
 import { resolveModel, type ResolvedModel } from "./sources/index.js";
 
 async function readIfThere(path: string): Promise<string | undefined> {
@@ -47,9 +47,10 @@ async function tokenizerSource(resolved: ResolvedModel): Promise<TokenizerSource
 
 async function loadText(
   resolved: ResolvedModel,
-  packedPath: string,
+  packed: Promise<PackedModel>,
   signal: AbortSignal | undefined,
 ): Promise<TextProcessor | null> {
+  const packedPath = (await packed).tokenizer;
   const restored = packedPath && (await TextProcessor.restore(packedPath));
   if (restored) return restored;
   const source = await tokenizerSource(resolved);
@@ -63,7 +64,7 @@ async function loadText(
 /** The engine, which needs the text's tokens before it can be ready; it is not loaded where the text cannot be. */
 async function loadEngine(
   path: string,
-  packedPath: string,
+  packed: Promise<PackedModel>,
   options: CheckedLoadOptions,
   router: RequestRouter,
   text: Promise<TextProcessor | null>,
@@ -71,7 +72,7 @@ async function loadEngine(
   const { precision, threads, contextLength, maxSequences, onProgress, signal } = options;
   let progressError: { thrown: unknown } | undefined;
   const load = addon().loadEngine(
-    { path, precision, threads, contextLength, maxSequences, packedPath },
+    { path, precision, threads, contextLength, maxSequences },
     router.dispatch,
     (parameters, totalParameters) => {
       if (progressError) return;
@@ -84,6 +85,7 @@ async function loadEngine(
     },
   );
   signal?.addEventListener("abort", load.cancel, { once: true });
+  void packed.then(({ weights }) => load.usePacked(weights));
   text.then((processor) => load.calibrate(calibrationTokens(processor))).catch(load.cancel);
   try {
     const engine = await load.promise;
@@ -120,13 +122,17 @@ export async function loadModel(name: string, options: LoadModelOptions = {}): P
   const resolved = await resolveModel(name, { onProgress, signal, revision, token, offline, cacheDirectory });
 
   const router = new RequestRouter();
-  const packed = await findPackedModel(resolved, checked.packedDirectory, signal);
-  throwIfAborted(signal, "The load");
-  const loadingText = loadText(resolved, packed.tokenizer, signal);
+  // A model that the engine refuses at once need not be hashed.
+  const hashing = new AbortController();
+  const stop = (): void => hashing.abort();
+  signal?.addEventListener("abort", stop, { once: true });
+  const packed = findPackedModel(resolved, checked.packedDirectory, hashing.signal);
+  const loadingText = loadText(resolved, packed, signal);
   const [engine, text] = await Promise.allSettled([
-    loadEngine(resolved.path, packed.weights, checked, router, loadingText),
+    loadEngine(resolved.path, packed, checked, router, loadingText).finally(stop),
     loadingText,
   ]);
+  signal?.removeEventListener("abort", stop);
   if (text.status === "rejected") {
     if (engine.status === "fulfilled") await engine.value.dispose();
     throw text.reason;
@@ -135,7 +141,7 @@ export async function loadModel(name: string, options: LoadModelOptions = {}): P
     await text.value?.dispose();
     throw engine.reason;
   }
-  void tidyPackedModels(packed, engine.value.facts.packedWeights);
+  void tidyPackedModels(await packed, engine.value.facts.packedWeights);
   // The first chat would otherwise wait for the worker that renders its template.
   if (text.value?.tokenizer.chatTemplate) text.value.warmUp();
   return new Model({ engine: engine.value, router, text: text.value, name: resolved.name });

@@ -48,7 +48,7 @@ async function identify(files: string[]): Promise<Identity> {
   return { key: sha256(facts.join("\n")), bytes, changed };
 }
 
-async function hashContent(files: string[], signal: AbortSignal | undefined): Promise<string> {
+async function hashContent(files: string[], signal: AbortSignal): Promise<string> {
   const all = createHash("sha256");
   for (const file of files) {
     const one = createHash("sha256");
@@ -63,7 +63,7 @@ async function contentOf(
   files: string[],
   identity: Identity,
   directory: string,
-  signal: AbortSignal | undefined,
+  signal: AbortSignal,
 ): Promise<string> {
   const memo = join(directory, "sources", identity.key);
   const known = await readFile(memo, "utf8").catch(() => "");
@@ -77,13 +77,13 @@ async function contentOf(
 }
 
 /**
- * The files that keep a model. `directory`: where the caller wants it, for models of any size;
+ * The files that keep a model; never rejects. `directory`: where the caller wants it, for models of any size;
  * undefined: the user's cache, for models that gain by it; false: nowhere.
  */
 export async function findPackedModel(
   resolved: ResolvedModel,
   directory: string | false | undefined,
-  signal: AbortSignal | undefined,
+  signal: AbortSignal,
 ): Promise<PackedModel> {
   if (directory === false) return NONE;
   const folder = directory ?? packedDirectory();

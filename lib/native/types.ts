@@ -170,8 +170,6 @@ export interface LoadOptions {
   /** Tokens of one sequence; 0: what the model was trained for, at most 8192. */
   contextLength: number;
   maxSequences: number;
-  /** int8 only: file to restore packed weights from or else to write them to; "": none. */
-  packedPath: string;
 }
 
 export interface NativeEngine {
@@ -193,6 +191,8 @@ export interface NativeEngine {
 export interface NativeLoad {
   promise: Promise<NativeEngine>;
   cancel: () => void;
+  /** The file to restore packed weights from or else to write them to; "": none. int8 waits for this call. */
+  usePacked: (path: string) => void;
   /** The tokens to calibrate int8 by, at most 256; none: some of the frequent ids. int8 waits for this call. */
   calibrate: (tokens: Int32Array) => void;
 }

@@ -21,7 +21,6 @@ struct LoadOptions {
   int threads;
   int32_t context_length;
   int32_t max_sequences;
-  std::string packed_path;
 };
 
 LoadOptions load_options_of(const Napi::Object& object) {
@@ -32,7 +31,6 @@ LoadOptions load_options_of(const Napi::Object& object) {
   if (options.threads == 0) options.threads = ThreadPool::default_threads();
   options.context_length = static_cast<int32_t>(integer_of(object, "contextLength", 0, 1 << 24));
   options.max_sequences = static_cast<int32_t>(integer_of(object, "maxSequences", 1, 1024));
-  options.packed_path = string_of(object, "packedPath");
   return options;
 }
 
@@ -55,7 +53,7 @@ std::unique_ptr<Model> load_model(const LoadOptions& options, const Callback& on
   WeightsOptions weights;
   weights.precision = options.precision;
   weights.threads = options.threads;
-  weights.packed_path = options.packed_path;
+  weights.packed_path = [&] { return control.wait_for_packed_path(); };
   weights.calibration_ids = [&] { return control.wait_for_calibration(); };
   weights.progress = [&](int64_t done, int64_t total) {
     control.throw_if_stopped();
@@ -123,6 +121,9 @@ Napi::Value EngineBinding::load(const Napi::CallbackInfo& info) {
     auto handle = Napi::Object::New(env);
     handle.Set("promise", promise);
     handle.Set("cancel", Napi::Function::New(env, [control](const Napi::CallbackInfo&) { control->cancel(); }, "cancel"));
+    handle.Set("usePacked", Napi::Function::New(env, [control](const Napi::CallbackInfo& call) {
+                 if (call[0].IsString()) control->use_packed(call[0].As<Napi::String>().Utf8Value());
+               }, "usePacked"));
     handle.Set("calibrate", Napi::Function::New(env, [control](const Napi::CallbackInfo& call) {
                  guarded(call.Env(), [&]() -> Napi::Value {
                    control->calibrate(calibration_ids_of(call[0]));

@@ -295,10 +295,12 @@ int32_t site_cols(const ModelConfig& config, Site site) {
 }
 
 Weights load_weights(const ModelFile& file, const ModelConfig& config, const Backend& backend, const WeightsOptions& options) {
-  const bool keeps = options.precision == Precision::kInt8 && !options.packed_path.empty();
+  const std::string packed_path =
+      options.precision == Precision::kInt8 && options.packed_path ? options.packed_path() : std::string();
+  const bool keeps = !packed_path.empty();
   if (keeps) {
     try {
-      if (const auto packed = PackedWeights::open(options.packed_path, backend)) {
+      if (const auto packed = PackedWeights::open(packed_path, backend)) {
         Weights weights = Loader(file, config, backend, options, packed.get()).load();
         weights.packed = PackedState::kRestored;
         return weights;
@@ -311,7 +313,7 @@ Weights load_weights(const ModelFile& file, const ModelConfig& config, const Bac
   Weights weights = Loader(file, config, backend, options, nullptr).load();
   if (keeps) {
     try {
-      write_packed_weights(options.packed_path, backend, matrices_of(weights));
+      write_packed_weights(packed_path, backend, matrices_of(weights));
       weights.packed = PackedState::kWritten;
     } catch (const Error&) {
       // A full or read-only disk costs the next load its speed, nothing else.

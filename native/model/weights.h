@@ -48,9 +48,10 @@ struct WeightsOptions {
   // kInt8 only: tokens of the text to calibrate by, asked for when they are needed. May be empty, and may give none; see
   // Calibration.
   std::function<std::vector<int32_t>()> calibration_ids;
-  // kInt8 only: a file to restore the packed weights from, and where that cannot be, to write them to. Empty: none. A file
-  // that is damaged or not this model's is replaced; one that cannot be written is no error.
-  std::string packed_path;
+  // kInt8 only: gives the file to restore the packed weights from, and where that cannot be, to write them to. May be empty, and
+  // may give "": none. Asked for when the model's own files have been found in order. A file that is damaged or not this model's
+  // is replaced; one that cannot be written is no error.
+  std::function<std::string()> packed_path;
 };
 
 // Reads, checks every shape, quantises and packs. Throws Error(kModelFormat) for a missing tensor or another shape.

@@ -19,7 +19,7 @@ namespace {
 std::unique_ptr<Model> load(const std::string& packed_path, const char* below = "tiny-models/llama") {
   WeightsOptions options;
   options.threads = 2;
-  options.packed_path = packed_path;
+  options.packed_path = [&] { return packed_path; };
   return Model::load(tiny_path(below), cpu_backend(), options);
 }
 
@@ -56,7 +56,8 @@ TEST("model/packed weights: what was written comes back the same, transforms inc
 TEST("model/packed weights: the progress ends at all parameters, and an abort is an abort") {
   const TemporaryFolder folder;
   WeightsOptions options;
-  options.packed_path = (folder.path() / "a.weights").string();
+  const std::string path = (folder.path() / "a.weights").string();
+  options.packed_path = [&] { return path; };
   int64_t last = 0, all = 0;
   options.progress = [&](int64_t done, int64_t total) { last = done, all = total; };
   for (int i = 0; i < 2; ++i) {
@@ -103,7 +104,8 @@ TEST("model/packed weights: the reference modes keep none") {
   const TemporaryFolder folder;
   WeightsOptions options;
   options.precision = Precision::kFloat32;
-  options.packed_path = (folder.path() / "a.weights").string();
+  const std::string path = (folder.path() / "a.weights").string();
+  options.packed_path = [&] { return path; };
   CHECK(Model::load(tiny_path("tiny-models/llama"), cpu_backend(), options)->weights().packed == PackedState::kNone);
-  CHECK(!std::filesystem::exists(options.packed_path));
+  CHECK(!std::filesystem::exists(path));
 }
