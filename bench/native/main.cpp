@@ -1,4 +1,4 @@
-// Native benchmarks. Usage: lowrank_bench ceilings THREADS | profile MODEL ROWS CONTEXT THREADS
+// Native benchmarks. Usage: lowrank_bench ceilings THREADS | profile MODEL ROWS CONTEXT THREADS [int8-kv]
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -19,14 +19,14 @@ int main(int count, char** arguments) {
                   ceilings.int8_gop_per_s, ceilings.float_gop_per_s);
       return 0;
     }
-    if (count == 6 && std::strcmp(arguments[1], "profile") == 0) {
-      bench::profile(arguments[2], std::atoi(arguments[3]), std::atoi(arguments[4]), std::atoi(arguments[5]));
+    if ((count == 6 || (count == 7 && std::strcmp(arguments[6], "int8-kv") == 0)) && std::strcmp(arguments[1], "profile") == 0) {
+      bench::profile(arguments[2], std::atoi(arguments[3]), std::atoi(arguments[4]), std::atoi(arguments[5]), count == 7);
       return 0;
     }
   } catch (const std::exception& error) {
     std::fprintf(stderr, "lowrank_bench: %s\n", error.what());
     return 1;
   }
-  std::fprintf(stderr, "Usage: lowrank_bench ceilings THREADS | profile MODEL ROWS CONTEXT THREADS\n");
+  std::fprintf(stderr, "Usage: lowrank_bench ceilings THREADS | profile MODEL ROWS CONTEXT THREADS [int8-kv]\n");
   return 2;
 }

@@ -34,11 +34,11 @@ std::string name_of(const OpTable& ops, const Program::Step& step) {
 
 }  // namespace
 
-void profile(const std::string& path, int32_t rows, int32_t context, int threads) {
+void profile(const std::string& path, int32_t rows, int32_t context, int threads, bool int8_kv) {
   const auto model = Model::load(path, cpu_backend(), {Precision::kInt8, threads, {}, {}, {}});
   const ModelConfig& config = model->config();
   const int32_t length = context + rows;
-  KvCache cache({static_cast<int32_t>(config.layers.size()), config.kv_heads, config.head_dim, KvFormat::kBFloat16,
+  KvCache cache({static_cast<int32_t>(config.layers.size()), config.kv_heads, config.head_dim, int8_kv ? KvFormat::kInt8 : KvFormat::kBFloat16,
                  (length + kPageTokens - 1) / kPageTokens});
   BlockTable blocks(cache);
   blocks.reserve(length);

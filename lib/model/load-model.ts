@@ -69,10 +69,10 @@ async function loadEngine(
   router: RequestRouter,
   text: Promise<TextProcessor | null>,
 ): Promise<NativeEngine> {
-  const { precision, threads, contextLength, maxSequences, onProgress, signal } = options;
+  const { precision, int8KvCache, threads, contextLength, maxSequences, onProgress, signal } = options;
   let progressError: { thrown: unknown } | undefined;
   const load = addon().loadEngine(
-    { path, precision, threads, contextLength, maxSequences },
+    { path, precision, int8KvCache, threads, contextLength, maxSequences },
     router.dispatch,
     (parameters, totalParameters) => {
       if (progressError) return;

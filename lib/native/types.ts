@@ -74,6 +74,8 @@ export interface ModelFacts {
   threads: number;
   weightBytes: number;
   kvBytesPerToken: number;
+  /** What keys and values are kept in. */
+  kvCache: "bfloat16" | "int8" | "float32";
   /** What the load did with a file of packed weights: read it, wrote it for the next load, or neither. */
   packedWeights: "none" | "restored" | "written";
 }
@@ -170,6 +172,7 @@ export interface LoadOptions {
   /** Tokens of one sequence; 0: what the model was trained for, at most 8192. */
   contextLength: number;
   maxSequences: number;
+  int8KvCache: boolean;
 }
 
 export interface NativeEngine {

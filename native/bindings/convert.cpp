@@ -199,6 +199,15 @@ const char* precision_name(Precision precision) {
   return "float32";
 }
 
+const char* kv_format_name(KvFormat format) {
+  switch (format) {
+    case KvFormat::kBFloat16: return "bfloat16";
+    case KvFormat::kFloat32: return "float32";
+    case KvFormat::kInt8: return "int8";
+  }
+  return "";
+}
+
 const char* packed_state_name(PackedState state) {
   switch (state) {
     case PackedState::kNone: return "none";

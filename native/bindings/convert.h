@@ -15,6 +15,7 @@
 #include "lora/adapter.h"
 #include "model/config.h"
 #include "model/weights.h"
+#include "ops/rope_write_kv.h"
 
 namespace lowrank::bindings {
 
@@ -25,6 +26,7 @@ int64_t integer_of(const Napi::Object& object, const char* key, int64_t least, i
 double number_of(const Napi::Object& object, const char* key, double least, double most);
 Precision precision_of(const std::string& name);
 const char* precision_name(Precision precision);
+const char* kv_format_name(KvFormat format);
 const char* packed_state_name(PackedState state);
 const char* layer_norm_name(LayerNorm norm);
 

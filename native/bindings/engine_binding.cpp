@@ -21,6 +21,7 @@ struct LoadOptions {
   int threads;
   int32_t context_length;
   int32_t max_sequences;
+  bool int8_kv;
 };
 
 LoadOptions load_options_of(const Napi::Object& object) {
@@ -31,6 +32,9 @@ LoadOptions load_options_of(const Napi::Object& object) {
   if (options.threads == 0) options.threads = ThreadPool::default_threads();
   options.context_length = static_cast<int32_t>(integer_of(object, "contextLength", 0, 1 << 24));
   options.max_sequences = static_cast<int32_t>(integer_of(object, "maxSequences", 1, 1024));
+  options.int8_kv = object.Get("int8KvCache").ToBoolean().Value();
+  if (options.int8_kv && options.precision != Precision::kInt8)
+    throw Error(ErrorCode::kInvalidArgument, "Expected int8 precision for an int8 KV cache.");
   return options;
 }
 
@@ -113,6 +117,7 @@ Napi::Value EngineBinding::load(const Napi::CallbackInfo& info) {
           engine_options.threads = options.threads;
           engine_options.context_length = options.context_length != 0 ? options.context_length : std::min(trained, kDefaultContext);
           engine_options.max_sequences = options.max_sequences;
+          engine_options.int8_kv = options.int8_kv;
           return std::make_shared<Engine>(std::move(model), engine_options, sink_to(environment, on_events));
         },
         [](Napi::Env task_env, std::shared_ptr<Engine>&& engine) -> Napi::Value {
@@ -191,6 +196,7 @@ Napi::Value EngineBinding::facts(const Napi::CallbackInfo& info) {
     facts.Set("threads", engine.options().threads);
     facts.Set("packedWeights", packed_state_name(model.weights().packed));
     facts.Set("weightBytes", static_cast<double>(model.weights().bytes));
+    facts.Set("kvCache", kv_format_name(engine.kv_format()));
     facts.Set("kvBytesPerToken", static_cast<double>(engine.kv_bytes_per_token()));
     return facts;
   });

@@ -18,7 +18,8 @@ constexpr int32_t kMaxLogitRows = 16;
 KvCacheSpec cache_spec(const Model& model, const EngineOptions& options) {
   const ModelConfig& config = model.config();
   const int32_t pages = (options.context_length + kPageTokens - 1) / kPageTokens;
-  return {static_cast<int32_t>(config.layers.size()), config.kv_heads, config.head_dim, model.kv_format(),
+  return {static_cast<int32_t>(config.layers.size()), config.kv_heads, config.head_dim,
+          options.int8_kv ? KvFormat::kInt8 : model.kv_format(),
           pages * options.max_sequences};
 }
 

@@ -23,6 +23,7 @@ struct EngineOptions {
   int threads = 1;
   int32_t context_length = 0;  // tokens of one sequence
   int32_t max_sequences = 1;   // that are served at once; more wait
+  bool int8_kv = false;        // keys and values in int8 in place of the model's own format; not for the reference modes
 };
 
 struct EngineMemory {
@@ -50,6 +51,7 @@ class Engine {
   const EngineOptions& options() const { return options_; }
   EngineMemory memory() const;
   size_t kv_bytes_per_token() const { return kv_bytes_per_token_; }
+  KvFormat kv_format() const { return cache_.spec().format; }
 
  private:
   void run();

@@ -2,7 +2,8 @@
 
 namespace lowrank {
 
-// Layout of memory_: [page][layer][key or value][kv_heads][kPageTokens][head_dim]. A page's layers lie together, so that the
+// Layout of memory_: [page][layer][key or value][kv_heads][kPageTokens][head_dim], and of int8 behind a layer's values
+// [key or value][kv_heads][kPageTokens] float32 scales. A page's layers lie together, so that the
 // memory in use is contiguous and can be on huge pages: a long context then needs few address translations, which are dear
 // in a virtual machine.
 
@@ -30,15 +31,24 @@ void KvCache::give_page(int32_t page) {
 }
 
 KvLayer KvCache::layer(int32_t index) const {
-  const int64_t elements = int64_t{spec_.kv_heads} * kPageTokens * spec_.head_dim;  // of one layer's keys in one page
-  const size_t bytes = static_cast<size_t>(elements) * element_bytes();
-  uint8_t* base = memory_.as<uint8_t>() + 2 * bytes * static_cast<size_t>(index);
-  return {base, base + bytes, elements * 2 * spec_.layers, spec_.format};
+  const int64_t heads = int64_t{spec_.kv_heads} * kPageTokens;  // of one layer's keys in one page
+  const size_t element = kv_element_bytes(spec_.format);
+  const size_t bytes = static_cast<size_t>(heads) * static_cast<size_t>(spec_.head_dim) * element;
+  const size_t page_bytes = bytes_per_token() * kPageTokens;
+  uint8_t* base = memory_.as<uint8_t>() + page_bytes / static_cast<size_t>(spec_.layers) * static_cast<size_t>(index);
+  KvLayer layer = {base, base + bytes, static_cast<int64_t>(page_bytes / element), spec_.format};
+  if (spec_.format == KvFormat::kInt8) {
+    layer.k_scale = reinterpret_cast<float*>(base + 2 * bytes);
+    layer.v_scale = layer.k_scale + heads;
+    layer.page_scales = static_cast<int64_t>(page_bytes / sizeof(float));
+  }
+  return layer;
 }
 
 size_t KvCache::bytes_per_token() const {
-  return element_bytes() * 2 * static_cast<size_t>(spec_.layers) * static_cast<size_t>(spec_.kv_heads) *
-         static_cast<size_t>(spec_.head_dim);
+  const size_t scale = spec_.format == KvFormat::kInt8 ? sizeof(float) : 0;
+  return (kv_element_bytes(spec_.format) * static_cast<size_t>(spec_.head_dim) + scale) * 2 *
+         static_cast<size_t>(spec_.layers) * static_cast<size_t>(spec_.kv_heads);
 }
 
 size_t KvCache::bytes() const { return bytes_per_token() * kPageTokens * static_cast<size_t>(touched_pages_); }

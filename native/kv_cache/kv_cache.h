@@ -37,7 +37,6 @@ class KvCache {
   const KvCacheSpec& spec() const { return spec_; }
 
  private:
-  size_t element_bytes() const { return spec_.format == KvFormat::kBFloat16 ? 2 : 4; }
 
   KvCacheSpec spec_;
   Buffer memory_;

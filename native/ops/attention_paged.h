@@ -8,6 +8,7 @@
 // With a bfloat16 cache, an instruction set that has bfloat16 products rounds q and the softmax weights to bfloat16, too, and
 // the softmax sums the rounded weights. The effect on out is at most 2^-8 times the weighted mean of |V - out|, and that of
 // the rounding of q.
+// Of an int8 cache such a kernel rounds a softmax weight times its value's scale; the bound is the same.
 // Pairs of row and kv head are split over the parts.
 #pragma once
 

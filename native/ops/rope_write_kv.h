@@ -3,25 +3,34 @@
 //   optional: v = v / sqrt(mean(v^2) + epsilon) * gain                (Qwen3, Gemma 3: q_norm, k_norm)
 //   v[i]         = v[i] cos(p f[i]) - v[i + D/2] sin(p f[i])
 //   v[i + D/2]   = v[i + D/2] cos(p f[i]) + v[i] sin(p f[i]),         i in [0, D/2)
-// q is rotated in place in qkv; k and v go to the cache, rounded to its dtype.
+// q is rotated in place in qkv; k and v go to the cache, rounded to its dtype. int8: a head's k, or v, at one position is a
+// group of quant/int8.h, with its own float32 scale.
 #pragma once
 
 #include "ops/types.h"
 
 namespace lowrank {
 
-enum class KvFormat : uint8_t { kBFloat16, kFloat32 };
+enum class KvFormat : uint8_t { kBFloat16, kFloat32, kInt8 };
+
+inline constexpr size_t kv_element_bytes(KvFormat format) {
+  return format == KvFormat::kInt8 ? 1 : format == KvFormat::kBFloat16 ? 2 : 4;
+}
 
 // Positions in one page of the cache. Blocks of the attention's online softmax are of this size, too.
 inline constexpr int32_t kPageTokens = 32;
 
 // One layer's cache. Page p of K holds [kv_heads, kPageTokens, head_dim] elements from element p * page_elements on, V
-// likewise; other layers' pages may lie between.
+// likewise; other layers' pages may lie between. Of int8, the scales of page p are [kv_heads, kPageTokens] from float
+// p * page_scales on.
 struct KvLayer {
   void* k;
   void* v;
   int64_t page_elements;
   KvFormat format;
+  float* k_scale = nullptr;  // kInt8 only
+  float* v_scale = nullptr;
+  int64_t page_scales = 0;
 };
 
 // cosine[m, i] = cos(position[m] * frequency[i]) * attention_factor, sine likewise: once a step for each kind of layer.

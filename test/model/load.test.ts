@@ -15,6 +15,7 @@ describe("options", () => {
     threads: [...NO_INTEGERS, 257],
     contextLength: [...NO_INTEGERS, 2 ** 24 + 1],
     maxSequences: [...NO_INTEGERS, 1025],
+    kvCache: ["float32", "", 8, null, true],
     onProgress: [1, "x", {}, null],
     signal: [1, {}, null, new AbortController()],
     contextlength: [100],
@@ -52,6 +53,22 @@ describe("options", () => {
       expect(error).toMatchObject({ code: "ERR_OUT_OF_MEMORY" });
     }
   });
+});
+
+test("an int8 KV cache is refused in the reference modes, and tells of itself", async () => {
+  for (const precision of ["float32", "w8-float32"] as const)
+    expect((await failureOf(() => loadModel(folder, { precision, kvCache: "int8" }))).code).toBe(
+      "ERR_INVALID_ARGUMENT",
+    );
+  await using float32 = await loadModel(folder, { precision: "float32" });
+  await using bfloat16 = await loadModel(folder);
+  await using int8 = await loadModel(folder, { kvCache: "int8" });
+  expect([float32, bfloat16, int8].map(({ facts }) => facts.kvCache)).toEqual([
+    "float32",
+    "bfloat16",
+    "int8",
+  ]);
+  expect(int8.facts.kvBytesPerToken).toBeLessThan(0.7 * bfloat16.facts.kvBytesPerToken);
 });
 
 describe("facts", () => {

@@ -167,6 +167,18 @@ struct Avx2 {
     _mm_storeu_si128(reinterpret_cast<__m128i*>(p), bytes);
   }
 
+  // 32 numbers of 8 bits in bfloat16, which holds them exactly: the upper halves of their floats.
+  static LOWRANK_INLINE void widen_int8(const int8_t* p, uint16_t* out) {
+    for (int i = 0; i < 32; i += 16) {
+      const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p + i));
+      const auto upper = [](__m128i eight) {
+        return _mm256_srli_epi32(_mm256_castps_si256(_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(eight))), 16);
+      };
+      const __m256i packed = _mm256_packus_epi32(upper(bytes), upper(_mm_srli_si128(bytes, 8)));
+      _mm256_storeu_si256(reinterpret_cast<__m256i*>(out + i), _mm256_permute4x64_epi64(packed, 0xd8));
+    }
+  }
+
   // ((l0 + l8) + (l4 + l12)) + … : halves are added to halves, down to one lane.
   static LOWRANK_INLINE float reduce_add(F32 x) {
     const __m128 four = fold(x);

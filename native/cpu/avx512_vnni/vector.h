@@ -160,6 +160,22 @@ struct Avx512Vnni {
     _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_cvtepi32_epi8(x.v));
   }
 
+  // 32 numbers of 8 bits in bfloat16, which holds them exactly: the upper halves of their floats.
+  static LOWRANK_INLINE void widen_int8(const int8_t* p, uint16_t* out) {
+    alignas(64) static constexpr auto kUpper = [] {
+      struct Order {
+        uint16_t half[32];
+      } order{};
+      for (uint16_t i = 0; i < 32; ++i) order.half[i] = static_cast<uint16_t>(2 * i + 1);
+      return order;
+    }();
+    const auto floats = [](const int8_t* from) {
+      return _mm512_castps_si512(
+          _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(from)))));
+    };
+    _mm512_storeu_si512(out, _mm512_permutex2var_epi16(floats(p), _mm512_load_si512(kUpper.half), floats(p + 16)));
+  }
+
   // ((l0 + l8) + (l4 + l12)) + … : halves are added to halves, down to one lane.
   static LOWRANK_INLINE float reduce_add(F32 x) {
     const __m128 four = fold(x);

@@ -52,6 +52,12 @@ struct Keys {
            (int64_t{kv_head} * kPageTokens + j % kPageTokens) * args.head_dim;
   }
   float load(const void* cache, int64_t element) const {
+    if (args.cache.format == KvFormat::kInt8) {
+      const float* scales = cache == args.cache.k ? args.cache.k_scale : args.cache.v_scale;
+      const int64_t page = element / args.cache.page_elements;
+      const int64_t slot = element % args.cache.page_elements / args.head_dim;
+      return static_cast<float>(static_cast<const int8_t*>(cache)[element]) * scales[page * args.cache.page_scales + slot];
+    }
     return args.cache.format == KvFormat::kBFloat16
                ? bfloat16_to_float32(static_cast<const uint16_t*>(cache)[element])
                : static_cast<const float*>(cache)[element];

@@ -2,6 +2,7 @@
 
 #include "core/float16.h"
 #include "cpu/reference/ops.h"
+#include "quant/int8.h"
 
 namespace lowrank::cpu::reference {
 namespace {
@@ -32,6 +33,12 @@ void write_head(const RopeWriteKvArgs& args, void* cache, int32_t m, int32_t kv_
   const int64_t page = args.block_tables[m][position / kPageTokens];
   const int64_t slot = int64_t{kv_head} * kPageTokens + position % kPageTokens;
   const int64_t begin = page * args.cache.page_elements + slot * args.head_dim;
+  if (args.cache.format == KvFormat::kInt8) {
+    float* scales = cache == args.cache.k ? args.cache.k_scale : args.cache.v_scale;
+    scales[page * args.cache.page_scales + slot] =
+        quantize_group_int8(head, args.head_dim, static_cast<int8_t*>(cache) + begin);
+    return;
+  }
   for (int32_t i = 0; i < args.head_dim; ++i) {
     if (args.cache.format == KvFormat::kBFloat16)
       static_cast<uint16_t*>(cache)[begin + i] = float32_to_bfloat16(head[i]);

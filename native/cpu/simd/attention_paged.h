@@ -17,6 +17,7 @@
 
 #include "cpu/simd/attention_dot.h"
 #include "cpu/simd/attention_products.h"
+#include "cpu/simd/attention_stage.h"
 #include "cpu/simd/exponential.h"
 
 namespace lowrank::cpu {
@@ -72,7 +73,13 @@ class AttentionTile {
         return at >= end ? block : KvBlock(args_, table[at / kPageTokens], kv_head);
       };
       // A decode's blocks are done sooner than memory answers, so it asks for much later ones, too.
-      add_block(block, later(1), direct_ ? later(kBlocksAhead) : block, j);
+      if (block.k_scale != nullptr) {
+        take_scales(block);
+        const KvBlock staged = staged_.widen(block, later(1), later(direct_ ? kBlocksAhead : 1), args_.head_dim);
+        add_block(staged, staged, staged, j);
+      } else {
+        add_block(block, later(1), direct_ ? later(kBlocksAhead) : block, j);
+      }
     }
     merge_splits();
     store_output(m, head, heads);
@@ -166,6 +173,10 @@ class AttentionTile {
       const Range seen = visible_[i + r];
       low[r] = S::mul(S::load(scores), scale);
       high[r] = S::mul(S::load(scores + S::kLanes), scale);
+      if (k_scale_ != nullptr) {
+        low[r] = S::mul(low[r], S::load(k_scale_));
+        high[r] = S::mul(high[r], S::load(k_scale_ + S::kLanes));
+      }
       if (partial(seen)) {
         low[r] = keep_visible(low[r], seen, 0, none);
         high[r] = keep_visible(high[r], seen, S::kLanes, none);
@@ -187,7 +198,7 @@ class AttentionTile {
         low[r] = keep_visible(low[r], seen, 0, S::zero());
         high[r] = keep_visible(high[r], seen, S::kLanes, S::zero());
       }
-      Products::store_weights(weights() + static_cast<size_t>(i + r) * kPageTokens, low[r], high[r]);
+      store_weights(i + r, seen, low[r], high[r]);
     }
     if constexpr (Count == 4)
       S::reduce_add4(S::add(low[0], high[0]), S::add(low[1], high[1]), S::add(low[2], high[2]), S::add(low[3], high[3]),
@@ -195,6 +206,32 @@ class AttentionTile {
     else
       added[0] = S::reduce_add(S::add(low[0], high[0]));
     for (int r = 0; r < Count; ++r) add_to_sum(i + r, largest[r], added[r]);
+  }
+
+  // Leaves in low and high what the softmax sums.
+  LOWRANK_INLINE void store_weights(int32_t i, Range seen, F& low, F& high) {
+    auto* to = weights() + static_cast<size_t>(i) * kPageTokens;
+    if (k_scale_ == nullptr) return Products::store_weights(to, low, high);
+    low = seen_product(low, v_scale_, seen, 0);
+    high = seen_product(high, v_scale_ + S::kLanes, seen, S::kLanes);
+    Products::store_weights(to, low, high);
+    low = seen_product(low, v_inverse_, seen, 0);
+    high = seen_product(high, v_inverse_ + S::kLanes, seen, S::kLanes);
+  }
+
+  // Scales that nobody has written may be NaN.
+  static LOWRANK_INLINE F seen_product(F x, const float* factors, Range seen, int32_t lane) {
+    const F product = S::mul(x, S::load(factors));
+    return partial(seen) ? keep_visible(product, seen, lane, S::zero()) : product;
+  }
+
+  void take_scales(const KvBlock& block) {
+    k_scale_ = block.k_scale;
+    for (int32_t j = 0; j < kPageTokens; ++j) {
+      // Values that are all zero count in the softmax none the less.
+      v_scale_[j] = block.v_scale[j] == 0.0f ? 1.0f : block.v_scale[j];
+      v_inverse_[j] = 1.0f / v_scale_[j];
+    }
   }
 
   static LOWRANK_INLINE bool partial(Range seen) { return seen.end - seen.begin < kPageTokens; }
@@ -256,6 +293,7 @@ class AttentionTile {
   const AttentionPagedArgs& args_;
   const size_t stride_;  // of q_, o_ and total_: head_dim rounded up to 64, the rest zero
   int32_t queries_ = 0;
+  const float* k_scale_ = nullptr;  // [32] of the block, of an int8 cache
   bool direct_ = false;          // one row with few heads: see attention_direct.h
   int32_t first_[kTileQueries];  // first key and the key behind the last that a query sees
   int32_t end_[kTileQueries];
@@ -269,6 +307,9 @@ class AttentionTile {
   alignas(64) float total_[kTileQueryFloats];                // [queries][stride]
   alignas(64) float scores_[kTileQueries * kPageTokens];     // [queries][32]
   alignas(64) typename Products::Weight weights_[Products::kWeightsInPlace ? 1 : kTileQueries * kPageTokens];
+  alignas(64) float v_scale_[kPageTokens];  // of the block, of an int8 cache
+  alignas(64) float v_inverse_[kPageTokens];
+  StagedBlock<S> staged_;
   alignas(64) float buffer_[kDimensionChunk * kPageTokens];  // K: [dims][32]; V: [32][64]
 };
 
@@ -302,7 +343,7 @@ void attend_rows(const AttentionPagedArgs& args, int part, int parts) {
 template <class S>
 void attend(const AttentionPagedArgs& args, int part, int parts) {
   if constexpr (S::kBFloat16Dot)
-    if (args.cache.format == KvFormat::kBFloat16) return attend_rows<S, DotProducts<S>>(args, part, parts);
+    if (args.cache.format != KvFormat::kFloat32) return attend_rows<S, DotProducts<S>>(args, part, parts);
   attend_rows<S, FloatProducts<S>>(args, part, parts);
 }
 

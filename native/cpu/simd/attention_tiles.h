@@ -34,17 +34,29 @@ struct KvBlock {
   const uint8_t* v;
   size_t row_bytes;
   bool bfloat16;
+  const float* k_scale = nullptr;  // [32], of int8 only
+  const float* v_scale = nullptr;
+
+  // Of bfloat16, anywhere.
+  LOWRANK_INLINE KvBlock(const uint8_t* keys, const uint8_t* values, size_t bytes)
+      : k(keys), v(values), row_bytes(bytes), bfloat16(true) {}
 
   LOWRANK_INLINE KvBlock(const AttentionPagedArgs& args, int32_t page, int32_t kv_head) {
     bfloat16 = args.cache.format == KvFormat::kBFloat16;
-    const size_t element = element_bytes();
+    const size_t element = kv_element_bytes(args.cache.format);
     row_bytes = static_cast<size_t>(args.head_dim) * element;
     const size_t begin = (static_cast<size_t>(page) * static_cast<size_t>(args.cache.page_elements) +
                           static_cast<size_t>(kv_head) * kPageTokens * static_cast<size_t>(args.head_dim)) *
                          element;
     k = static_cast<const uint8_t*>(args.cache.k) + begin;
     v = static_cast<const uint8_t*>(args.cache.v) + begin;
+    if (args.cache.format != KvFormat::kInt8) return;
+    const size_t scale = static_cast<size_t>(page) * static_cast<size_t>(args.cache.page_scales) +
+                         static_cast<size_t>(kv_head) * kPageTokens;
+    k_scale = args.cache.k_scale + scale;
+    v_scale = args.cache.v_scale + scale;
   }
+  // Not of int8.
   LOWRANK_INLINE size_t element_bytes() const { return bfloat16 ? 2 : 4; }
 };
 

@@ -2,8 +2,11 @@
 // lie; k and v are then rounded into the row's slot of its page.
 #pragma once
 
+#include <cstring>
+
 #include "cpu/simd/sum_of_squares.h"
 #include "ops/rope_write_kv.h"
+#include "quant/int8.h"
 
 namespace lowrank::cpu {
 
@@ -33,10 +36,36 @@ LOWRANK_INLINE void rotate_head(float* head, int32_t half_dim, const float* cosi
   }
 }
 
-// element: where the head's slot begins in the cache.
+// As quantize_group_int8 has it.
 template <class S>
-LOWRANK_INLINE void write_head(const KvLayer& layer, void* cache, size_t element, const float* head,
+LOWRANK_INLINE float quantize_head(const float* head, int32_t head_dim, int8_t* out) {
+  auto largest = S::int_zero();
+  for (int32_t i = 0; i < head_dim; i += S::kLanes) {
+    const auto lanes = S::load_first(head + i, lanes_left(head_dim - i, S::kLanes));
+    largest = S::int_max(largest, S::int_and(S::bits(lanes), S::int_set1(0x7fffffff)));
+  }
+  const Int8Scale scale = int8_scale(static_cast<uint32_t>(S::int_reduce_max(largest)));
+  for (int32_t i = 0; i < head_dim; i += S::kLanes) {
+    const int count = lanes_left(head_dim - i, S::kLanes);
+    // Infinity and NaN have the factor 0, and must not become anything else by it.
+    const auto q = scale.inverse == 0.0f
+                       ? S::int_zero()
+                       : S::round_even(S::mul(S::load_first(head + i, count), S::set1(scale.inverse)));
+    int8_t lanes[S::kLanes];
+    S::store_int8(lanes, q);
+    std::memcpy(out + i, lanes, static_cast<size_t>(count));
+  }
+  return scale.scale;
+}
+
+// element: where the head's slot begins in the cache; scale: where its scale lies, of int8.
+template <class S>
+LOWRANK_INLINE void write_head(const KvLayer& layer, void* cache, size_t element, float* scale, const float* head,
                                int32_t head_dim) {
+  if (layer.format == KvFormat::kInt8) {
+    *scale = quantize_head<S>(head, head_dim, static_cast<int8_t*>(cache) + element);
+    return;
+  }
   for (int32_t i = 0; i < head_dim; i += S::kLanes) {
     const int count = lanes_left(head_dim - i, S::kLanes);
     const auto lanes = S::load_first(head + i, count);
@@ -65,6 +94,8 @@ void rotate_and_write(const RopeWriteKvArgs& args, int part, int parts) {
     const int32_t page = args.block_tables[m][position / kPageTokens];
     size_t element = static_cast<size_t>(page) * static_cast<size_t>(args.cache.page_elements) +
                      static_cast<size_t>(position % kPageTokens) * static_cast<size_t>(dim);
+    size_t scale = static_cast<size_t>(page) * static_cast<size_t>(args.cache.page_scales) +
+                   static_cast<size_t>(position % kPageTokens);
     float* head = args.qkv + row * static_cast<size_t>(args.stride);
     for (int32_t h = 0; h < args.heads; ++h, head += dim) {
       if (q_norm != nullptr) norm_head<S>(head, dim, q_norm, args.norm_epsilon);
@@ -74,8 +105,9 @@ void rotate_and_write(const RopeWriteKvArgs& args, int part, int parts) {
     for (int32_t h = 0; h < args.kv_heads; ++h, head += dim, value += dim) {
       if (k_norm != nullptr) norm_head<S>(head, dim, k_norm, args.norm_epsilon);
       rotate_head<S>(head, half, cosine, sine);
-      write_head<S>(args.cache, args.cache.k, element, head, dim);
-      write_head<S>(args.cache, args.cache.v, element, value, dim);
+      write_head<S>(args.cache, args.cache.k, element, args.cache.k_scale + scale, head, dim);
+      write_head<S>(args.cache, args.cache.v, element, args.cache.v_scale + scale, value, dim);
+      scale += kPageTokens;
       element += static_cast<size_t>(kPageTokens) * static_cast<size_t>(dim);
     }
   }

@@ -10,6 +10,7 @@
 #include "check.h"
 #include "core/float16.h"
 #include "ops/op_case.h"
+#include "quant/int8.h"
 
 using namespace lowrank;
 using namespace lowrank::test;
@@ -25,7 +26,7 @@ struct Shape {
   std::string text() const {
     return "heads " + std::to_string(heads) + "/" + std::to_string(kv_heads) + ", head_dim " +
            std::to_string(head_dim) + ", window " + std::to_string(window) +
-           (format == KvFormat::kFloat32 ? ", float32" : ", bfloat16") + ", spread " + std::to_string(spread);
+           (format == KvFormat::kFloat32 ? ", float32" : format == KvFormat::kInt8 ? ", int8" : ", bfloat16") + ", spread " + std::to_string(spread);
   }
 };
 
@@ -49,8 +50,8 @@ class Attention {
         static_cast<size_t>(2 * kPagesPerSequence + 1) * static_cast<size_t>(page_elements());
     k_ = random_.bfloat16_floats(elements, -shape.spread, shape.spread);
     v_ = random_.bfloat16_floats(elements, -1.0f, 1.0f);
-    pack(k_, k_store_);
-    pack(v_, v_store_);
+    pack(k_, k_store_, k_scales_);
+    pack(v_, v_store_, v_scales_);
     const int32_t positions[] = {0, 1, 7, 31, 32, 63, 255, 256, 257, 300, 511, 512, 700, 1099, 40, 288, 999};
     for (size_t m = 0; m < 17; ++m) {
       positions_.push_back(positions[m]);
@@ -65,8 +66,11 @@ class Attention {
   void set(int cache, int32_t sequence, int32_t position, float value) {
     std::vector<float>& values = cache == 0 ? k_ : v_;
     values[element(sequence, position, 0, 0)] = value;
-    pack(values, cache == 0 ? k_store_ : v_store_);
+    pack(values, cache == 0 ? k_store_ : v_store_, cache == 0 ? k_scales_ : v_scales_);
   }
+
+  // K and V as they were at first.
+  void mend() { *this = Attention(shape_); }
 
   std::vector<float> run(const Backend& backend, int32_t begin, int32_t end, int parts) const {
     const Unaligned q(q_);
@@ -86,7 +90,8 @@ class Attention {
     args.window = shape_.window;
     args.positions = positions_.data() + begin;
     args.block_tables = tables.data() + begin;
-    args.cache = {k_store_.as<void>(), v_store_.as<void>(), page_elements(), shape_.format};
+    args.cache = {k_store_.as<void>(), v_store_.as<void>(), page_elements(), shape_.format, k_scales_.as<float>(),
+                  v_scales_.as<float>(), page_elements() / shape_.head_dim};
     args.out = out.data() + size(begin) * size(out_stride_);
     args.out_stride = out_stride_;
     run_parts(backend.ops().attention_paged, args, parts);
@@ -100,7 +105,7 @@ class Attention {
     const double tolerance = 2e-5 * std::max(1.0f, shape_.spread / 8);
     const std::string what = label(backend, shape_.text());
     const bool rounds =
-        shape_.format == KvFormat::kBFloat16 && std::string(backend.instruction_set()) == "avx512_vnni";
+        shape_.format != KvFormat::kFloat32 && std::string(backend.instruction_set()) == "avx512_vnni";
     for (int32_t m = 0; m < rows(); ++m) {
       const float* row = out.data() + size(m) * size(out_stride_);
       for (int32_t i = shape_.heads * shape_.head_dim; i < out_stride_; ++i)
@@ -122,7 +127,20 @@ class Attention {
  private:
   int64_t page_elements() const { return int64_t{shape_.kv_heads} * kPageTokens * shape_.head_dim; }
 
-  void pack(const std::vector<float>& values, Buffer& store) const {
+  // Leaves in `values` what the store holds.
+  void pack(std::vector<float>& values, Buffer& store, Buffer& scales) const {
+    if (shape_.format == KvFormat::kInt8) {
+      const size_t dim = size(shape_.head_dim);
+      store = Buffer(values.size());
+      scales = Buffer(values.size() / dim * sizeof(float));
+      for (size_t group = 0; group < values.size() / dim; ++group) {
+        int8_t* q = store.as<int8_t>() + group * dim;
+        const float scale = quantize_group_int8(values.data() + group * dim, shape_.head_dim, q);
+        scales.as<float>()[group] = scale;
+        for (size_t i = 0; i < dim; ++i) values[group * dim + i] = scale * static_cast<float>(q[i]);
+      }
+      return;
+    }
     if (shape_.format == KvFormat::kFloat32) {
       store = Buffer(values.size() * sizeof(float));
       std::memcpy(store.as<void>(), values.data(), values.size() * sizeof(float));
@@ -178,7 +196,7 @@ class Attention {
   float scale_;
   std::vector<int32_t> tables_[2];
   std::vector<float> k_, v_, q_;  // K and V as the cache's dtype holds them
-  Buffer k_store_, v_store_;
+  Buffer k_store_, v_store_, k_scales_, v_scales_;
   std::vector<int32_t> positions_, sequence_;
 };
 
@@ -186,7 +204,7 @@ std::vector<Shape> shapes() {
   std::vector<Shape> all;
   const int32_t sizes[][3] = {{3, 1, 64}, {4, 2, 6}, {2, 2, 80}, {4, 1, 256}, {1, 1, 512}};
   for (const auto& s : sizes)
-    for (const KvFormat format : {KvFormat::kBFloat16, KvFormat::kFloat32})
+    for (const KvFormat format : {KvFormat::kBFloat16, KvFormat::kFloat32, KvFormat::kInt8})
       for (const int32_t window : {0, 1, 40, 300}) {
         if (s[2] > 100 && window > 40) continue;  // long rows of wide heads: covered, and slow
         all.push_back({s[0], s[1], s[2], window, format, window == 40 ? 8.0f : 1.0f});
@@ -224,8 +242,9 @@ TEST("ops/attention_paged: bit-identical for any number of parts, and for a row 
 
 TEST("ops/attention_paged: keys after the row, before its window or of another sequence do not matter") {
   for (const Backend* backend : available_backends())
-    for (const int32_t window : {0, 40}) {
-      Attention attention({3, 1, 64, window, KvFormat::kFloat32, 1.0f});
+    for (const auto& [window, format] : {std::pair{0, KvFormat::kFloat32}, {40, KvFormat::kFloat32}, {40, KvFormat::kBFloat16},
+                                         {0, KvFormat::kInt8}, {40, KvFormat::kInt8}}) {
+      Attention attention({3, 1, 64, window, format, 1.0f});
       const std::vector<float> sound = attention.run(*backend, 0, attention.rows(), 1);
       constexpr int32_t kFaultAt = 257;
       const float fault = std::numeric_limits<float>::quiet_NaN();
@@ -245,14 +264,14 @@ TEST("ops/attention_paged: keys after the row, before its window or of another s
               CHECK(std::isnan(faulty[i]));
           }
         }
-        attention.set(cache, 0, kFaultAt, 0.25f);
+        attention.mend();
       }
     }
 }
 
 TEST("ops/attention_paged: scores far apart neither overflow nor vanish") {
   for (const Backend* backend : available_backends())
-    for (const KvFormat format : {KvFormat::kBFloat16, KvFormat::kFloat32}) {
+    for (const KvFormat format : {KvFormat::kBFloat16, KvFormat::kFloat32, KvFormat::kInt8}) {
       // Scores spread over hundreds: one key takes nearly all of the weight, and every other exp underflows.
       const Attention attention({2, 1, 16, 0, format, 100.0f});
       attention.check(*backend, attention.run(*backend, 0, attention.rows(), 1));

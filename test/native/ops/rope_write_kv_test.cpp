@@ -9,6 +9,7 @@
 #include "check.h"
 #include "core/float16.h"
 #include "ops/op_case.h"
+#include "quant/int8.h"
 
 using namespace lowrank;
 using namespace lowrank::test;
@@ -25,7 +26,7 @@ struct Shape {
   std::string text() const {
     return "M " + std::to_string(rows) + ", heads " + std::to_string(heads) + "/" + std::to_string(kv_heads) +
            ", head_dim " + std::to_string(head_dim) +
-           (format == KvFormat::kFloat32 ? ", float32" : ", bfloat16") + (norms ? ", norms" : "") +
+           (format == KvFormat::kFloat32 ? ", float32" : format == KvFormat::kInt8 ? ", int8" : ", bfloat16") + (norms ? ", norms" : "") +
            (own_norms ? ", own norms" : "");
   }
 };
@@ -73,10 +74,17 @@ class Rope {
     }
     const size_t elements = size(kPages) * size(page_elements());
     const bool bfloat16 = shape_.format == KvFormat::kBFloat16;
-    Buffer k(elements * (bfloat16 ? 2 : 4)), v(elements * (bfloat16 ? 2 : 4));
+    const bool int8 = shape_.format == KvFormat::kInt8;
+    const size_t element = kv_element_bytes(shape_.format);
+    Buffer k(elements * element), v(elements * element);
+    Buffer k_scale(size(kPages) * size(page_scales()) * sizeof(float)), v_scale(k_scale.bytes());
+    for (Buffer* scale : {&k_scale, &v_scale})
+      std::fill_n(scale->as<float>(), size(kPages) * size(page_scales()), kUntouched);
     for (Buffer* cache : {&k, &v})
       for (size_t i = 0; i < elements; ++i) {
-        if (bfloat16)
+        if (int8)
+          cache->as<int8_t>()[i] = 1;  // times the scale: untouched
+        else if (bfloat16)
           cache->as<uint16_t>()[i] = float32_to_bfloat16(kUntouched);
         else
           cache->as<float>()[i] = kUntouched;
@@ -101,18 +109,20 @@ class Rope {
     args.norm_epsilon = kNormEpsilon;
     args.positions = positions_.data() + begin;
     args.block_tables = tables_.data() + begin;
-    args.cache = {k.as<void>(), v.as<void>(), page_elements(), shape_.format};
+    args.cache = {k.as<void>(), v.as<void>(), page_elements(), shape_.format, k_scale.as<float>(),
+                  v_scale.as<float>(), page_scales()};
     run_parts(backend.ops().rope_write_kv, args, parts);
 
     Result result;
-    const auto to_float = [&](const Buffer& cache) {
+    const auto to_float = [&](const Buffer& cache, const Buffer& scale) {
       std::vector<float> values(elements);
       for (size_t i = 0; i < elements; ++i)
-        values[i] = bfloat16 ? bfloat16_to_float32(cache.as<uint16_t>()[i]) : cache.as<float>()[i];
+        values[i] = int8 ? static_cast<float>(cache.as<int8_t>()[i]) * scale.as<float>()[scale_index(i)]
+                    : bfloat16 ? bfloat16_to_float32(cache.as<uint16_t>()[i]) : cache.as<float>()[i];
       return values;
     };
-    result.k = to_float(k);
-    result.v = to_float(v);
+    result.k = to_float(k, k_scale);
+    result.v = to_float(v, v_scale);
     for (int32_t m = begin; m < end; ++m) {
       const float* row = qkv.data() + size(m) * size(stride_);
       result.q.insert(result.q.end(), row, row + shape_.heads * shape_.head_dim);
@@ -123,6 +133,7 @@ class Rope {
 
   void check(const Backend& backend, const Result& result) const {
     const std::string what = label(backend, shape_.text());
+    const bool int8 = shape_.format == KvFormat::kInt8;
     std::vector<float> k(result.k.size(), kUntouched), v(k);
     std::vector<double> k_expected(k.begin(), k.end()), v_expected(k_expected), k_slack(k.size(), 0.0);
     for (int32_t m = 0; m < shape_.rows; ++m) {
@@ -140,9 +151,16 @@ class Rope {
           }
         }
       }
-      for (int32_t h = 0; h < shape_.kv_heads; ++h)
-        for (int32_t i = 0; i < shape_.head_dim; ++i)
-          v_expected[cache_index(m, h, i)] = head(m, shape_.heads + shape_.kv_heads + h)[i];
+      for (int32_t h = 0; h < shape_.kv_heads; ++h) {
+        const float* value = head(m, shape_.heads + shape_.kv_heads + h);
+        std::vector<int8_t> q(size(shape_.head_dim));
+        const float scale = quantize_group_int8(value, shape_.head_dim, q.data());
+        for (int32_t i = 0; i < shape_.head_dim; ++i) {
+          v_expected[cache_index(m, h, i)] = int8 ? static_cast<float>(q[size(i)]) * scale : value[i];
+          // Half a step of k's own scale.
+          if (int8) k_slack[cache_index(m, h, i)] += 0.51 / 127 * max_abs(rotate(m, shape_.heads + h, false));
+        }
+      }
     }
     const double half_ulp =
         shape_.format == KvFormat::kBFloat16 ? 1.0 / 256 : kFloatEpsilon / 2;  // relative, at most
@@ -170,6 +188,15 @@ class Rope {
   }
   // Pages hold a few elements more than the heads need: the stride between pages is the cache's affair.
   int64_t page_elements() const { return int64_t{shape_.kv_heads} * kPageTokens * shape_.head_dim + 16; }
+
+  // Likewise, and no multiple of the elements'.
+  int64_t page_scales() const { return int64_t{shape_.kv_heads} * kPageTokens + 3; }
+  // The scale of an element; past the heads, any.
+  size_t scale_index(size_t element) const {
+    const size_t page = element / size(page_elements());
+    const size_t slot = element % size(page_elements()) / size(shape_.head_dim);
+    return page * size(page_scales()) + std::min(slot, size(page_scales()) - 1);
+  }
 
   const float* head(int32_t m, int32_t h) const {
     return qkv_.data() + size(m) * size(stride_) + size(h) * size(shape_.head_dim);
@@ -216,7 +243,7 @@ std::vector<Shape> shapes() {
   std::vector<Shape> all;
   const int32_t sizes[][4] = {{1, 1, 1, 2}, {9, 3, 1, 64}, {5, 4, 2, 6}, {7, 2, 2, 80}, {2, 8, 1, 256}};
   for (const auto& s : sizes)
-    for (const KvFormat format : {KvFormat::kBFloat16, KvFormat::kFloat32})
+    for (const KvFormat format : {KvFormat::kBFloat16, KvFormat::kFloat32, KvFormat::kInt8})
       for (int norms = 0; norms < 3; ++norms)
         all.push_back({s[0], s[1], s[2], s[3], format, norms > 0, norms > 1});
   return all;
