@@ -5,27 +5,14 @@
 #include <limits>
 
 #include "core/philox.h"
+#include "engine/likeliest.h"
+#include "engine/softmax.h"
 
 namespace lowrank {
 namespace {
 
+constexpr float kLargestFactor = 1e30f;  // of a temperature next to 0
 constexpr float kForbidden = -std::numeric_limits<float>::infinity();
-
-// Highest logit first, ties by id.
-bool likelier(const std::pair<float, int32_t>& a, const std::pair<float, int32_t>& b) {
-  return a.first > b.first || (a.first == b.first && a.second < b.second);
-}
-
-// -1 where a logit is NaN or the highest is infinite.
-int32_t most_likely(const float* logits, int32_t vocabulary) {
-  int32_t best = 0;
-  bool nan = false;
-  for (int32_t id = 0; id < vocabulary; ++id) {
-    nan |= std::isnan(logits[id]);
-    if (logits[id] > logits[best]) best = id;
-  }
-  return nan || !std::isfinite(logits[best]) ? -1 : best;
-}
 
 }  // namespace
 
@@ -59,70 +46,68 @@ int32_t Sampler::sample(const float* logits, int32_t vocabulary, const SamplingO
   const int32_t best = most_likely(logits, vocabulary);
   if (best < 0 || options.temperature == 0) return best;
 
-  // Weights relative to the most likely token, so that no exponential overflows.
-  const double inverse_temperature = 1.0 / static_cast<double>(options.temperature);
-  const double peak = logits[best];
+  // Weights are relative to the most likely token, so that no exponential overflows. Tokens are found as far as they are asked
+  // for: 4 temperatures below the peak first, where a weight is 1/55 of the highest.
+  const float peak = logits[best];
+  const float factor = std::min(1 / options.temperature, kLargestFactor);
+  LikeliestFirst likeliest(logits, vocabulary, peak, 4 * options.temperature, found_);
+  size_t limit = options.top_k > 0 ? static_cast<size_t>(options.top_k) : SIZE_MAX;
   candidates_.clear();
-  for (int32_t id = 0; id < vocabulary; ++id)
-    if (logits[id] != kForbidden) candidates_.emplace_back(logits[id], id);
-  if (options.top_k > 0 && static_cast<size_t>(options.top_k) < candidates_.size()) {
-    std::nth_element(candidates_.begin(), candidates_.begin() + options.top_k, candidates_.end(), likelier);
-    candidates_.resize(static_cast<size_t>(options.top_k));
-  }
-  double total = 0;
-  for (auto& [weight, id] : candidates_) {
-    weight = static_cast<float>(std::exp((static_cast<double>(weight) - peak) * inverse_temperature));
-    total += static_cast<double>(weight);
-  }
-  if (options.top_p < 1) {
-    // Takes the likeliest from a heap one by one: usually few are needed of many.
-    const auto less = [](const auto& a, const auto& b) { return likelier(b, a); };
-    std::make_heap(candidates_.begin(), candidates_.end(), less);
-    auto end = candidates_.end();
-    double kept = 0;
-    while (end != candidates_.begin() && kept < static_cast<double>(options.top_p) * total) {
-      std::pop_heap(candidates_.begin(), end, less);
-      --end;
-      kept += static_cast<double>(end->first);
+  // The i-th likeliest token, null behind the last that is kept.
+  const auto candidate = [&](size_t i) -> const Candidate* {
+    if (i >= limit) return nullptr;
+    if (i == candidates_.size()) {
+      const LogitAndId* next = likeliest.next();
+      if (next == nullptr) return nullptr;
+      candidates_.push_back({exp_of_negative((next->first - peak) * factor), next->second});
     }
-    candidates_.erase(candidates_.begin(), end);
+    return &candidates_[i];
+  };
+
+  double total = 0;
+  if (options.top_k > 0)
+    for (size_t i = 0; const Candidate* next = candidate(i); ++i) total += static_cast<double>(next->weight);
+  else
+    total = sum_exponentials(logits, vocabulary, peak, factor).sum;
+  if (options.top_p < 1 || options.min_p > 0) {
+    const double mass = options.top_p < 1 ? static_cast<double>(options.top_p) * total : std::numeric_limits<double>::infinity();
+    double kept = 0;
+    size_t count = 0;
+    for (; count == 0 || kept < mass; ++count) {
+      const Candidate* next = candidate(count);
+      if (next == nullptr || next->weight < options.min_p) break;
+      kept += static_cast<double>(next->weight);
+    }
+    limit = count;
     total = kept;
   }
-  if (options.min_p > 0) {
-    std::erase_if(candidates_, [&](const auto& candidate) { return candidate.first < options.min_p; });
-  }
-  // A fixed order, so that the draw does not depend on how the candidates were found.
-  std::sort(candidates_.begin(), candidates_.end(), likelier);
-  total = 0;
-  for (const auto& [weight, id] : candidates_) total += static_cast<double>(weight);
+  // The inverse of the distribution, likeliest first: what is drawn does not depend on how the tokens were found.
   double target = uniform_draw(options.seed, position) * total;
-  for (const auto& [weight, id] : candidates_) {
-    target -= static_cast<double>(weight);
-    if (target < 0) return id;
+  int32_t last = best;
+  for (size_t i = 0; const Candidate* next = candidate(i); ++i) {
+    last = next->id;
+    target -= static_cast<double>(next->weight);
+    if (target < 0) break;
   }
-  return candidates_.back().second;
+  return last;
 }
 
 Distribution Sampler::describe(const float* logits, int32_t vocabulary, int32_t top_n) {
   Distribution out;
-  double peak = logits[0];
-  for (int32_t id = 1; id < vocabulary; ++id) peak = std::max(peak, static_cast<double>(logits[id]));
-  double sum = 0;
-  double weighted = 0;  // sum of exp(l - peak) * (l - peak)
-  for (int32_t id = 0; id < vocabulary; ++id) {
-    const double shifted = static_cast<double>(logits[id]) - peak;
-    const double weight = std::exp(shifted);
-    sum += weight;
-    if (weight > 0) weighted += weight * shifted;
+  const int32_t peak = most_likely(logits, vocabulary);
+  if (peak < 0) {
+    out.logsumexp = std::numeric_limits<double>::quiet_NaN();
+    return out;
   }
-  out.logsumexp = peak + std::log(sum);
-  out.entropy = static_cast<float>(std::log(sum) - weighted / sum);
+  const ExponentialSums sums = sum_exponentials(logits, vocabulary, logits[peak], 1);
+  out.logsumexp = static_cast<double>(logits[peak]) + std::log(sums.sum);
+  out.entropy = static_cast<float>(std::log(sums.sum) - sums.weighted / sums.sum);
   if (top_n <= 0) return out;
-  std::vector<std::pair<float, int32_t>> best;
+  std::vector<LogitAndId> best;
   best.reserve(static_cast<size_t>(top_n) + 1);
   for (int32_t id = 0; id < vocabulary; ++id) {
     if (best.size() == static_cast<size_t>(top_n) && !likelier({logits[id], id}, best.back())) continue;
-    const std::pair<float, int32_t> entry{logits[id], id};
+    const LogitAndId entry{logits[id], id};
     best.insert(std::upper_bound(best.begin(), best.end(), entry, likelier), entry);
     if (best.size() > static_cast<size_t>(top_n)) best.pop_back();
   }

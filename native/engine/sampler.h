@@ -6,6 +6,8 @@
 #include <utility>
 #include <vector>
 
+#include "engine/likeliest.h"
+
 namespace lowrank {
 
 struct SamplingOptions {
@@ -50,7 +52,12 @@ class Sampler {
   void adjust(const float* logits, int32_t vocabulary, const SamplingOptions& options, const TokenCounts& counts,
               const uint8_t* allowed);
   std::vector<float> adjusted_;
-  std::vector<std::pair<float, int32_t>> candidates_;  // weight, id
+  std::vector<LogitAndId> found_;
+  struct Candidate {
+    float weight;
+    int32_t id;
+  };
+  std::vector<Candidate> candidates_;
 };
 
 }  // namespace lowrank

@@ -1,5 +1,6 @@
 // The sampler on logits that are known: each option alone, ties, masks and numbers that are none.
 #include <algorithm>
+#include <cmath>
 #include <limits>
 #include <map>
 #include <set>
@@ -7,6 +8,7 @@
 #include "check.h"
 #include "core/philox.h"
 #include "engine/sampler.h"
+#include "engine/softmax.h"
 
 using namespace lowrank;
 
@@ -174,4 +176,77 @@ TEST("sampler: the description of a distribution") {
   CHECK_NEAR(Sampler::describe(certain.data(), 2, 0).entropy, 0, 1e-9);
   const std::vector<float> high{3e38f, 3e38f};
   CHECK_NEAR(Sampler::describe(high.data(), 2, 0).entropy, std::log(2.0), 1e-6);
+}
+
+TEST("sampler: a large vocabulary is drawn from as one by one, with every way of truncating") {
+  // The definition: all weights, sorted, cut, summed, walked.
+  const auto by_definition = [](const std::vector<float>& logits, const SamplingOptions& options, uint64_t position) {
+    std::vector<std::pair<double, int32_t>> all;
+    const double peak = *std::max_element(logits.begin(), logits.end());
+    for (size_t id = 0; id < logits.size(); ++id)
+      all.emplace_back(-std::exp((double{logits[id]} - peak) / double{options.temperature}), static_cast<int32_t>(id));
+    std::sort(all.begin(), all.end());
+    if (options.top_k > 0) all.resize(std::min(all.size(), static_cast<size_t>(options.top_k)));
+    double total = 0, kept = 0;
+    for (const auto& [weight, id] : all) total -= weight;
+    size_t count = 0;
+    while (count < all.size() && (count == 0 || kept < double{options.top_p} * total)) kept -= all[count++].first;
+    if (options.top_p < 1) all.resize(count);
+    std::erase_if(all, [&](const auto& one) { return -one.first < double{options.min_p}; });
+    total = 0;
+    for (const auto& [weight, id] : all) total -= weight;
+    double target = uniform_draw(options.seed, position) * total;
+    for (const auto& [weight, id] : all)
+      if ((target += weight) < 0) return id;
+    return all.back().second;
+  };
+  std::vector<float> logits(5003);
+  for (size_t i = 0; i < logits.size(); ++i)
+    logits[i] = 12 * static_cast<float>(uniform_draw(7, i) + uniform_draw(8, i) + uniform_draw(9, i) - 1.5);
+  int same = 0, count = 0;
+  for (const float temperature : {0.05f, 0.7f, 1.0f, 3.0f, 100.0f})
+    for (const int32_t top_k : {0, 1, 40, 6000})
+      for (const float top_p : {1.0f, 0.9f, 0.3f})
+        for (const float min_p : {0.0f, 0.05f})
+          for (uint64_t position = 0; position < 10; ++position, ++count) {
+            SamplingOptions options = at_temperature(temperature);
+            options.top_k = top_k;
+            options.top_p = top_p;
+            options.min_p = min_p;
+            same += draw(logits, options, position) == by_definition(logits, options, position) ? 1 : 0;
+          }
+  // A draw within the rounding of a border may go to either side.
+  CHECK(same >= count - 3);
+  CHECK_EQ(count, 1200);
+}
+
+TEST("sampler: the exponential and the sums of it") {
+  for (int i = 0; i <= 4000; ++i) {
+    const float x = -87.5f * static_cast<float>(i) / 4000;
+    const double expected = x > -87.0f ? std::exp(double{x}) : 0;
+    CHECK_NEAR(exp_of_negative(x), expected, 2.5e-7 * expected);
+  }
+  CHECK_EQ(exp_of_negative(0.0f), 1.0f);
+  CHECK_EQ(exp_of_negative(-kInfinity), 0.0f);
+  for (const int32_t count : {1, 2, 15, 16, 17, 100}) {
+    std::vector<float> logits;
+    double sum = 0, weighted = 0;
+    for (int32_t i = 0; i < count; ++i) {
+      logits.push_back(i % 7 == 3 ? -kInfinity : -static_cast<float>((i * 37) % 50));
+      const double x = double{logits.back()} * 0.5;
+      sum += std::exp(x);
+      if (std::isfinite(x)) weighted += x * std::exp(x);
+    }
+    const ExponentialSums sums = sum_exponentials(logits.data(), count, 0, 0.5f);
+    CHECK_NEAR(sums.sum, sum, 1e-6 * sum);
+    CHECK_NEAR(sums.weighted, weighted, 1e-6 * std::fabs(weighted) + 1e-12);
+    // The peak wherever it is, and a NaN wherever it is.
+    for (int32_t at = 0; at < count; ++at) {
+      std::vector<float> other = logits;
+      other[static_cast<size_t>(at)] = 9;
+      CHECK_EQ(most_likely(other.data(), count), at);
+      other[static_cast<size_t>(at)] = kNan;
+      CHECK_EQ(most_likely(other.data(), count), -1);
+    }
+  }
 }

@@ -1,0 +1,72 @@
+#include "engine/softmax.h"
+
+#include <cmath>
+
+// One copy for each width of vector, chosen when the library is loaded; all give the same bits.
+#if defined(__x86_64__) && defined(__GLIBC__) && defined(__GNUC__) && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+#define LOWRANK_VECTOR_CLONES __attribute__((target_clones("avx512f", "avx2", "default")))
+#else
+#define LOWRANK_VECTOR_CLONES
+#endif
+
+namespace lowrank {
+namespace {
+
+constexpr int32_t kLanes = 64;  // loops that are longer than compilers unroll whole
+constexpr float kNothing = -100.0f;  // its exponential is 0
+
+}  // namespace
+
+LOWRANK_VECTOR_CLONES int32_t most_likely(const float* logits, int32_t count) {
+  float largest[kLanes];
+  uint32_t nan[kLanes];
+  for (int i = 0; i < kLanes; ++i) {
+    largest[i] = logits[0];
+    nan[i] = 0;
+  }
+  int32_t begin = 0;
+  for (; begin + kLanes <= count; begin += kLanes)
+    for (int i = 0; i < kLanes; ++i) {
+      const float logit = logits[begin + i];
+      largest[i] = logit > largest[i] ? logit : largest[i];
+      nan[i] |= logit != logit ? 1u : 0u;
+    }
+  for (int32_t rest = begin; rest < count; ++rest) {
+    largest[0] = logits[rest] > largest[0] ? logits[rest] : largest[0];
+    nan[0] |= std::isnan(logits[rest]) ? 1u : 0u;
+  }
+  for (int i = 1; i < kLanes; ++i) {
+    largest[0] = largest[i] > largest[0] ? largest[i] : largest[0];
+    nan[0] |= nan[i];
+  }
+  if (nan[0] != 0 || !std::isfinite(largest[0])) return -1;
+  int32_t id = 0;
+  while (logits[id] != largest[0]) ++id;
+  return id;
+}
+
+LOWRANK_VECTOR_CLONES ExponentialSums sum_exponentials(const float* logits, int32_t count, float peak, float factor) {
+  double sums[kLanes] = {}, weighted[kLanes] = {};
+  for (int32_t begin = 0; begin < count; begin += kLanes) {
+    float x[kLanes], e[kLanes];
+    const int lanes = count - begin < kLanes ? static_cast<int>(count - begin) : kLanes;
+    if (lanes == kLanes) {
+      for (int i = 0; i < kLanes; ++i) x[i] = (logits[begin + i] - peak) * factor;
+    } else {
+      for (int i = 0; i < kLanes; ++i) x[i] = i < lanes ? (logits[begin + i] - peak) * factor : kNothing;
+    }
+    for (int i = 0; i < kLanes; ++i) e[i] = exp_of_negative(x[i]);
+    // Not zero times minus infinity.
+    for (int i = 0; i < kLanes; ++i) x[i] = x[i] > kNothing ? x[i] : kNothing;
+    for (int i = 0; i < kLanes; ++i) sums[i] += static_cast<double>(e[i]);
+    for (int i = 0; i < kLanes; ++i) weighted[i] += static_cast<double>(e[i]) * static_cast<double>(x[i]);
+  }
+  ExponentialSums all = {0, 0};
+  for (int i = 0; i < kLanes; ++i) {
+    all.sum += sums[i];
+    all.weighted += weighted[i];
+  }
+  return all;
+}
+
+}  // namespace lowrank
