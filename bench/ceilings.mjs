@@ -1,9 +1,13 @@
 import { execFile, spawnSync } from "node:child_process";
+import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { figure } from "./statistics.mjs";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
+
+/** The program that has them: see bench/native/main.cpp. */
+export const nativeBench = join(root, "build-native", "lowrank_bench");
 
 /** Builds the native benchmarks. */
 export function buildNativeBench() {
@@ -18,10 +22,7 @@ export function buildNativeBench() {
 
 /** The ceilings on `threads` threads; see bench/native/ceilings.h. */
 export async function measureCeilings(threads) {
-  const { stdout } = await promisify(execFile)(`${root}/build-native/lowrank_bench`, [
-    "ceilings",
-    String(threads),
-  ]);
+  const { stdout } = await promisify(execFile)(nativeBench, ["ceilings", String(threads)]);
   return JSON.parse(stdout);
 }
 

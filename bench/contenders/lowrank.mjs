@@ -1,26 +1,84 @@
 // This package as a contender. Arguments: model, threads, adapter folder or "".
+import { readFile } from "node:fs/promises";
 import { loadModel } from "lowrank";
 import { configHash } from "../config-hash.mjs";
 import { promptTokens, serve } from "./protocol.mjs";
 
+const BATCH = 16;
+const BATCH_ADAPTERS = 4;
 const [name, threads, folder] = process.argv.slice(2);
-const model = await loadModel(name, { threads: Number(threads), contextLength: 4096 });
-if (folder) await model.adapters.load("bench", folder);
+const models = new Map();
+
+/** The model with one kind of KV cache, loaded when it is first asked for. */
+async function modelWith(kvCache = "bfloat16") {
+  if (!models.has(kvCache)) {
+    const model = await loadModel(name, {
+      threads: Number(threads),
+      contextLength: 4096,
+      maxSequences: BATCH,
+      kvCache,
+    });
+    for (let i = 0; folder && i < BATCH_ADAPTERS; i++) await model.adapters.load(`bench${i}`, folder);
+    models.set(kvCache, model);
+  }
+  return models.get(kvCache);
+}
 
 /** Milliseconds up to the first token, and from there to the last of `tokens`. */
-async function generate({ context, tokens, seed, adapter }) {
+async function generate({ context, tokens, seed, adapter, kvCache, sampling }) {
+  const model = await modelWith(kvCache);
+  const options = { maxTokens: tokens, ignoreEndOfText: true, ...sampling };
+  if (adapter) options.adapter = "bench0";
+  const prompt = { tokens: promptTokens(context, seed) };
   const began = performance.now();
-  const generation = model.generate(
-    { tokens: promptTokens(context, seed) },
-    { maxTokens: tokens, ignoreEndOfText: true, ...(adapter ? { adapter: "bench" } : {}) },
-  );
   let first;
-  for await (const part of generation) {
+  for await (const part of model.generate(prompt, options)) {
     first ??= performance.now();
     void part;
   }
   return { prefill_ms: first - began, decode_ms: performance.now() - first, decoded: tokens - 1 };
 }
 
-await serve({ config_hash: configHash(model), facts: model.facts }, { generate });
-await model.dispose();
+/** 16 requests at once, each with its own prompt; with `adapter`, four adapters in turn. */
+async function batch({ context, tokens, seed, adapter }) {
+  const model = await modelWith();
+  const began = performance.now();
+  const requests = Array.from({ length: BATCH }, (_, i) =>
+    model
+      .generate(
+        { tokens: promptTokens(context, BATCH * seed + i) },
+        {
+          maxTokens: tokens,
+          ignoreEndOfText: true,
+          ...(adapter ? { adapter: `bench${i % BATCH_ADAPTERS}` } : {}),
+        },
+      )
+      .result(),
+  );
+  await Promise.all(requests);
+  return { decode_ms: performance.now() - began, decoded: BATCH * tokens };
+}
+
+/** The demo adapter's job: an order e-mail becomes JSON, of which most words stand in the mail. */
+async function extract({ promptLookup }) {
+  const model = await modelWith();
+  const adapters = new URL("../../examples/adapters/", import.meta.url);
+  if (!model.adapters.list().some((adapter) => adapter.name === "order-json"))
+    await model.adapters.load("order-json", new URL("order-json", adapters).pathname);
+  const { prompts } = JSON.parse(await readFile(new URL("demo-prompts.json", adapters), "utf8"));
+  let decoded = 0;
+  let decode_ms = 0;
+  for (const { message } of prompts) {
+    const messages = [{ role: "user", content: message }];
+    const { usage, timings } = await model
+      .chat(messages, { adapter: "order-json", maxTokens: 128, promptLookup })
+      .result();
+    decoded += usage.completionTokens - 1;
+    decode_ms += timings.decodeMs;
+  }
+  return { decode_ms, decoded };
+}
+
+const model = await modelWith();
+await serve({ config_hash: configHash(model), facts: model.facts }, { generate, batch, extract });
+for (const one of models.values()) await one.dispose();

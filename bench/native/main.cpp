@@ -1,4 +1,4 @@
-// Native benchmarks. Usage: lowrank_bench ceilings THREADS | profile MODEL ROWS CONTEXT THREADS [int8-kv]
+// Native benchmarks. Usage: lowrank_bench ceilings THREADS | matmul ROWS THREADS | profile MODEL ROWS CONTEXT THREADS [int8-kv]
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -6,6 +6,7 @@
 
 #include "backend/backend.h"
 #include "ceilings.h"
+#include "matmul.h"
 #include "profile.h"
 
 using namespace lowrank;
@@ -19,6 +20,10 @@ int main(int count, char** arguments) {
                   ceilings.int8_gop_per_s, ceilings.float_gop_per_s);
       return 0;
     }
+    if (count == 4 && std::strcmp(arguments[1], "matmul") == 0) {
+      std::printf("{\"gop_per_s\": %.1f}\n", bench::matmul_gop_per_s(std::atoi(arguments[2]), std::atoi(arguments[3])));
+      return 0;
+    }
     if ((count == 6 || (count == 7 && std::strcmp(arguments[6], "int8-kv") == 0)) && std::strcmp(arguments[1], "profile") == 0) {
       bench::profile(arguments[2], std::atoi(arguments[3]), std::atoi(arguments[4]), std::atoi(arguments[5]), count == 7);
       return 0;
@@ -27,6 +32,6 @@ int main(int count, char** arguments) {
     std::fprintf(stderr, "lowrank_bench: %s\n", error.what());
     return 1;
   }
-  std::fprintf(stderr, "Usage: lowrank_bench ceilings THREADS | profile MODEL ROWS CONTEXT THREADS [int8-kv]\n");
+  std::fprintf(stderr, "Usage: lowrank_bench ceilings THREADS | matmul ROWS THREADS | profile MODEL ROWS CONTEXT THREADS [int8-kv]\n");
   return 2;
 }

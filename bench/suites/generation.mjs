@@ -18,16 +18,57 @@ const DECODED = 64;
 const script = (name) => fileURLToPath(new URL(`../contenders/${name}`, import.meta.url));
 const tokensPerSecond = (tokens, ms) => (1000 * tokens) / ms;
 
-/** Figures by name: what is asked, and what is taken of the answer. */
+/**
+ * Figures by name: what is asked, and what is taken of the answer. own: peers are not asked. shareOf: another figure, beside which
+ * this one is put.
+ */
 const FIGURES = {
   prefill_512: { suite: "prefill", context: 512, tokens: 1 },
   decode_128: { suite: "decode", context: 128, tokens: DECODED + 1 },
-  decode_2048: { suite: "decode", context: 2048, tokens: DECODED + 1 },
-  prefill_512_adapter: { suite: "adapters", context: 512, tokens: 1, adapter: true },
-  decode_128_adapter: { suite: "adapters", context: 128, tokens: DECODED + 1, adapter: true },
+  decode_2048: { suite: "decode", context: 2048, tokens: DECODED + 1, shareOf: "decode_128" },
+  decode_2048_int8_kv: {
+    suite: "decode",
+    context: 2048,
+    tokens: DECODED + 1,
+    kvCache: "int8",
+    own: true,
+    shareOf: "decode_128",
+  },
+  decode_128_sampled: {
+    suite: "decode",
+    context: 128,
+    tokens: DECODED + 1,
+    sampling: { temperature: 0.7, topP: 0.95, seed: 1 },
+    own: true,
+    shareOf: "decode_128",
+  },
+  prefill_512_adapter: { suite: "adapters", context: 512, tokens: 1, adapter: true, shareOf: "prefill_512" },
+  decode_128_adapter: {
+    suite: "adapters",
+    context: 128,
+    tokens: DECODED + 1,
+    adapter: true,
+    shareOf: "decode_128",
+  },
+  batch_16: { suite: "batch", task: "batch", context: 128, tokens: DECODED, own: true },
+  batch_16_adapters: {
+    suite: "batch",
+    task: "batch",
+    context: 128,
+    tokens: DECODED,
+    adapter: true,
+    own: true,
+    shareOf: "batch_16",
+  },
+  extraction: { suite: "prompt_lookup", task: "extract", promptLookup: false, own: true },
+  prompt_lookup: {
+    suite: "prompt_lookup",
+    task: "extract",
+    promptLookup: true,
+    own: true,
+    shareOf: "extraction",
+  },
 };
-/** What an adapter's cost is relative to. */
-const WITHOUT_ADAPTER = { prefill_512_adapter: "prefill_512", decode_128_adapter: "decode_128" };
 
 function contenders({ peers, adapter, model, threads }) {
   const list = threads.map((count) => ({
@@ -56,13 +97,14 @@ async function rounds(started, wanted, repeats, log, each) {
   const values = new Map(); // "figure\0label" → values of all rounds
   for (let round = -1; round < repeats; round++) {
     await each();
-    for (const [name, { context, tokens, adapter }] of wanted)
+    for (const [name, { own, task = "generate", ...asked }] of wanted)
       for (const contender of started) {
-        const answer = await contender.ask({ task: "generate", context, tokens, adapter, seed: round + 2 });
+        if (own && contender.name !== "lowrank") continue;
+        const answer = await contender.ask({ task, ...asked, seed: round + 2 });
         if (round < 0) continue; // a warm-up
         const value =
-          tokens === 1
-            ? tokensPerSecond(context, answer.prefill_ms)
+          asked.tokens === 1
+            ? tokensPerSecond(asked.context, answer.prefill_ms)
             : tokensPerSecond(answer.decoded, answer.decode_ms);
         const key = `${name}\0${contender.label}`;
         values.set(key, [...(values.get(key) ?? []), value]);
@@ -80,12 +122,26 @@ function best(name, contenderName, started, values) {
   return figures.reduce((a, b) => (b.median > a.median ? b : a));
 }
 
-/** suites: some of "prefill", "decode", "adapters". */
+/** Of a figure that is one request by random tokens: what the machine would allow at most. Undefined for the others. */
+function limitOf({ task, context, tokens, adapter, kvCache }, facts, ceilings, adapterBytes) {
+  if (task) return undefined;
+  if (tokens === 1) return prefillLimit(facts, ceilings);
+  return decodeLimit(withCache(facts, kvCache), ceilings, context + DECODED / 2, adapter ? adapterBytes : 0);
+}
+
+/** The facts with the bytes of an int8 KV cache: 1 for each of bfloat16's 2, and a float32 scale a head. */
+const withCache = (facts, kvCache) =>
+  kvCache === "int8"
+    ? { ...facts, kvBytesPerToken: (facts.kvBytesPerToken / 2) * (1 + 4 / facts.headDim) }
+    : facts;
+
+/** suites: some of "prefill", "decode", "adapters", "batch", "prompt_lookup". */
 export async function generationSuite({ suites, repeats, peers: wantsPeers, log }) {
   const wanted = Object.entries(FIGURES).filter(
     ([name, { suite }]) =>
       suites.includes(suite) ||
-      (suites.includes("adapters") && Object.values(WITHOUT_ADAPTER).includes(name)),
+      (suites.includes("adapters") &&
+        Object.values(FIGURES).some(({ suite: other, shareOf }) => other === "adapters" && shareOf === name)),
   );
   const threads = availableParallelism() > 1 ? [1, 2] : [1];
   buildNativeBench();
@@ -106,24 +162,26 @@ export async function generationSuite({ suites, repeats, peers: wantsPeers, log 
     const names = [...new Set(started.map(({ name }) => name))].filter((name) => name !== "lowrank");
     const own = new Map(wanted.map(([name]) => [name, best(name, "lowrank", started, values)]));
     // What a figure reads or computes proves that it can be done: no ceiling is lower.
-    for (const [name, { context, tokens, adapter }] of wanted) {
+    for (const [name, { task, context, tokens, adapter, kvCache }] of wanted) {
+      if (task) continue;
       const { median } = own.get(name);
       if (tokens === 1) ceilings.int8_gop_per_s *= Math.max(1, median / prefillLimit(facts, ceilings));
       else
         ceilings.read_gb_per_s = Math.max(
           ceilings.read_gb_per_s,
-          (median * decodeBytes(facts, context + DECODED / 2, adapter ? adapterBytes : 0)) / 1e9,
+          (median *
+            decodeBytes(withCache(facts, kvCache), context + DECODED / 2, adapter ? adapterBytes : 0)) /
+            1e9,
         );
     }
-    const figures = wanted.map(([name, { context, tokens, adapter }]) => ({
+    const figures = wanted.map(([name, asked]) => ({
       ...own.get(name),
-      limit:
-        tokens === 1
-          ? prefillLimit(facts, ceilings)
-          : decodeLimit(facts, ceilings, context + DECODED / 2, adapter ? adapterBytes : 0),
-      peers: Object.fromEntries(names.map((peer) => [peer, best(name, peer, started, values).median])),
-      ...(own.has(WITHOUT_ADAPTER[name])
-        ? { share_of_no_adapter: own.get(name).median / own.get(WITHOUT_ADAPTER[name]).median }
+      limit: limitOf(asked, facts, ceilings, adapterBytes),
+      peers: asked.own
+        ? {}
+        : Object.fromEntries(names.map((peer) => [peer, best(name, peer, started, values).median])),
+      ...(own.has(asked.shareOf)
+        ? { share: { of: asked.shareOf, ratio: own.get(name).median / own.get(asked.shareOf).median } }
         : {}),
     }));
     return { config_hash: started[0].facts.config_hash, ceilings, figures, versions: peers?.versions };
