@@ -39,8 +39,9 @@ export interface GenerateOptions {
   stopTokens?: ArrayLike<number>;
   /**
    * Prompt lookup: tokens that followed the last ones earlier in prompt or answer are tried in one step, up to this many, and those
-   * that equal the draw are kept. The text is the same as without. Faster where the answer repeats the prompt (extraction,
-   * rewriting); else a little slower. `true` stands for 7. 0 … 7, default 0.
+   * that equal the draw are kept. The text is the same as without. With adapters, the last answer under the same ones is
+   * looked up, too: answers of one task share their frame. Faster where the answer repeats either (extraction, rewriting);
+   * else a little slower. `true` stands for 7. 0 … 7, default 0.
    */
   promptLookup?: boolean | number;
   /** Go on past the model's end-of-text and end-of-turn tokens. Default false. */

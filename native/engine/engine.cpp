@@ -14,6 +14,8 @@ namespace {
 // decodes beside them.
 constexpr int32_t kMaxRows = 512;
 constexpr int32_t kMaxLogitRows = 16;
+// Drafts are not cut below this: up to four rows read the weights in about the time of one.
+constexpr int32_t kLeastDraftTokens = 3;
 
 KvCacheSpec cache_spec(const Model& model, const EngineOptions& options) {
   const ModelConfig& config = model.config();
@@ -146,7 +148,12 @@ void Engine::draft(Sequence& sequence, int32_t most) {
   if (request.max_draft_tokens == 0) return;
   most = std::min({most, request.max_draft_tokens, sequence.draft_limit, request.max_tokens - sequence.generated() - 1,
                    options_.context_length - sequence.length() - 1});
-  sequence.draft = draft_by_prompt_lookup(sequence.tokens, most);
+  if (request.adapters.empty()) {
+    sequence.draft = draft_by_prompt_lookup(sequence.tokens, most);
+    return;
+  }
+  const LookupText frame = {earlier_answers_.under(request.adapters), sequence.frame_passed};
+  sequence.draft = draft_by_prompt_lookup(sequence.tokens, most, &frame);
 }
 
 bool Engine::follows(const Sequence& sequence, int32_t position) {
@@ -163,7 +170,7 @@ void Engine::settle_draft(Sequence& sequence) {
   const int32_t accepted = std::max(0, sequence.length() - 1 - (sequence.computed - drafted));
   sequence.drafted += drafted;
   sequence.accepted += accepted;
-  sequence.draft_limit = accepted == drafted ? std::min(2 * sequence.draft_limit, kMaxDraftTokens) : accepted + 1;
+  sequence.draft_limit = accepted == drafted ? std::min(2 * sequence.draft_limit, kMaxDraftTokens) : std::max(accepted + 1, kLeastDraftTokens);
   sequence.computed = sequence.length() - 1;
   sequence.draft.clear();
 }
@@ -318,6 +325,10 @@ void Engine::finish(Sequence& sequence, Finish reason) {
   settle_draft(sequence);
   timings.drafted_tokens = sequence.drafted;
   timings.accepted_tokens = sequence.accepted;
+  const Request& request = sequence.request;
+  if (request.max_draft_tokens > 0 && !request.adapters.empty() && (reason == Finish::kStop || reason == Finish::kLength))
+    earlier_answers_.keep(request.adapters, sequence.tokens.data() + request.tokens.size(),
+                          static_cast<size_t>(sequence.generated()));
   sequence.blocks.clear();
   sequence.done = true;
 }

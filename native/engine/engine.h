@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "backend/program.h"
+#include "engine/earlier_answers.h"
 #include "engine/request.h"
 #include "engine/sequence.h"
 #include "kv_cache/kv_cache.h"
@@ -91,6 +92,7 @@ class Engine {
   Batch batch_;
   Sampler sampler_;
   CompositionCache compositions_;
+  EarlierAnswers earlier_answers_;
   std::list<Sequence> waiting_;
   std::list<Sequence> active_;
   std::vector<Output> outputs_;

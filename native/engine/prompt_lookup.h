@@ -2,6 +2,7 @@
 // (Saxena, "Prompt Lookup Decoding", 2023: github.com/apoorvumang/prompt-lookup-decoding).
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <vector>
 
@@ -10,8 +11,17 @@ namespace lowrank {
 // Most tokens that one step drafts: with the last token they fill the rows that read the weights once.
 inline constexpr int32_t kMaxDraftTokens = 7;
 
-// The `most` tokens that followed the latest earlier occurrence of the last three tokens, else of the last two; none where
-// there is no such occurrence. Where fewer followed, they are taken to repeat.
-std::vector<int32_t> draft_by_prompt_lookup(const std::vector<int32_t>& tokens, int32_t most);
+// Another text in which what follows may stand, with how far it has been gone through: its matches are taken in their order.
+struct LookupText {
+  const std::vector<int32_t>& tokens;
+  size_t& passed;
+};
+
+// The `most` tokens that followed
+//   the latest earlier occurrence of the last three tokens,
+//   else the next occurrence in `frame` of the last three, else of the last two,
+//   else the latest earlier occurrence of the last two;
+// none where there is no such occurrence. Where fewer followed an earlier occurrence, they are taken to repeat.
+std::vector<int32_t> draft_by_prompt_lookup(const std::vector<int32_t>& tokens, int32_t most, const LookupText* frame = nullptr);
 
 }  // namespace lowrank

@@ -40,7 +40,8 @@ struct Sequence {
   std::vector<CompositionSpan> spans;
   TokenCounts counts;
   std::vector<int32_t> draft;    // tokens that this step tries behind the last one
-  int32_t draft_limit = 1;       // of the next draft: grows while drafts are right
+  size_t frame_passed = 0;       // of the earlier answer under the same adapters
+  int32_t draft_limit = 3;       // of the next draft: grows while drafts are right
   int32_t drafted = 0;           // in all
   int32_t accepted = 0;
   bool done = false;

@@ -1,6 +1,7 @@
 #include "engine/prompt_lookup.h"
 
 #include "check.h"
+#include "engine/earlier_answers.h"
 
 using namespace lowrank;
 
@@ -29,4 +30,46 @@ TEST("engine/prompt_lookup: no draft without an occurrence, or where none is wan
   CHECK(draft_by_prompt_lookup({1, 2, 3, 4, 5}, 7).empty());
   CHECK(draft_by_prompt_lookup({1, 2, 3, 4, 1, 2, 3}, 0).empty());
   CHECK(draft_by_prompt_lookup({1, 2, 3, 4, 1, 2, 3}, -5).empty());
+}
+
+TEST("engine/prompt_lookup: an earlier answer's matches are taken in their order") {
+  // Keys 20, 30, 40 between quotes 1 2 and values.
+  const Tokens answer{1, 20, 2, 7, 1, 2, 30, 2, 8, 1, 2, 40, 2, 9};
+  size_t passed = 0;
+  const LookupText frame{answer, passed};
+  CHECK(draft_by_prompt_lookup({5, 6, 20, 2}, 2, &frame) == (Tokens{7, 1}));
+  CHECK(draft_by_prompt_lookup({5, 6, 55, 1, 2}, 2, &frame) == (Tokens{30, 2}));  // not 40
+  CHECK(draft_by_prompt_lookup({5, 6, 55, 1, 2, 30, 2, 66, 1, 2}, 2, &frame) == (Tokens{40, 2}));
+  CHECK_EQ(passed, size_t{10});
+  // Nothing follows any more but what the text itself repeats.
+  CHECK(draft_by_prompt_lookup({4, 1, 2, 3, 1, 2}, 1, &frame) == Tokens{3});
+  CHECK(draft_by_prompt_lookup({5, 2, 9}, 3, &frame).empty());
+  CHECK(draft_by_prompt_lookup({2, 9}, 3, &frame).empty());
+  passed = 100;
+  CHECK(draft_by_prompt_lookup({5, 1, 2}, 3, &frame).empty());
+  // Three of its own come before the other text's, two of its own behind.
+  passed = 0;
+  CHECK(draft_by_prompt_lookup({5, 20, 2, 77, 5, 20, 2}, 1, &frame) == Tokens{77});
+  CHECK(draft_by_prompt_lookup({20, 2, 77, 5, 20, 2}, 1, &frame) == Tokens{7});
+}
+
+TEST("engine/earlier_answers: the last one under each choice of adapters, of a bounded number") {
+  EarlierAnswers answers;
+  std::vector<std::shared_ptr<const Adapter>> adapters;
+  for (int i = 0; i < 40; ++i) adapters.push_back(std::make_shared<Adapter>());
+  const auto choice = [&](size_t i, float scale = 1) { return std::vector<RequestAdapter>{{adapters[i], scale, 0}}; };
+  const Tokens first{1, 2, 3}, second{4, 5};
+  CHECK(answers.under(choice(0)).empty());
+  answers.keep(choice(0), first.data(), first.size());
+  CHECK(answers.under(choice(0)) == first);
+  CHECK(answers.under(choice(1)).empty());
+  CHECK(answers.under(choice(0, 0.5f)).empty());
+  answers.keep(choice(0), second.data(), second.size());
+  CHECK(answers.under(choice(0)) == second);
+  for (size_t i = 1; i < adapters.size(); ++i) answers.keep(choice(i), first.data(), first.size());
+  CHECK(answers.under(choice(0)).empty());
+  CHECK(answers.under(choice(39)) == first);
+  const Tokens longest(10000, 1);
+  answers.keep(choice(0), longest.data(), longest.size());
+  CHECK_EQ(answers.under(choice(0)).size(), size_t{4096});
 }
