@@ -9,7 +9,12 @@ const TEXT =
 const MAX_TOKENS = 96;
 
 /** What runs through an int8 model while it is loaded, to find the outlier channels of its layers; [at most 96]. */
-export function calibrationTokens(text: TextProcessor | null): Int32Array {
+export async function calibrationTokens(text: TextProcessor | null): Promise<Int32Array> {
   if (text === null) return new Int32Array();
-  return text.tokenizer.encode(TEXT, { addSpecialTokens: false }).subarray(0, MAX_TOKENS);
+  try {
+    return (await text.encode(TEXT, { addSpecialTokens: false })).slice(0, MAX_TOKENS);
+  } catch {
+    // A tokenizer that cannot do this says so where it is used; the engine has tokens of its own.
+    return new Int32Array();
+  }
 }

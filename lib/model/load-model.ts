@@ -86,7 +86,7 @@ async function loadEngine(
   );
   signal?.addEventListener("abort", load.cancel, { once: true });
   void packed.then(({ weights }) => load.usePacked(weights));
-  text.then((processor) => load.calibrate(calibrationTokens(processor))).catch(load.cancel);
+  text.then(calibrationTokens).then(load.calibrate).catch(load.cancel);
   try {
     const engine = await load.promise;
     if (!progressError && !signal?.aborted) return engine;
