@@ -6,8 +6,12 @@ import { figure } from "./statistics.mjs";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 
-/** The program that has them: see bench/native/main.cpp. */
-export const nativeBench = join(root, "build-native", "lowrank_bench");
+/** What a native benchmark prints: see bench/native/main.cpp. */
+export async function runNativeBench(...parameters) {
+  const program = join(root, "build-native", "lowrank_bench");
+  const { stdout } = await promisify(execFile)(program, parameters.map(String));
+  return JSON.parse(stdout);
+}
 
 /** Builds the native benchmarks. */
 export function buildNativeBench() {
@@ -21,10 +25,7 @@ export function buildNativeBench() {
 }
 
 /** The ceilings on `threads` threads; see bench/native/ceilings.h. */
-export async function measureCeilings(threads) {
-  const { stdout } = await promisify(execFile)(nativeBench, ["ceilings", String(threads)]);
-  return JSON.parse(stdout);
-}
+export const measureCeilings = (threads) => runNativeBench("ceilings", threads);
 
 /** The median of each over several measurements. */
 export function medianCeilings(measurements) {

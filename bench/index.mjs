@@ -17,7 +17,7 @@ Suites (default: all)
   decode        64 tokens after a prompt of 128, and of 2,048, also with an int8 KV cache; and sampled
   adapters      both with a rank-16 adapter on all seven projections
   batch         16 requests at once, without and with four adapters
-  prompt_lookup an e-mail into JSON, without and with drafts from the prompt
+  prompt_lookup an e-mail into JSON, without and with prompt lookup
 
 Options
   --peers       node-llama-cpp in the same run (fetched into build/peers; needs python3 and a network)

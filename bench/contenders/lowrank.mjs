@@ -59,7 +59,7 @@ async function batch({ context, tokens, seed, adapter }) {
   return { decode_ms: performance.now() - began, decoded: BATCH * tokens };
 }
 
-/** The demo adapter's job: an order e-mail becomes JSON, of which most words stand in the mail. */
+/** The demo adapter's job: an order e-mail becomes JSON, whose values stand in the mail and whose keys in the answer before. */
 async function extract({ promptLookup }) {
   const model = await modelWith();
   const adapters = new URL("../../examples/adapters/", import.meta.url);

@@ -1,24 +1,17 @@
 // Single ops at the machine's ceilings, native: the int8 product alone.
-import { execFile } from "node:child_process";
 import { availableParallelism } from "node:os";
-import { promisify } from "node:util";
-import { buildNativeBench, nativeBench } from "../ceilings.mjs";
+import { buildNativeBench, measureCeilings, runNativeBench } from "../ceilings.mjs";
 import { figure } from "../statistics.mjs";
 
 const ROWS = 512;
-
-async function run(...parameters) {
-  const { stdout } = await promisify(execFile)(nativeBench, parameters.map(String));
-  return JSON.parse(stdout);
-}
 
 /** Product and ceiling take turns; the limit is the median of the ceilings, or a product that was faster. */
 async function matmul(name, threads, repeats) {
   const rates = [];
   const ceilings = [];
   for (let i = 0; i < repeats; i++) {
-    ceilings.push((await run("ceilings", threads)).int8_gop_per_s);
-    rates.push((await run("matmul", ROWS, threads)).gop_per_s);
+    ceilings.push((await measureCeilings(threads)).int8_gop_per_s);
+    rates.push((await runNativeBench("matmul", ROWS, threads)).gop_per_s);
   }
   const own = figure(name, "Gop/s", rates, { threads });
   return { ...own, limit: Math.max(figure("", "", ceilings).median, own.median) };

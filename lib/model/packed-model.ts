@@ -1,10 +1,9 @@
 import { createHash } from "node:crypto";
-import { createReadStream } from "node:fs";
 import { mkdir, readFile, readdir, realpath, rm, stat, utimes, writeFile } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { addon } from "../native/addon.js";
 import type { ModelFacts } from "../native/types.js";
-import { packedDirectory, type ResolvedModel } from "./sources/index.js";
+import { hashFile, packedDirectory, type ResolvedModel } from "./sources/index.js";
 
 // A packed file is named after what it holds: the content of the model's files and, for weights, the layout and the instruction
 // set. As reading all of a large model takes seconds, its hash is kept under the files' identity as the file system tells it.
@@ -50,12 +49,7 @@ async function identify(files: string[]): Promise<Identity> {
 
 async function hashContent(files: string[], signal: AbortSignal): Promise<string> {
   const all = createHash("sha256");
-  for (const file of files) {
-    const one = createHash("sha256");
-    const stream = createReadStream(file, { highWaterMark: 2 ** 20, signal });
-    for await (const block of stream) one.update(block as Buffer);
-    all.update(`${basename(file)} ${one.digest("hex")}\n`);
-  }
+  for (const file of files) all.update(`${basename(file)} ${await hashFile(file, signal)}\n`);
   return all.digest("hex");
 }
 

@@ -1,6 +1,5 @@
 #include "bindings/engine_binding.h"
 
-#include <atomic>
 #include <chrono>
 #include <cstring>
 #include <utility>

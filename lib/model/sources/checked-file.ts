@@ -21,7 +21,7 @@ export const READ_BYTES = 1024 * 1024;
 export async function hashFile(
   path: string,
   signal: AbortSignal | undefined,
-  onBytes: (bytes: number) => void,
+  onBytes: (bytes: number) => void = () => {},
 ): Promise<string> {
   const hash = createHash("sha256");
   let bytes = 0;

@@ -4,4 +4,4 @@ export type { ResolvedModel } from "./resolved-model.js";
 export type { ResolveModelOptions } from "./source-context.js";
 export type { ModelSourceProgress, OnModelSourceProgress } from "./progress.js";
 export { MODEL_ALIASES, type ModelAlias, type ModelWheel } from "./aliases.js";
-export type { FileChecksum } from "./checked-file.js";
+export { hashFile, type FileChecksum } from "./checked-file.js";

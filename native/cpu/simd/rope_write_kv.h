@@ -58,12 +58,12 @@ LOWRANK_INLINE float quantize_head(const float* head, int32_t head_dim, int8_t* 
   return scale.scale;
 }
 
-// element: where the head's slot begins in the cache; scale: where its scale lies, of int8.
+// element: where the head's slot begins in the cache; scales, scale: where its scale lies, of int8 (else scales is null).
 template <class S>
-LOWRANK_INLINE void write_head(const KvLayer& layer, void* cache, size_t element, float* scale, const float* head,
-                               int32_t head_dim) {
+LOWRANK_INLINE void write_head(const KvLayer& layer, void* cache, float* scales, size_t element, size_t scale,
+                               const float* head, int32_t head_dim) {
   if (layer.format == KvFormat::kInt8) {
-    *scale = quantize_head<S>(head, head_dim, static_cast<int8_t*>(cache) + element);
+    scales[scale] = quantize_head<S>(head, head_dim, static_cast<int8_t*>(cache) + element);
     return;
   }
   for (int32_t i = 0; i < head_dim; i += S::kLanes) {
@@ -105,8 +105,8 @@ void rotate_and_write(const RopeWriteKvArgs& args, int part, int parts) {
     for (int32_t h = 0; h < args.kv_heads; ++h, head += dim, value += dim) {
       if (k_norm != nullptr) norm_head<S>(head, dim, k_norm, args.norm_epsilon);
       rotate_head<S>(head, half, cosine, sine);
-      write_head<S>(args.cache, args.cache.k, element, args.cache.k_scale + scale, head, dim);
-      write_head<S>(args.cache, args.cache.v, element, args.cache.v_scale + scale, value, dim);
+      write_head<S>(args.cache, args.cache.k, args.cache.k_scale, element, scale, head, dim);
+      write_head<S>(args.cache, args.cache.v, args.cache.v_scale, element, scale, value, dim);
       scale += kPageTokens;
       element += static_cast<size_t>(kPageTokens) * static_cast<size_t>(dim);
     }
