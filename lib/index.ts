@@ -1,5 +1,11 @@
 export { LowrankError, type ErrorCode, type LowrankErrorOptions } from "./errors/index.js";
-export { instructionSets, type MemoryUse, type ModelFacts, type Precision } from "./native/index.js";
+export {
+  instructionSets,
+  type EngineStatistics,
+  type MemoryUse,
+  type ModelFacts,
+  type Precision,
+} from "./native/index.js";
 export {
   loadModel,
   Model,
@@ -36,6 +42,7 @@ export {
   type Prompt,
   type ScoreOptions,
   type ScoreResult,
+  type ServingOptions,
   type TokenLogprob,
   type Usage,
 } from "./generate/index.js";

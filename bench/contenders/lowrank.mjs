@@ -27,7 +27,7 @@ async function modelWith(kvCache = "bfloat16") {
 /** Milliseconds up to the first token, and from there to the last of `tokens`. */
 async function generate({ context, tokens, seed, adapter, kvCache, sampling }) {
   const model = await modelWith(kvCache);
-  const options = { maxTokens: tokens, ignoreEndOfText: true, ...sampling };
+  const options = { maxTokens: tokens, ignoreEndOfText: true, prefixCache: false, ...sampling };
   if (adapter) options.adapter = "bench0";
   const prompt = { tokens: promptTokens(context, seed) };
   const began = performance.now();
@@ -50,6 +50,7 @@ async function batch({ context, tokens, seed, adapter }) {
         {
           maxTokens: tokens,
           ignoreEndOfText: true,
+          prefixCache: false,
           ...(adapter ? { adapter: `bench${i % BATCH_ADAPTERS}` } : {}),
         },
       )

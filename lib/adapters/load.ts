@@ -49,6 +49,7 @@ export async function loadAdapter(
   throwIfAborted(signal, "The load of the adapter");
   const built = await engine.loadAdapter(files.weights, entries);
   const contentHash = await files.contentHash;
+  engine.setAdapterContent(built.id, contentHash);
   const used = new Set(entries.map((entry) => entry.tensor));
   const parameters = inspection.tensors
     .filter((tensor) => used.has(tensor.name))

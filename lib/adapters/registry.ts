@@ -182,7 +182,7 @@ export class AdapterRegistry {
         uses.flatMap(({ version, scale }) => {
           const { id, invocationTokens } = version.adapter;
           const fromPosition = invocationTokens ? lastOccurrence(tokens, invocationTokens) : 0;
-          return fromPosition < 0 ? [] : [{ id, scale, fromPosition }];
+          return fromPosition < 0 ? [] : [{ id, scale, fromPosition, toPosition: 2 ** 31 - 1 }];
         }),
       release: () => {
         if (released) return;

@@ -19,6 +19,7 @@ export type ErrorCode =
   | "ERR_ABORTED"
   | "ERR_DISPOSED"
   | "ERR_TIMEOUT"
+  | "ERR_QUEUE_FULL"
   | "ERR_IO"
   | "ERR_INTERNAL";
 

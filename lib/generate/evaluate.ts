@@ -1,9 +1,11 @@
 import { checkSelection, type AdapterSelection, type AdapterUse } from "../adapters/index.js";
 import { checkBoolean, checkKnown, checkNumber, checkSignal } from "../errors/check.js";
 import { MAX_TOP_LOGPROBS } from "./options.js";
+import type { ServedRequest } from "../native/types.js";
+import { checkServing, SERVING_KEYS, type ServingOptions } from "./serving.js";
 import type { TokenLogprob } from "./result.js";
 
-export interface ScoreOptions {
+export interface ScoreOptions extends ServingOptions {
   /** As in GenerateOptions. */
   adapter?: AdapterSelection;
   /** Report so many of the most likely tokens at each position. 0 … 100, default 0. */
@@ -12,7 +14,6 @@ export interface ScoreOptions {
   addSpecialTokens?: boolean;
   /** Let control tokens be written in the texts. Default false. */
   parseSpecialTokens?: boolean;
-  signal?: AbortSignal;
 }
 
 export interface ScoreResult {
@@ -25,13 +26,12 @@ export interface ScoreResult {
   promptTokens: number;
 }
 
-export interface LogitsOptions {
+export interface LogitsOptions extends ServingOptions {
   adapter?: AdapterSelection;
   /** First position whose next-token logits are wanted. Default 0. */
   from?: number;
   /** Position after the last one. Default: the number of tokens. */
   to?: number;
-  signal?: AbortSignal;
 }
 
 export interface LogitsResult {
@@ -46,6 +46,7 @@ export function checkScoreOptions(options: ScoreOptions): {
   topLogprobs: number;
   addSpecialTokens: boolean;
   parseSpecialTokens: boolean;
+  serving: ServedRequest;
   signal: AbortSignal | undefined;
 } {
   checkKnown("options", options, [
@@ -53,7 +54,7 @@ export function checkScoreOptions(options: ScoreOptions): {
     "topLogprobs",
     "addSpecialTokens",
     "parseSpecialTokens",
-    "signal",
+    ...SERVING_KEYS,
   ]);
   return {
     adapter: checkSelection(options.adapter),
@@ -65,6 +66,7 @@ export function checkScoreOptions(options: ScoreOptions): {
     }),
     addSpecialTokens: checkBoolean("addSpecialTokens", options.addSpecialTokens, true),
     parseSpecialTokens: checkBoolean("parseSpecialTokens", options.parseSpecialTokens, false),
+    serving: checkServing(options),
     signal: checkSignal(options.signal),
   };
 }
@@ -72,13 +74,20 @@ export function checkScoreOptions(options: ScoreOptions): {
 export function checkLogitsOptions(
   options: LogitsOptions,
   length: number,
-): { adapter: Required<AdapterUse>[]; from: number; to: number; signal: AbortSignal | undefined } {
-  checkKnown("options", options, ["adapter", "from", "to", "signal"]);
+): {
+  adapter: Required<AdapterUse>[];
+  from: number;
+  to: number;
+  serving: ServedRequest;
+  signal: AbortSignal | undefined;
+} {
+  checkKnown("options", options, ["adapter", "from", "to", ...SERVING_KEYS]);
   const from = checkNumber("from", options.from, { min: 0, max: length - 1, default: 0, integer: true });
   return {
     adapter: checkSelection(options.adapter),
     from,
     to: checkNumber("to", options.to, { min: from + 1, max: length, default: length, integer: true }),
+    serving: checkServing(options),
     signal: checkSignal(options.signal),
   };
 }

@@ -148,6 +148,7 @@ export class Generation implements AsyncIterable<GenerationPart> {
         promptTokens: timings?.promptTokens ?? 0,
         completionTokens: this.#completionTokens,
         draftedTokens: timings?.draftedTokens ?? 0,
+        cachedTokens: timings?.cachedTokens ?? 0,
         acceptedTokens: timings?.acceptedTokens ?? 0,
       },
       timings: {

@@ -2,12 +2,13 @@ import { randomBytes } from "node:crypto";
 import { checkSelection, type AdapterSelection, type AdapterUse } from "../adapters/index.js";
 import { checkBoolean, checkKnown, checkNumber, checkSignal, checkTokens } from "../errors/check.js";
 import { expected } from "../errors/index.js";
-import type { SamplingOptions } from "../native/types.js";
+import type { SamplingOptions, ServedRequest } from "../native/types.js";
+import { checkServing, SERVING_KEYS, type ServingOptions } from "./serving.js";
 
 /** Text, or token ids as they are (then nothing is added in front). */
 export type Prompt = string | { tokens: ArrayLike<number> };
 
-export interface GenerateOptions {
+export interface GenerateOptions extends ServingOptions {
   /** Adapters for this request, by name, each with its own scale. Default: none, the base model alone. */
   adapter?: AdapterSelection;
   /** Tokens to generate at most. 1 … 2^31-1, default 512; generation also ends where the context is full. */
@@ -81,7 +82,7 @@ export const GENERATE_KEYS = [
   "addSpecialTokens",
   "parseSpecialTokens",
   "skipSpecialTokens",
-  "signal",
+  ...SERVING_KEYS,
 ] as const;
 
 const MAX_DRAFT_TOKENS = 7;
@@ -103,6 +104,7 @@ export interface CheckedGenerateOptions {
   addSpecialTokens: boolean;
   parseSpecialTokens: boolean;
   skipSpecialTokens: boolean;
+  serving: ServedRequest;
   signal: AbortSignal | undefined;
 }
 
@@ -191,6 +193,7 @@ export function checkGenerateOptions(
     addSpecialTokens: checkBoolean("addSpecialTokens", options.addSpecialTokens, true),
     parseSpecialTokens: checkBoolean("parseSpecialTokens", options.parseSpecialTokens, false),
     skipSpecialTokens: checkBoolean("skipSpecialTokens", options.skipSpecialTokens, true),
+    serving: checkServing(options),
     signal: checkSignal(options.signal),
   };
 }

@@ -29,6 +29,8 @@ export interface Usage {
   /** Tokens that prompt lookup tried, and those of them that were right. */
   draftedTokens: number;
   acceptedTokens: number;
+  /** Prompt tokens that the prefix cache had. */
+  cachedTokens: number;
 }
 
 /** In milliseconds. */

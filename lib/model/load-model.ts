@@ -1,4 +1,5 @@
 import { readFile } from "node:fs/promises";
+import { totalmem } from "node:os";
 import { join } from "node:path";
 import { throwIfAborted } from "../errors/check.js";
 import { expected, LowrankError } from "../errors/index.js";
@@ -61,6 +62,13 @@ async function loadText(
   return text;
 }
 
+/** A quarter of what the machine, or the container, has. */
+function defaultKvCacheMemory(): number {
+  // Without a limit constrainedMemory gives 0 or more than there is.
+  const limit = process.constrainedMemory() || Infinity;
+  return Math.floor(Math.min(totalmem(), limit) / 4);
+}
+
 /** The engine, which needs the text's tokens before it can be ready; it is not loaded where the text cannot be. */
 async function loadEngine(
   path: string,
@@ -69,10 +77,22 @@ async function loadEngine(
   router: RequestRouter,
   text: Promise<TextProcessor | null>,
 ): Promise<NativeEngine> {
-  const { precision, int8KvCache, threads, contextLength, maxSequences, onProgress, signal } = options;
+  const { precision, int8KvCache, threads, contextLength, onProgress, signal } = options;
+  const { maxSequences, maxQueue, maxStepTokens, kvCacheMemory } = options;
   let progressError: { thrown: unknown } | undefined;
   const load = addon().loadEngine(
-    { path, precision, int8KvCache, threads, contextLength, maxSequences },
+    {
+      path,
+      precision,
+      int8KvCache,
+      threads,
+      contextLength,
+      maxSequences,
+      maxQueue,
+      maxStepTokens,
+      kvCacheBytes: kvCacheMemory ?? defaultKvCacheMemory(),
+      kvCacheAsked: kvCacheMemory !== undefined,
+    },
     router.dispatch,
     (parameters, totalParameters) => {
       if (progressError) return;

@@ -18,7 +18,14 @@ import {
   type ScoreResult,
   type TokenLogprob,
 } from "../generate/index.js";
-import type { MemoryUse, ModelFacts, NativeEngine, NativeEvent, NativeRequest } from "../native/types.js";
+import type {
+  EngineStatistics,
+  MemoryUse,
+  ModelFacts,
+  NativeEngine,
+  NativeEvent,
+  NativeRequest,
+} from "../native/types.js";
 import type { ApplyChatTemplateOptions, ChatMessage, TextProcessor, Tokenizer } from "../tokenizer/index.js";
 
 export interface ChatOptions extends GenerateOptions {
@@ -125,7 +132,7 @@ export class Model implements AsyncDisposable {
   /** Log-probabilities of a completion after a prompt. */
   async score(prompt: Prompt, completion: Prompt, options: ScoreOptions = {}): Promise<ScoreResult> {
     this.#alive();
-    const { signal, topLogprobs, ...checked } = checkScoreOptions(options);
+    const { signal, serving, topLogprobs, ...checked } = checkScoreOptions(options);
     const givenPrompt = this.#checkPrompt(prompt);
     const givenCompletion = this.#checkPrompt(completion, "completion");
     return this.#pinning(checked.adapter, signal, async (pinned) => {
@@ -138,7 +145,15 @@ export class Model implements AsyncDisposable {
       tokens.set(after, before.length);
       const scored: TokenLogprob[] = [];
       await this.#evaluate(
-        { kind: "score", tokens, from: before.length - 1, to: tokens.length - 1, topLogprobs, adapters: [] },
+        {
+          kind: "score",
+          tokens,
+          from: before.length - 1,
+          to: tokens.length - 1,
+          topLogprobs,
+          adapters: [],
+          ...serving,
+        },
         pinned,
         signal,
         (event) => scored.push(...tokenLogprobs(event, this.#tokenizer, topLogprobs)),
@@ -154,7 +169,7 @@ export class Model implements AsyncDisposable {
     this.#alive();
     const ids = checkTokens("tokens", tokens, this.facts.vocabularySize);
     if (ids.length === 0) throw expected("at least one token", "tokens", tokens);
-    const { adapter, from, to, signal } = checkLogitsOptions(options, ids.length);
+    const { adapter, from, to, serving, signal } = checkLogitsOptions(options, ids.length);
     const { vocabularySize } = this.facts;
     if ((to - from) * vocabularySize > MAX_LOGITS)
       throw expected(
@@ -167,7 +182,7 @@ export class Model implements AsyncDisposable {
       const logits = new Float32Array((to - from) * vocabularySize);
       let filled = 0;
       await this.#evaluate(
-        { kind: "logits", tokens: ids, from, to, topLogprobs: -1, adapters: [] },
+        { kind: "logits", tokens: ids, from, to, topLogprobs: -1, adapters: [], ...serving },
         pinned,
         signal,
         (event) => {
@@ -184,6 +199,12 @@ export class Model implements AsyncDisposable {
   memory(): MemoryUse {
     this.#alive();
     return this.#engine.memory();
+  }
+
+  /** What the engine has done since it was loaded, and what it does now. */
+  statistics(): EngineStatistics {
+    this.#alive();
+    return this.#engine.statistics();
   }
 
   /** A hash of all base weights: equal before and after anything that adapters do. */
@@ -251,6 +272,7 @@ export class Model implements AsyncDisposable {
                 maxDraftTokens: options.maxDraftTokens,
                 sampling: options.sampling,
                 topLogprobs: options.topLogprobs,
+                ...options.serving,
               },
               pinned,
               onEvent,

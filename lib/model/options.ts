@@ -30,8 +30,21 @@ export interface LoadModelOptions {
   threads?: number;
   /** Tokens that one sequence may hold, prompt and answer. 1 … 2^24; default: what the model was trained for, at most 8192. */
   contextLength?: number;
-  /** Requests that are computed at once; more wait their turn. 1 … 1024, default 8. */
+  /** Requests that are computed at once, in one batch; more wait their turn. 1 … 1024, default 8. */
   maxSequences?: number;
+  /** Requests beyond those that may wait; more are refused with ERR_QUEUE_FULL. 0 … 2^20, default 1024. */
+  maxQueue?: number;
+  /**
+   * Tokens that one step computes at most, prompts and answers of all requests together. More are faster for long prompts, fewer keep
+   * the steps short. 1 … 16384, default 512. Beside running answers a step takes fewer, so that these keep their pace.
+   */
+  maxStepTokens?: number;
+  /**
+   * Bytes of keys and values at most, taken as they are needed. When they are used up, texts that no request uses are forgotten, then
+   * the newest request of least priority gives way and goes on later. One context at least. Default: maxSequences contexts, but a
+   * quarter of the machine's memory at most.
+   */
+  kvCacheMemory?: number;
   /** Called with progress, at most about every 30 ms. */
   onProgress?: (progress: LoadProgress) => void;
   /** Stops the load with ERR_ABORTED. */
@@ -59,6 +72,9 @@ const KEYS = [
   "threads",
   "contextLength",
   "maxSequences",
+  "maxQueue",
+  "maxStepTokens",
+  "kvCacheMemory",
   "onProgress",
   "signal",
   "revision",
@@ -75,6 +91,10 @@ export interface CheckedLoadOptions {
   threads: number;
   contextLength: number;
   maxSequences: number;
+  maxQueue: number;
+  maxStepTokens: number;
+  /** Bytes; undefined: a default. */
+  kvCacheMemory: number | undefined;
   packedDirectory: string | false | undefined;
   onProgress: ((progress: LoadProgress) => void) | undefined;
   signal: AbortSignal | undefined;
@@ -98,6 +118,9 @@ export function checkLoadOptions(options: LoadModelOptions): CheckedLoadOptions 
     threads: integer("threads", 1, 256, 0),
     contextLength: integer("contextLength", 1, 2 ** 24, 0),
     maxSequences: integer("maxSequences", 1, 1024, 8),
+    maxQueue: integer("maxQueue", 0, 2 ** 20, 1024),
+    maxStepTokens: integer("maxStepTokens", 1, 2 ** 14, 512),
+    kvCacheMemory: options.kvCacheMemory === undefined ? undefined : integer("kvCacheMemory", 1, 1e15, 1),
     packedDirectory: directory,
     onProgress: checkFunction("onProgress", options.onProgress),
     signal: checkSignal(options.signal),

@@ -87,6 +87,23 @@ export interface MemoryUse {
   scratchBytes: number;
 }
 
+/** What the engine has done since it was loaded, and what it does now. */
+export interface EngineStatistics {
+  steps: number;
+  /** Tokens computed, of prompts and answers. */
+  tokens: number;
+  /** Times that a running request gave way to others and was computed again. */
+  preemptions: number;
+  /** Prompt tokens of the requests that were begun, and those of them that the prefix cache had. */
+  promptTokens: number;
+  cachedTokens: number;
+  /** Requests now. */
+  waiting: number;
+  active: number;
+  /** Bytes of keys and values: what may be used, what requests use, what the prefix cache alone keeps (free when wanted). */
+  kvCache: { budgetBytes: number; usedBytes: number; idleBytes: number };
+}
+
 export interface SamplingOptions {
   temperature: number;
   topK: number;
@@ -108,9 +125,20 @@ export interface AppliedAdapter {
   scale: number;
   /** First position at which the adapter is active (activated LoRA); 0 for all others. */
   fromPosition: number;
+  /** Position after the last one; 2^31-1: active to the end. */
+  toPosition: number;
 }
 
-export interface GenerateRequest {
+/** How a request is served; see lib/generate/serving.ts. */
+export interface ServedRequest {
+  priority: number;
+  /** 0: none. */
+  timeoutMs: number;
+  prefixCache: boolean;
+  cacheSalt: string;
+}
+
+export interface GenerateRequest extends ServedRequest {
   kind: "generate";
   tokens: Int32Array;
   adapters: AppliedAdapter[];
@@ -124,7 +152,7 @@ export interface GenerateRequest {
 }
 
 /** Evaluates tokens without sampling. */
-export interface EvaluateRequest {
+export interface EvaluateRequest extends ServedRequest {
   kind: "score" | "logits";
   tokens: Int32Array;
   adapters: AppliedAdapter[];
@@ -161,6 +189,8 @@ export interface NativeEvent {
     generatedTokens: number;
     draftedTokens: number;
     acceptedTokens: number;
+    cachedTokens: number;
+    preemptions: number;
   };
 }
 
@@ -172,6 +202,14 @@ export interface LoadOptions {
   /** Tokens of one sequence; 0: what the model was trained for, at most 8192. */
   contextLength: number;
   maxSequences: number;
+  /** Requests beyond maxSequences that may wait. */
+  maxQueue: number;
+  /** Tokens of one step. */
+  maxStepTokens: number;
+  /** Budget of keys and values. */
+  kvCacheBytes: number;
+  /** The budget was asked for: too little for one context is an error. */
+  kvCacheAsked: boolean;
   int8KvCache: boolean;
 }
 
@@ -183,9 +221,12 @@ export interface NativeEngine {
     bytes: Uint8Array,
     entries: AdapterEntry[],
   ): Promise<{ id: number; bytes: number; maxRank: number }>;
+  /** Equal texts stand for equal numbers: what one adapter has computed may serve another. Before its first request. */
+  setAdapterContent(id: number, content: string): void;
   /** Gives up the handle; memory is freed when the last sequence that uses it ends. */
   releaseAdapter(id: number): void;
   memory(): MemoryUse;
+  statistics(): EngineStatistics;
   checksum(): Promise<bigint>;
   /** Ends every request with `aborted` and frees everything. Safe to call twice. */
   dispose(): Promise<void>;

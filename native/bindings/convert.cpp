@@ -59,8 +59,9 @@ std::vector<RequestAdapter> adapters_of(const Napi::Object& object, const Adapte
     const auto item = list.Get(i).As<Napi::Object>();
     const auto found = loaded.find(static_cast<int32_t>(integer_of(item, "id", 0, INT32_MAX)));
     if (found == loaded.end()) throw Error(ErrorCode::kAdapterNotFound, "Expected the id of a loaded adapter.");
-    adapters.push_back({found->second, static_cast<float>(number_of(item, "scale", -1e6, 1e6)),
-                        static_cast<int32_t>(integer_of(item, "fromPosition", 0, INT32_MAX))});
+    const auto from = static_cast<int32_t>(integer_of(item, "fromPosition", 0, INT32_MAX));
+    const auto to = static_cast<int32_t>(integer_of(item, "toPosition", from, INT32_MAX));
+    adapters.push_back({found->second, static_cast<float>(number_of(item, "scale", -1e6, 1e6)), from, to});
   }
   return adapters;
 }
@@ -237,6 +238,10 @@ Request request_of(const Napi::Object& object, const ModelConfig& config, int32_
                                                ". Shorten the prompt or load the model with a larger contextLength.");
   check_tokens(request.tokens, "tokens", config.vocabulary_size);
   request.adapters = adapters_of(object, adapters);
+  request.priority = static_cast<int32_t>(integer_of(object, "priority", -1000, 1000));
+  request.timeout_ms = number_of(object, "timeoutMs", 0, INT32_MAX);
+  request.prefix_cache = object.Get("prefixCache").ToBoolean().Value();
+  request.cache_salt = string_of(object, "cacheSalt");
   if (request.kind != Request::Kind::kLogits)
     request.top_logprobs = static_cast<int32_t>(integer_of(object, "topLogprobs", -1, config.vocabulary_size));
   if (generate) {
@@ -316,6 +321,8 @@ Napi::Object event_object(Napi::Env env, const Event& event) {
   timings.Set("generatedTokens", event.timings.generated_tokens);
   timings.Set("draftedTokens", event.timings.drafted_tokens);
   timings.Set("acceptedTokens", event.timings.accepted_tokens);
+  timings.Set("cachedTokens", event.timings.cached_tokens);
+  timings.Set("preemptions", event.timings.preemptions);
   object.Set("timings", timings);
   return object;
 }

@@ -19,7 +19,7 @@
 
 namespace lowrank::bindings {
 
-using AdapterMap = std::map<int32_t, std::shared_ptr<const Adapter>>;
+using AdapterMap = std::map<int32_t, std::shared_ptr<Adapter>>;
 
 std::string string_of(const Napi::Object& object, const char* key);
 int64_t integer_of(const Napi::Object& object, const char* key, int64_t least, int64_t most);

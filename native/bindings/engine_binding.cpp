@@ -20,6 +20,10 @@ struct LoadOptions {
   int threads;
   int32_t context_length;
   int32_t max_sequences;
+  int32_t max_waiting;
+  int32_t max_rows;
+  size_t kv_cache_bytes;
+  bool kv_cache_asked;
   bool int8_kv;
 };
 
@@ -31,6 +35,10 @@ LoadOptions load_options_of(const Napi::Object& object) {
   if (options.threads == 0) options.threads = ThreadPool::default_threads();
   options.context_length = static_cast<int32_t>(integer_of(object, "contextLength", 0, 1 << 24));
   options.max_sequences = static_cast<int32_t>(integer_of(object, "maxSequences", 1, 1024));
+  options.max_waiting = static_cast<int32_t>(integer_of(object, "maxQueue", 0, 1 << 20));
+  options.max_rows = static_cast<int32_t>(integer_of(object, "maxStepTokens", 1, 1 << 14));
+  options.kv_cache_bytes = static_cast<size_t>(number_of(object, "kvCacheBytes", 1, 1e15));
+  options.kv_cache_asked = object.Get("kvCacheAsked").ToBoolean().Value();
   options.int8_kv = object.Get("int8KvCache").ToBoolean().Value();
   if (options.int8_kv && options.precision != Precision::kInt8)
     throw Error(ErrorCode::kInvalidArgument, "Expected int8 precision for an int8 KV cache.");
@@ -92,8 +100,10 @@ void EngineBinding::define(Napi::Env env) {
       DefineClass(env, "Engine",
                   {InstanceAccessor<&EngineBinding::facts>("facts"), InstanceMethod<&EngineBinding::submit>("submit"),
                    InstanceMethod<&EngineBinding::cancel>("cancel"), InstanceMethod<&EngineBinding::load_adapter>("loadAdapter"),
+                   InstanceMethod<&EngineBinding::set_adapter_content>("setAdapterContent"),
                    InstanceMethod<&EngineBinding::release_adapter>("releaseAdapter"),
-                   InstanceMethod<&EngineBinding::memory>("memory"), InstanceMethod<&EngineBinding::checksum>("checksum"),
+                   InstanceMethod<&EngineBinding::memory>("memory"), InstanceMethod<&EngineBinding::statistics>("statistics"),
+                   InstanceMethod<&EngineBinding::checksum>("checksum"),
                    InstanceMethod<&EngineBinding::dispose>("dispose")});
   Environment::of(env).engine_class = Napi::Persistent(constructor);
 }
@@ -116,6 +126,10 @@ Napi::Value EngineBinding::load(const Napi::CallbackInfo& info) {
           engine_options.threads = options.threads;
           engine_options.context_length = options.context_length != 0 ? options.context_length : std::min(trained, kDefaultContext);
           engine_options.max_sequences = options.max_sequences;
+          engine_options.max_waiting = options.max_waiting;
+          engine_options.max_rows = options.max_rows;
+          engine_options.kv_cache_bytes = options.kv_cache_bytes;
+          engine_options.kv_cache_asked = options.kv_cache_asked;
           engine_options.int8_kv = options.int8_kv;
           return std::make_shared<Engine>(std::move(model), engine_options, sink_to(environment, on_events));
         },
@@ -229,13 +243,13 @@ Napi::Value EngineBinding::load_adapter(const Napi::CallbackInfo& info) {
     auto bytes = std::make_shared<std::vector<uint8_t>>(bytes_of(info[0]));
     auto entries = std::make_shared<std::vector<AdapterEntry>>(entries_of(info[1].As<Napi::Array>()));
     const auto self = environment_->keep(Napi::Persistent(info.This().As<Napi::Object>()));
-    return run_async<std::shared_ptr<const Adapter>>(
+    return run_async<std::shared_ptr<Adapter>>(
         env,
         [engine, bytes, entries] {
           const auto source = open_adapter(std::move(*bytes));
           return build_adapter(*source, *entries, engine->model().base(engine->options().threads));
         },
-        [self](Napi::Env task_env, std::shared_ptr<const Adapter>&& adapter) -> Napi::Value {
+        [self](Napi::Env task_env, std::shared_ptr<Adapter>&& adapter) -> Napi::Value {
           EngineBinding& binding = *Unwrap(self->Value());
           binding.engine();
           const int32_t id = binding.next_adapter_++;
@@ -246,6 +260,15 @@ Napi::Value EngineBinding::load_adapter(const Napi::CallbackInfo& info) {
           binding.adapters_.emplace(id, std::move(adapter));
           return result;
         });
+  });
+}
+
+Napi::Value EngineBinding::set_adapter_content(const Napi::CallbackInfo& info) {
+  return guarded(info.Env(), [&]() -> Napi::Value {
+    const auto found = info[0].IsNumber() ? adapters_.find(info[0].As<Napi::Number>().Int32Value()) : adapters_.end();
+    if (found == adapters_.end()) throw Error(ErrorCode::kAdapterNotFound, "Expected the id of a loaded adapter.");
+    found->second->content = info[1].As<Napi::String>().Utf8Value();
+    return info.Env().Undefined();
   });
 }
 
@@ -264,6 +287,26 @@ Napi::Value EngineBinding::memory(const Napi::CallbackInfo& info) {
     object.Set("kvCacheBytes", static_cast<double>(memory.kv_cache_bytes));
     object.Set("scratchBytes", static_cast<double>(memory.scratch_bytes));
     object.Set("adapterBytes", static_cast<double>(adapters));
+    return object;
+  });
+}
+
+Napi::Value EngineBinding::statistics(const Napi::CallbackInfo& info) {
+  return guarded(info.Env(), [&]() -> Napi::Value {
+    const EngineStatistics statistics = this->engine()->statistics();
+    auto object = Napi::Object::New(info.Env());
+    object.Set("steps", static_cast<double>(statistics.steps));
+    object.Set("tokens", static_cast<double>(statistics.rows));
+    object.Set("preemptions", static_cast<double>(statistics.preemptions));
+    object.Set("promptTokens", static_cast<double>(statistics.prompt_tokens));
+    object.Set("cachedTokens", static_cast<double>(statistics.cached_tokens));
+    object.Set("waiting", static_cast<double>(statistics.waiting));
+    object.Set("active", static_cast<double>(statistics.active));
+    auto kv = Napi::Object::New(info.Env());
+    kv.Set("budgetBytes", static_cast<double>(statistics.kv_budget_bytes));
+    kv.Set("usedBytes", static_cast<double>(statistics.kv_used_bytes));
+    kv.Set("idleBytes", static_cast<double>(statistics.kv_idle_bytes));
+    object.Set("kvCache", kv);
     return object;
   });
 }

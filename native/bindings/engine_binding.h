@@ -29,8 +29,10 @@ class EngineBinding : public Napi::ObjectWrap<EngineBinding> {
   Napi::Value submit(const Napi::CallbackInfo& info);
   Napi::Value cancel(const Napi::CallbackInfo& info);
   Napi::Value load_adapter(const Napi::CallbackInfo& info);
+  Napi::Value set_adapter_content(const Napi::CallbackInfo& info);
   Napi::Value release_adapter(const Napi::CallbackInfo& info);
   Napi::Value memory(const Napi::CallbackInfo& info);
+  Napi::Value statistics(const Napi::CallbackInfo& info);
   Napi::Value checksum(const Napi::CallbackInfo& info);
   Napi::Value dispose(const Napi::CallbackInfo& info);
 

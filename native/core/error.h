@@ -18,6 +18,8 @@ enum class ErrorCode {
   kOutOfMemory,
   kBackendUnavailable,
   kAborted,
+  kTimeout,
+  kQueueFull,
   kDisposed,
   kIo,
   kInternal,
@@ -37,6 +39,8 @@ inline const char* error_code_name(ErrorCode code) {
     case ErrorCode::kOutOfMemory: return "ERR_OUT_OF_MEMORY";
     case ErrorCode::kBackendUnavailable: return "ERR_BACKEND_UNAVAILABLE";
     case ErrorCode::kAborted: return "ERR_ABORTED";
+    case ErrorCode::kTimeout: return "ERR_TIMEOUT";
+    case ErrorCode::kQueueFull: return "ERR_QUEUE_FULL";
     case ErrorCode::kDisposed: return "ERR_DISPOSED";
     case ErrorCode::kIo: return "ERR_IO";
     case ErrorCode::kInternal: return "ERR_INTERNAL";

@@ -74,6 +74,9 @@ int cgroup_cpus() {
 
 }  // namespace
 
+Barrier::Barrier(int parts)
+    : parts_(parts), spins_(static_cast<unsigned>(parts) <= std::thread::hardware_concurrency() ? kSpinsAtBarrier : 0) {}
+
 void Barrier::wait() {
   const uint32_t generation = generation_.load(std::memory_order_relaxed);
   if (arrived_.fetch_add(1, std::memory_order_acq_rel) == parts_ - 1) {
@@ -82,7 +85,7 @@ void Barrier::wait() {
     generation_.notify_all();
     return;
   }
-  for (int spins = 0; spins < kSpinsAtBarrier; ++spins) {
+  for (int spins = 0; spins < spins_; ++spins) {
     if (generation_.load(std::memory_order_acquire) != generation) return;
     pause();
   }

@@ -12,14 +12,16 @@
 namespace lowrank {
 
 // A barrier for the `parts` threads of one region. It spins briefly, then sleeps, so that a thread that was
-// descheduled (Node's own threads want the cores, too) does not keep the others burning.
+// descheduled (Node's own threads want the cores, too) does not keep the others burning. Where there are more parts than
+// processors it sleeps at once: what it waits for wants its core.
 class Barrier {
  public:
-  explicit Barrier(int parts) : parts_(parts) {}
+  explicit Barrier(int parts);
   void wait();
 
  private:
   const int parts_;
+  const int spins_;
   std::atomic<int> arrived_{0};
   std::atomic<uint32_t> generation_{0};
 };

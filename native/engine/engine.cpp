@@ -10,19 +10,34 @@
 namespace lowrank {
 namespace {
 
-// Rows of one step. Prefill streams the weights once for all of them; more rows cost cache space and delay the
-// decodes beside them.
-constexpr int32_t kMaxRows = 512;
 constexpr int32_t kMaxLogitRows = 16;
 // Drafts are not cut below this: up to four rows read the weights in about the time of one.
 constexpr int32_t kLeastDraftTokens = 3;
 
 KvCacheSpec cache_spec(const Model& model, const EngineOptions& options) {
   const ModelConfig& config = model.config();
-  const int32_t pages = (options.context_length + kPageTokens - 1) / kPageTokens;
-  return {static_cast<int32_t>(config.layers.size()), config.kv_heads, config.head_dim,
-          options.int8_kv ? KvFormat::kInt8 : model.kv_format(),
-          pages * options.max_sequences};
+  KvCacheSpec spec = {static_cast<int32_t>(config.layers.size()), config.kv_heads, config.head_dim,
+                      options.int8_kv ? KvFormat::kInt8 : model.kv_format(), 0};
+  const int64_t context = (options.context_length + kPageTokens - 1) / kPageTokens;
+  int64_t pages = context * options.max_sequences;
+  if (options.kv_cache_bytes != 0) {
+    const size_t page = kv_page_bytes(spec);
+    const auto affordable = static_cast<int64_t>(options.kv_cache_bytes / page);
+    if (affordable < context && options.kv_cache_asked)
+      throw Error(ErrorCode::kOutOfMemory, "Expected a KV cache of at least " + std::to_string(context * static_cast<int64_t>(page)) +
+                                               " bytes for a context of " + std::to_string(options.context_length) +
+                                               " tokens, received " + std::to_string(options.kv_cache_bytes) +
+                                               ". Give it more memory or load the model with a smaller contextLength.");
+    pages = std::min(pages, std::max(context, affordable));
+  }
+  spec.max_pages = static_cast<int32_t>(std::min<int64_t>(pages, std::numeric_limits<int32_t>::max()));
+  return spec;
+}
+
+EngineOptions within_bounds(EngineOptions options) {
+  const int64_t all = int64_t{options.context_length} * options.max_sequences;
+  options.max_rows = static_cast<int32_t>(std::min<int64_t>(options.max_rows, all));
+  return options;
 }
 
 double milliseconds(Clock::duration duration) { return std::chrono::duration<double, std::milli>(duration).count(); }
@@ -31,13 +46,16 @@ double milliseconds(Clock::duration duration) { return std::chrono::duration<dou
 
 Engine::Engine(std::unique_ptr<Model> model, const EngineOptions& options, Sink sink)
     : model_(std::move(model)),
-      options_(options),
+      options_(within_bounds(options)),
       base_(model_->base(options.threads)),
       sink_(std::move(sink)),
       cache_(cache_spec(*model_, options)),
-      scratch_(model_->config(), std::min(kMaxRows, options.context_length), kMaxLogitRows),
+      scheduler_({options_.max_sequences, options_.max_rows, options_.context_length}, cache_,
+                 [this](Sequence& sequence, int32_t most) { return draft(sequence, most); }),
+      scratch_(model_->config(), options_.max_rows, kMaxLogitRows),
       kv_bytes_per_token_(cache_.bytes_per_token()) {
   scratch_bytes_ = scratch_.bytes();
+  keep_statistics();
   thread_ = std::thread([this] { run(); });
 }
 
@@ -54,6 +72,11 @@ void Engine::shut_down() {
 void Engine::submit(Request request) {
   {
     std::lock_guard<std::mutex> lock(mutex_);
+    const int64_t most = int64_t{options_.max_sequences} + options_.max_waiting;
+    if (unfinished_ >= most)
+      throw Error(ErrorCode::kQueueFull, "Expected at most " + std::to_string(most) +
+                                             " unfinished requests, there are as many. Try again later, or load the model with a larger maxQueue.");
+    ++unfinished_;
     submitted_.push_back(std::move(request));
   }
   wake_.notify_one();
@@ -69,25 +92,44 @@ void Engine::cancel(uint64_t id) {
 
 EngineMemory Engine::memory() const { return {model_->weights().bytes, kv_bytes_, scratch_bytes_}; }
 
+EngineStatistics Engine::statistics() const {
+  std::lock_guard<std::mutex> lock(mutex_);
+  return statistics_;
+}
+
+void Engine::keep_statistics() {
+  const SchedulerCounts& counts = scheduler_.counts();
+  std::lock_guard<std::mutex> lock(mutex_);
+  statistics_.preemptions = counts.preemptions;
+  statistics_.prompt_tokens = counts.prompt_tokens;
+  statistics_.cached_tokens = counts.cached_tokens;
+  statistics_.waiting = static_cast<int64_t>(scheduler_.waiting());
+  statistics_.active = static_cast<int64_t>(scheduler_.active());
+  statistics_.kv_budget_bytes = cache_.page_bytes() * static_cast<size_t>(cache_.max_pages());
+  statistics_.kv_used_bytes = cache_.page_bytes() * static_cast<size_t>(cache_.used_pages() - cache_.idle_pages());
+  statistics_.kv_idle_bytes = cache_.page_bytes() * static_cast<size_t>(cache_.idle_pages());
+}
+
 void Engine::run() {
   for (;;) {
-    take_inbox(waiting_.empty() && active_.empty());
+    take_inbox(scheduler_.idle());
     {
       std::lock_guard<std::mutex> lock(mutex_);
       if (stopping_) break;
     }
+    expire();
     admit();
     if (plan()) step();
-    std::erase_if(active_, [](const Sequence& sequence) { return sequence.done; });
+    scheduler_.sweep();
     kv_bytes_ = cache_.bytes();
+    keep_statistics();
     flush();
   }
   take_inbox(false);
-  for (auto* list : {&active_, &waiting_})
-    for (Sequence& sequence : *list)
-      if (!sequence.done) finish(sequence, Finish::kAborted);
-  active_.clear();
-  waiting_.clear();
+  scheduler_.for_each([this](Sequence& sequence) {
+    if (!sequence.done) finish(sequence, Finish::kAborted);
+  });
+  scheduler_.sweep();
   flush();
 }
 
@@ -100,60 +142,58 @@ void Engine::take_inbox(bool wait) {
     submitted.swap(submitted_);
     cancelled.swap(cancelled_);
   }
-  for (Request& request : submitted) waiting_.emplace_back(std::move(request), cache_);
-  for (const uint64_t id : cancelled)
-    for (auto* list : {&active_, &waiting_})
-      for (Sequence& sequence : *list)
-        if (sequence.request.id == id && !sequence.done) finish(sequence, Finish::kAborted);
-  std::erase_if(waiting_, [](const Sequence& sequence) { return sequence.done; });
-  std::erase_if(active_, [](const Sequence& sequence) { return sequence.done; });
+  for (Request& request : submitted) scheduler_.add(std::move(request));
+  for (const uint64_t id : cancelled) {
+    Sequence* sequence = scheduler_.find(id);
+    if (sequence != nullptr && !sequence->done) finish(*sequence, Finish::kAborted);
+  }
+  scheduler_.sweep();
+}
+
+void Engine::expire() {
+  const auto now = Clock::now();
+  scheduler_.for_each([&](Sequence& sequence) {
+    if (!sequence.done && now >= sequence.deadline)
+      fail(sequence, ErrorCode::kTimeout,
+           "Expected the request to end within " + std::to_string(static_cast<int64_t>(sequence.request.timeout_ms)) +
+               " ms, it had generated " + std::to_string(sequence.generated()) + " tokens by then.");
+  });
+  scheduler_.sweep();
 }
 
 void Engine::admit() {
-  while (!waiting_.empty() && static_cast<int32_t>(active_.size()) < options_.max_sequences) {
-    Sequence& sequence = waiting_.front();
-    sequence.admitted = Clock::now();
+  while (Sequence* sequence = scheduler_.next_to_admit(Clock::now())) {
     try {
-      sequence.spans = compositions_.spans(sequence.request.adapters, base_);
-      if (sequence.request.sampling.repetition_penalty != 1)
-        for (const int32_t token : sequence.tokens) ++sequence.counts.seen[token];
+      if (sequence->spans.empty()) {
+        sequence->spans = compositions_.spans(sequence->request.adapters, base_);
+        if (sequence->request.sampling.repetition_penalty != 1)
+          for (const int32_t token : sequence->tokens) ++sequence->counts.seen[token];
+      }
+      scheduler_.admit(*sequence);
     } catch (const Error& error) {
-      fail(sequence, error.code(), error.what());
+      fail(*sequence, error.code(), error.what());
     } catch (const std::exception& error) {
-      fail(sequence, ErrorCode::kOutOfMemory, error.what());
+      fail(*sequence, ErrorCode::kOutOfMemory, error.what());
     }
-    if (sequence.done)
-      waiting_.pop_front();
-    else
-      active_.splice(active_.end(), waiting_, waiting_.begin());
+    scheduler_.sweep();
   }
 }
 
 bool Engine::plan() {
   batch_.clear();
   outputs_.clear();
-  for (Sequence& sequence : active_)
-    if (sequence.decoding() && batch_.rows() < scratch_.max_rows) {
-      draft(sequence, scratch_.max_rows - batch_.rows() - 1);
-      add_rows(sequence, 1 + static_cast<int32_t>(sequence.draft.size()));
-    }
-  for (Sequence& sequence : active_)
-    if (!sequence.decoding() && batch_.rows() < scratch_.max_rows)
-      add_rows(sequence, std::min(sequence.pending(), scratch_.max_rows - batch_.rows()));
+  for (const PlannedRows& planned : scheduler_.plan()) add_rows(planned);
   return batch_.rows() > 0;
 }
 
-void Engine::draft(Sequence& sequence, int32_t most) {
+std::vector<int32_t> Engine::draft(Sequence& sequence, int32_t most) {
   const Request& request = sequence.request;
-  if (request.max_draft_tokens == 0) return;
+  if (request.max_draft_tokens == 0) return {};
   most = std::min({most, request.max_draft_tokens, sequence.draft_limit, request.max_tokens - sequence.generated() - 1,
                    options_.context_length - sequence.length() - 1});
-  if (request.adapters.empty()) {
-    sequence.draft = draft_by_prompt_lookup(sequence.tokens, most);
-    return;
-  }
+  if (request.adapters.empty()) return draft_by_prompt_lookup(sequence.tokens, most);
   const LookupText frame = {earlier_answers_.under(request.adapters), sequence.frame_passed};
-  sequence.draft = draft_by_prompt_lookup(sequence.tokens, most, &frame);
+  return draft_by_prompt_lookup(sequence.tokens, most, &frame);
 }
 
 bool Engine::follows(const Sequence& sequence, int32_t position) {
@@ -175,15 +215,10 @@ void Engine::settle_draft(Sequence& sequence) {
   sequence.draft.clear();
 }
 
-void Engine::add_rows(Sequence& sequence, int32_t count) {
-  const int32_t begin = sequence.computed;
-  const int32_t end = begin + count;
-  // The budget is maxSequences times contextLength, so a page is always to be had.
-  if (!sequence.blocks.reserve(end)) {
-    sequence.draft.clear();
-    fail(sequence, ErrorCode::kOutOfMemory, "Expected a free page in the KV cache, all are in use.");
-    return;
-  }
+void Engine::add_rows(const PlannedRows& planned) {
+  Sequence& sequence = *planned.sequence;
+  const int32_t begin = planned.begin;
+  const int32_t end = begin + planned.count;
   const int32_t first_row = batch_.rows();
   for (int32_t position = begin; position < end; ++position) {
     const int32_t drafted = position - sequence.length();
@@ -211,14 +246,19 @@ void Engine::add_rows(Sequence& sequence, int32_t count) {
     for (int32_t position = std::max(begin, sequence.length() - 1); position < end; ++position)
       outputs_.push_back({first_row + position - begin, &sequence, position});
   } else {
-    for (int32_t position = std::max(begin, request.from); position < std::min(end, request.to); ++position)
+    for (int32_t position = std::max({begin, request.from, sequence.reported}); position < std::min(end, request.to); ++position)
       outputs_.push_back({first_row + position - begin, &sequence, position});
   }
-  sequence.computed = end;
 }
 
 void Engine::step() {
+  const auto fail_all = [this](ErrorCode code, const char* message) {
+    scheduler_.for_each([&](Sequence& sequence) {
+      if (sequence.planned && !sequence.done) fail(sequence, code, message);
+    });
+  };
   try {
+    const auto started = Clock::now();
     program_.clear();
     Graph graph(program_, model_->backend().ops(), model_->config(), model_->weights(), cache_, scratch_, batch_);
     graph.embed();
@@ -242,25 +282,30 @@ void Engine::step() {
       program_.clear();
     } while (done < outputs_.size());
     scratch_bytes_ = scratch_.bytes();
-    for (Sequence& sequence : active_)
-      if (!sequence.done) settle_draft(sequence);
+    scheduler_.for_each([](Sequence& sequence) {
+      if (sequence.planned && !sequence.done) settle_draft(sequence);
+    });
+    scheduler_.computed(milliseconds(Clock::now() - started));
+    std::lock_guard<std::mutex> lock(mutex_);
+    ++statistics_.steps;
+    statistics_.rows += batch_.rows();
   } catch (const Error& error) {
-    for (Sequence& sequence : active_)
-      if (!sequence.done) fail(sequence, error.code(), error.what());
+    fail_all(error.code(), error.what());
   } catch (const std::exception& error) {
-    for (Sequence& sequence : active_)
-      if (!sequence.done) fail(sequence, ErrorCode::kOutOfMemory, error.what());
+    fail_all(ErrorCode::kOutOfMemory, error.what());
   }
   // Evaluations end when their last position is computed, whether or not it had an output.
-  for (Sequence& sequence : active_)
+  scheduler_.for_each([this](Sequence& sequence) {
     if (!sequence.done && sequence.request.kind != Request::Kind::kGenerate && sequence.computed >= sequence.request.to)
       finish(sequence, Finish::kComplete);
+  });
 }
 
 void Engine::accept_logits(Sequence& sequence, int32_t position, const float* logits) {
   const Request& request = sequence.request;
   const int32_t vocabulary = model_->config().vocabulary_size;
   Event& event = event_of(sequence);
+  sequence.reported = position + 1;
   if (request.kind == Request::Kind::kLogits) {
     event.logits.insert(event.logits.end(), logits, logits + vocabulary);
     return;
@@ -315,7 +360,7 @@ void Engine::finish(Sequence& sequence, Finish reason) {
   Event& event = event_of(sequence);
   event.finish = reason;
   Timings& timings = event.timings;
-  const bool admitted = sequence.admitted != Clock::time_point{};
+  const bool admitted = sequence.was_admitted();
   const bool started = sequence.first_token != Clock::time_point{};
   timings.queued_ms = milliseconds((admitted ? sequence.admitted : now) - sequence.submitted);
   if (admitted) timings.prefill_ms = milliseconds((started ? sequence.first_token : now) - sequence.admitted);
@@ -325,12 +370,16 @@ void Engine::finish(Sequence& sequence, Finish reason) {
   settle_draft(sequence);
   timings.drafted_tokens = sequence.drafted;
   timings.accepted_tokens = sequence.accepted;
+  timings.cached_tokens = sequence.cached;
+  timings.preemptions = sequence.preemptions;
   const Request& request = sequence.request;
   if (request.max_draft_tokens > 0 && !request.adapters.empty() && (reason == Finish::kStop || reason == Finish::kLength))
     earlier_answers_.keep(request.adapters, sequence.tokens.data() + request.tokens.size(),
                           static_cast<size_t>(sequence.generated()));
-  sequence.blocks.clear();
+  scheduler_.release(sequence, reason != Finish::kError);
   sequence.done = true;
+  std::lock_guard<std::mutex> lock(mutex_);
+  --unfinished_;
 }
 
 void Engine::fail(Sequence& sequence, ErrorCode code, const std::string& message) {

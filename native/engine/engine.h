@@ -4,7 +4,6 @@
 #include <atomic>
 #include <condition_variable>
 #include <functional>
-#include <list>
 #include <memory>
 #include <mutex>
 #include <thread>
@@ -13,6 +12,7 @@
 #include "backend/program.h"
 #include "engine/earlier_answers.h"
 #include "engine/request.h"
+#include "engine/scheduler.h"
 #include "engine/sequence.h"
 #include "kv_cache/kv_cache.h"
 #include "model/graph.h"
@@ -23,14 +23,32 @@ namespace lowrank {
 struct EngineOptions {
   int threads = 1;
   int32_t context_length = 0;  // tokens of one sequence
-  int32_t max_sequences = 1;   // that are served at once; more wait
+  int32_t max_sequences = 1;   // that are computed at once; more wait
+  int32_t max_waiting = 1024;  // requests beyond those; more are refused
+  int32_t max_rows = 512;      // tokens of one step
+  size_t kv_cache_bytes = 0;   // budget of keys and values; 0: max_sequences contexts
+  bool kv_cache_asked = true;  // a budget below one context is an error; else it is raised to one
   bool int8_kv = false;        // keys and values in int8 in place of the model's own format; not for the reference modes
 };
 
 struct EngineMemory {
   size_t weight_bytes;
-  size_t kv_cache_bytes;
+  size_t kv_cache_bytes;  // taken so far
   size_t scratch_bytes;
+};
+
+// Of the engine's whole life, or as after the last step.
+struct EngineStatistics {
+  int64_t steps = 0;
+  int64_t rows = 0;             // tokens computed
+  int64_t preemptions = 0;
+  int64_t prompt_tokens = 0;    // of admitted requests
+  int64_t cached_tokens = 0;    // of those the prefix cache had
+  int64_t waiting = 0;
+  int64_t active = 0;
+  size_t kv_budget_bytes = 0;
+  size_t kv_used_bytes = 0;     // by sequences
+  size_t kv_idle_bytes = 0;     // kept by the prefix cache alone, free when wanted
 };
 
 class Engine {
@@ -44,30 +62,33 @@ class Engine {
   // Ends every request with kAborted, then stops the thread. Safe to call again.
   void shut_down();
 
-  // Any thread. The request's events follow through the sink; its errors, too.
+  // Any thread. The request's events follow through the sink; its errors, too. Throws Error(kQueueFull).
   void submit(Request request);
   void cancel(uint64_t id);
 
   const Model& model() const { return *model_; }
   const EngineOptions& options() const { return options_; }
   EngineMemory memory() const;
+  EngineStatistics statistics() const;
   size_t kv_bytes_per_token() const { return kv_bytes_per_token_; }
   KvFormat kv_format() const { return cache_.spec().format; }
 
  private:
   void run();
   void take_inbox(bool wait);
+  void expire();
   void admit();
   // Fills batch_ and outputs_ with this step's rows; false where there is nothing to do.
   bool plan();
-  void add_rows(Sequence& sequence, int32_t count);
-  // Chooses what a decoding sequence tries in this step, at most `most` tokens.
-  void draft(Sequence& sequence, int32_t most);
+  void add_rows(const PlannedRows& planned);
+  // What a decoding sequence tries in this step, at most `most` tokens.
+  std::vector<int32_t> draft(Sequence& sequence, int32_t most);
   // Whether the row at `position` was computed from the tokens that the sequence has now.
   static bool follows(const Sequence& sequence, int32_t position);
   // Forgets the positions of drafted tokens that were not drawn.
   static void settle_draft(Sequence& sequence);
   void step();
+  void keep_statistics();
   void accept_logits(Sequence& sequence, int32_t position, const float* logits);
   void finish(Sequence& sequence, Finish reason);
   void fail(Sequence& sequence, ErrorCode code, const std::string& message);
@@ -87,24 +108,25 @@ class Engine {
   const BaseModel base_;
   Sink sink_;
   KvCache cache_;
+  Scheduler scheduler_;
   Scratch scratch_;
   Program program_;
   Batch batch_;
   Sampler sampler_;
   CompositionCache compositions_;
   EarlierAnswers earlier_answers_;
-  std::list<Sequence> waiting_;
-  std::list<Sequence> active_;
   std::vector<Output> outputs_;
   std::vector<Event> events_;
   size_t kv_bytes_per_token_;
   std::atomic<size_t> kv_bytes_{0};
   std::atomic<size_t> scratch_bytes_{0};
 
-  std::mutex mutex_;  // guards the inbox
+  mutable std::mutex mutex_;  // guards what follows
   std::condition_variable wake_;
   std::vector<Request> submitted_;
   std::vector<uint64_t> cancelled_;
+  int64_t unfinished_ = 0;  // requests
+  EngineStatistics statistics_;
   bool stopping_ = false;
   std::thread thread_;
 };

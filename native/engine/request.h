@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <limits>
 #include <memory>
 #include <string>
 #include <vector>
@@ -15,7 +16,9 @@ namespace lowrank {
 struct RequestAdapter {
   std::shared_ptr<const Adapter> adapter;
   float scale = 1;
-  int32_t from_position = 0;  // activated LoRA: rows before it run without this adapter
+  // Rows outside [from_position, to_position) run without this adapter: activated LoRA, scales that change on the way.
+  int32_t from_position = 0;
+  int32_t to_position = std::numeric_limits<int32_t>::max();
 };
 
 struct Request {
@@ -25,6 +28,10 @@ struct Request {
   std::vector<int32_t> tokens;  // the prompt, or what is evaluated
   std::vector<RequestAdapter> adapters;
   int32_t top_logprobs = -1;  // -1: no log-probabilities
+  int32_t priority = 0;       // higher ones are served first
+  double timeout_ms = 0;      // from submission; 0: none
+  bool prefix_cache = true;   // use what is known of its first tokens, and keep what is computed
+  std::string cache_salt;     // requests with different salts share nothing of the prefix cache
   // kGenerate
   int32_t max_tokens = 0;
   std::vector<int32_t> stop_tokens;
@@ -45,6 +52,8 @@ struct Timings {
   int32_t generated_tokens = 0;
   int32_t drafted_tokens = 0;   // by prompt lookup
   int32_t accepted_tokens = 0;  // drafted ones that were drawn
+  int32_t cached_tokens = 0;    // of the prompt that the prefix cache had
+  int32_t preemptions = 0;      // times that it gave way to others and was computed again
 };
 
 // What one step did for one request.

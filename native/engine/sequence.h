@@ -7,6 +7,7 @@
 
 #include "engine/request.h"
 #include "kv_cache/kv_cache.h"
+#include "kv_cache/prefix_cache.h"
 #include "lora/composition.h"
 
 namespace lowrank {
@@ -30,13 +31,25 @@ class CompositionCache {
   std::vector<std::weak_ptr<const Composition>> live_;
 };
 
+// What keys and values of a request depend on beside its tokens.
+PrefixContext prefix_context(const Request& request);
+
 struct Sequence {
-  Sequence(Request asked, KvCache& cache) : request(std::move(asked)), blocks(cache), tokens(request.tokens) {}
+  Sequence(Request asked, uint64_t order_of_arrival, KvCache& cache)
+      : request(std::move(asked)), arrival(order_of_arrival), context(prefix_context(request)), blocks(cache),
+        tokens(request.tokens) {
+    if (request.timeout_ms > 0)
+      deadline = submitted + std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double, std::milli>(request.timeout_ms));
+  }
 
   Request request;
+  uint64_t arrival;
+  PrefixContext context;
   BlockTable blocks;
+  PrefixCache::Cursor cursor;
   std::vector<int32_t> tokens;  // prompt and generated
-  int32_t computed = 0;         // positions in the cache
+  int32_t computed = 0;         // positions in the cache, drafted ones included
+  int32_t reported = 0;         // evaluations: positions up to here have had their outputs
   std::vector<CompositionSpan> spans;
   TokenCounts counts;
   std::vector<int32_t> draft;    // tokens that this step tries behind the last one
@@ -44,15 +57,22 @@ struct Sequence {
   int32_t draft_limit = 3;       // of the next draft: grows while drafts are right
   int32_t drafted = 0;           // in all
   int32_t accepted = 0;
+  int32_t cached = 0;            // tokens that the prefix cache had when it was first admitted
+  int32_t preemptions = 0;
+  bool active = false;           // admitted, and not preempted since
+  bool planned = false;          // has rows in the step that is being planned
   bool done = false;
   Clock::time_point submitted = Clock::now();
-  Clock::time_point admitted{};
+  Clock::time_point deadline = Clock::time_point::max();
+  Clock::time_point admitted{};  // for the first time
   Clock::time_point first_token{};
 
   int32_t length() const { return static_cast<int32_t>(tokens.size()); }
   int32_t pending() const { return length() - computed; }
   int32_t generated() const { return length() - static_cast<int32_t>(request.tokens.size()); }
-  bool decoding() const { return request.kind == Request::Kind::kGenerate && generated() > 0; }
+  // Its next row draws a token and follows the one that was drawn last.
+  bool decoding() const { return request.kind == Request::Kind::kGenerate && generated() > 0 && pending() == 1; }
+  bool was_admitted() const { return admitted != Clock::time_point{}; }
 };
 
 }  // namespace lowrank

@@ -1,6 +1,7 @@
 #include "lora/adapter.h"
 
 #include <algorithm>
+#include <atomic>
 #include <cmath>
 #include <map>
 #include <string_view>
@@ -24,7 +25,7 @@ class Builder {
  public:
   Builder(const TensorSource& source, const BaseModel& base) : tensors_(source), base_(base) {}
 
-  std::shared_ptr<const Adapter> build(const std::vector<AdapterEntry>& entries) {
+  std::shared_ptr<Adapter> build(const std::vector<AdapterEntry>& entries) {
     const SortedEntries sorted = sort_entries(entries, base_);
     check_parts(entries);
     adapter_->layers.resize(sorted.layers.size());
@@ -185,6 +186,11 @@ class Builder {
 
 }  // namespace
 
+std::string unique_content() {
+  static std::atomic<uint64_t> count{0};
+  return "#" + std::to_string(count.fetch_add(1, std::memory_order_relaxed));
+}
+
 int32_t BaseModel::out_features(Projection projection) const {
   switch (projection) {
     case Projection::kQ: return heads * head_dim;
@@ -206,7 +212,7 @@ int32_t BaseModel::in_features(Projection projection) const {
   }
 }
 
-std::shared_ptr<const Adapter> build_adapter(const TensorSource& source, const std::vector<AdapterEntry>& entries,
+std::shared_ptr<Adapter> build_adapter(const TensorSource& source, const std::vector<AdapterEntry>& entries,
                                              const BaseModel& base) {
   try {
     return Builder(source, base).build(entries);

@@ -79,7 +79,12 @@ struct AdapterLayer {
   std::array<std::vector<float>, kLayerNorms> norms;    // gain as the op wants it (offset included); or empty
 };
 
+// A text that no other adapter of the process has.
+std::string unique_content();
+
 struct Adapter {
+  // Adapters with equal texts hold equal numbers: what is computed with one holds for the other.
+  std::string content = unique_content();
   std::vector<AdapterLayer> layers;
   std::unique_ptr<LoraModule> lm_head;
   std::unique_ptr<EmbeddingModule> embedding;
@@ -113,7 +118,7 @@ class TensorSource;
 
 // Builds an adapter from `source` and what its tensors are. Throws Error with kAdapterFormat (unreadable, NaN or Inf, a
 // missing half), kAdapterShape (another base's sizes) or kAdapterUnsupported, naming the tensor. Nothing is kept on error.
-std::shared_ptr<const Adapter> build_adapter(const TensorSource& source, const std::vector<AdapterEntry>& entries,
+std::shared_ptr<Adapter> build_adapter(const TensorSource& source, const std::vector<AdapterEntry>& entries,
                                              const BaseModel& base);
 
 }  // namespace lowrank

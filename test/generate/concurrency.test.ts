@@ -22,11 +22,12 @@ const wanted: Wanted[] = Array.from({ length: 24 }, (_, i) => ({
   },
 }));
 
+/** What the mix must not change: all but the time that it took, and what the prefix cache had. */
 const shape = ({ tokens, finishReason, logprobs, usage }: GenerationResult): unknown => ({
   tokens: [...tokens],
   finishReason,
   logprobs,
-  usage,
+  usage: { ...usage, cachedTokens: 0 },
 });
 
 async function withAdapters(model: Model): Promise<Model> {
