@@ -1,14 +1,12 @@
 import { throwIfAborted } from "../errors/check.js";
 import { addon } from "../native/addon.js";
-import type { AdapterEntry, ModelFacts, NativeEngine } from "../native/types.js";
+import type { AdapterEntry, AdapterInspection, ModelFacts, NativeEngine } from "../native/types.js";
 import { ggufEntries } from "./gguf-tensors.js";
 import { peftEntries } from "./peft-tensors.js";
-import { readAdapter, type AdapterSource } from "./source.js";
+import type { AdapterFiles } from "./source.js";
 
-/** One loaded version of an adapter. Immutable. */
-export interface LoadedAdapter {
-  /** The native handle. */
-  id: number;
+/** What an adapter is, wherever it lies. Immutable. */
+export interface AdapterContent {
   contentHash: string;
   origin: string;
   /** Highest rank of its modules. */
@@ -17,45 +15,53 @@ export interface LoadedAdapter {
   targets: string[];
   /** Numbers in its file that are used. */
   parameters: number;
-  /** Memory held. */
+  /** Memory that it takes. */
   bytes: number;
   dora: boolean;
   /** Activated LoRA: the tokens that wake it; else null. */
   invocationTokens: number[] | null;
 }
 
-/** Reads, checks and builds an adapter. Nothing is kept where it throws. */
-export async function loadAdapter(
-  source: AdapterSource,
+/** An adapter in the engine. */
+export interface BuiltAdapter {
+  /** The native handle. */
+  id: number;
+  content: AdapterContent;
+}
+
+async function entriesOf(
+  inspection: AdapterInspection,
+  config: unknown,
+  facts: ModelFacts,
+): Promise<{ entries: AdapterEntry[]; invocationTokens: number[] | null }> {
+  if (inspection.format === "gguf") return ggufEntries(inspection, facts);
+  // Its validator takes as long to come as all the rest of the package.
+  const { parsePeftConfig } = await import("./peft-config.js");
+  const checked = parsePeftConfig(config);
+  return {
+    entries: peftEntries(inspection.tensors, checked, facts),
+    invocationTokens: checked.alora_invocation_tokens,
+  };
+}
+
+/** Checks an adapter's files and builds it in the engine. Nothing is kept where it throws. */
+export async function buildAdapter(
+  files: AdapterFiles,
   engine: NativeEngine,
   facts: ModelFacts,
   signal: AbortSignal | undefined,
-): Promise<LoadedAdapter> {
-  throwIfAborted(signal, "The load of the adapter");
-  const files = await readAdapter(source);
-  throwIfAborted(signal, "The load of the adapter");
+): Promise<BuiltAdapter> {
+  const contentHash = await files.contentHash;
   const inspection = await addon().inspectAdapter(files.weights);
-  let entries: AdapterEntry[];
-  let invocationTokens: number[] | null;
-  if (inspection.format === "gguf") {
-    ({ entries, invocationTokens } = ggufEntries(inspection, facts));
-  } else {
-    // Its validator takes as long to come as all the rest of the package.
-    const { parsePeftConfig } = await import("./peft-config.js");
-    const config = parsePeftConfig(files.config);
-    entries = peftEntries(inspection.tensors, config, facts);
-    invocationTokens = config.alora_invocation_tokens;
-  }
+  const { entries, invocationTokens } = await entriesOf(inspection, files.config, facts);
   throwIfAborted(signal, "The load of the adapter");
   const built = await engine.loadAdapter(files.weights, entries);
-  const contentHash = await files.contentHash;
   engine.setAdapterContent(built.id, contentHash);
   const used = new Set(entries.map((entry) => entry.tensor));
   const parameters = inspection.tensors
     .filter((tensor) => used.has(tensor.name))
     .reduce((sum, tensor) => sum + tensor.shape.reduce((product, size) => product * size, 1), 0);
-  return {
-    id: built.id,
+  const content: AdapterContent = {
     contentHash,
     origin: files.origin,
     rank: built.maxRank,
@@ -65,4 +71,5 @@ export async function loadAdapter(
     dora: entries.some((entry) => entry.role === "lora_magnitude_vector"),
     invocationTokens,
   };
+  return { id: built.id, content };
 }

@@ -1,14 +1,21 @@
 import { createHash } from "node:crypto";
 import { constants, open, realpath, stat } from "node:fs/promises";
-import { basename, dirname, join, sep } from "node:path";
+import { basename, dirname, join, resolve, sep } from "node:path";
 import { setImmediate as nextTurn } from "node:timers/promises";
 import { expected, LowrankError } from "../errors/index.js";
+import { identityOf, type FileIdentity } from "./file-identity.js";
+import { safetensorsOf, type AdapterTensor } from "./typed-tensors.js";
 
 /**
- * Where an adapter comes from: a PEFT folder, a `.safetensors` file with adapter_config.json beside it, a `.gguf` file; or bytes in
- * memory, GGUF as they are, safetensors with their adapter_config.json as an object.
+ * Where an adapter comes from: a PEFT folder, a `.safetensors` file with adapter_config.json beside it, a `.gguf` file; or memory: GGUF
+ * bytes as they are, safetensors bytes with their adapter_config.json as an object, or tensors under the names that PEFT gives them
+ * ("base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight"). What is given in memory is copied at the call.
  */
-export type AdapterSource = string | Uint8Array | { config: object; weights: Uint8Array };
+export type AdapterSource =
+  | string
+  | Uint8Array
+  | { config: object; weights: Uint8Array }
+  | { config: object; tensors: Record<string, AdapterTensor> };
 
 /** An adapter's bytes, read once. */
 export interface AdapterFiles {
@@ -19,6 +26,18 @@ export interface AdapterFiles {
   contentHash: Promise<string>;
   /** Path, or "memory". */
   origin: string;
+  /** Where it can be read again, absolute; null for memory. */
+  path: string | null;
+  /** The files that it was read from; none for memory. */
+  files: FileIdentity[];
+}
+
+/** What was read, before it is hashed. */
+type Read = Omit<AdapterFiles, "contentHash">;
+
+interface ReadFile {
+  bytes: Uint8Array;
+  file: FileIdentity;
 }
 
 /** Largest adapter file that is read into memory. */
@@ -37,26 +56,28 @@ async function exists(path: string): Promise<boolean> {
   );
 }
 
-async function readBounded(path: string, most: number, what: string): Promise<Uint8Array> {
+/** `named`: the path by which it is found again, where `path` is what that leads to. */
+async function readBounded(path: string, most: number, what: string, named = path): Promise<ReadFile> {
   let file;
   try {
     // Without O_NONBLOCK, opening a named pipe would wait for a writer for ever.
     file = await open(path, constants.O_RDONLY | (constants.O_NONBLOCK ?? 0));
-    const facts = await file.stat();
+    const facts = await file.stat({ bigint: true });
+    const size = Number(facts.size);
     if (!facts.isFile()) throw new Error("it is not a regular file");
-    if (facts.size > most)
+    if (size > most)
       throw new LowrankError(
         "ERR_ADAPTER_FORMAT",
-        `Expected at most ${most} bytes for ${what}, received ${facts.size}.`,
+        `Expected at most ${most} bytes for ${what}, received ${size}.`,
       );
-    const bytes = Buffer.allocUnsafeSlow(facts.size);
+    const bytes = Buffer.allocUnsafeSlow(size);
     let done = 0;
     while (done < bytes.length) {
       const { bytesRead } = await file.read(bytes, done, bytes.length - done, done);
       if (bytesRead === 0) throw new Error("it was cut short while it was read");
       done += bytesRead;
     }
-    return bytes;
+    return { bytes, file: { path: resolve(named), identity: identityOf(facts) } };
   } catch (error) {
     throw LowrankError.isInstance(error) ? error : ioError(path, error);
   } finally {
@@ -79,10 +100,10 @@ async function insideFolder(folder: string, name: string): Promise<string> {
   return target;
 }
 
-async function readConfig(path: string): Promise<unknown> {
-  const bytes = await readBounded(path, MAX_CONFIG_BYTES, "adapter_config.json");
+async function readConfig(path: string, named = path): Promise<{ config: unknown; file: FileIdentity }> {
+  const { bytes, file } = await readBounded(path, MAX_CONFIG_BYTES, "adapter_config.json", named);
   try {
-    return JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(bytes));
+    return { config: JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(bytes)), file };
   } catch (cause) {
     throw new LowrankError("ERR_ADAPTER_FORMAT", `Expected JSON in ${path}: ${(cause as Error).message}.`, {
       cause,
@@ -90,7 +111,19 @@ async function readConfig(path: string): Promise<unknown> {
   }
 }
 
-async function readFolder(folder: string): Promise<Omit<AdapterFiles, "contentHash">> {
+const peftFiles = (
+  { config, file }: Awaited<ReturnType<typeof readConfig>>,
+  weights: ReadFile,
+  origin: string,
+): Read => ({
+  config,
+  weights: weights.bytes,
+  origin,
+  path: resolve(origin),
+  files: [file, weights.file],
+});
+
+async function readFolder(folder: string): Promise<Read> {
   if (!(await exists(join(folder, "adapter_model.safetensors")))) {
     if (await exists(join(folder, "adapter_model.bin")))
       throw new LowrankError(
@@ -104,15 +137,22 @@ async function readFolder(folder: string): Promise<Omit<AdapterFiles, "contentHa
     );
   }
   const [config, weights] = await Promise.all([
-    insideFolder(folder, "adapter_config.json").then(readConfig),
+    insideFolder(folder, "adapter_config.json").then((path) =>
+      readConfig(path, join(folder, "adapter_config.json")),
+    ),
     insideFolder(folder, "adapter_model.safetensors").then((path) =>
-      readBounded(path, MAX_ADAPTER_BYTES, "adapter_model.safetensors"),
+      readBounded(
+        path,
+        MAX_ADAPTER_BYTES,
+        "adapter_model.safetensors",
+        join(folder, "adapter_model.safetensors"),
+      ),
     ),
   ]);
-  return { config, weights, origin: folder };
+  return peftFiles(config, weights, folder);
 }
 
-async function readPath(path: string): Promise<Omit<AdapterFiles, "contentHash">> {
+async function readPath(path: string): Promise<Read> {
   const facts = await stat(path).catch((cause: unknown) => {
     throw new LowrankError(
       "ERR_ADAPTER_NOT_FOUND",
@@ -123,18 +163,16 @@ async function readPath(path: string): Promise<Omit<AdapterFiles, "contentHash">
     );
   });
   if (facts.isDirectory()) return readFolder(path);
-  if (path.endsWith(".gguf"))
-    return {
-      config: null,
-      weights: await readBounded(path, MAX_ADAPTER_BYTES, basename(path)),
-      origin: path,
-    };
+  if (path.endsWith(".gguf")) {
+    const { bytes, file } = await readBounded(path, MAX_ADAPTER_BYTES, basename(path));
+    return { config: null, weights: bytes, origin: path, path: resolve(path), files: [file] };
+  }
   if (path.endsWith(".safetensors")) {
     const [config, weights] = await Promise.all([
       readConfig(join(dirname(path), "adapter_config.json")),
       readBounded(path, MAX_ADAPTER_BYTES, basename(path)),
     ]);
-    return { config, weights, origin: path };
+    return peftFiles(config, weights, path);
   }
   throw expected("a folder, a .safetensors or a .gguf file", "the adapter's source", path);
 }
@@ -167,29 +205,50 @@ async function hash(config: string, weights: Uint8Array): Promise<string> {
   return sha256.digest("hex");
 }
 
+/** What is in memory is copied, since the caller may go on to change what it gave. */
+function readMemory(source: Exclude<AdapterSource, string>): Read {
+  const from = (config: unknown, weights: Uint8Array): Read => ({
+    config,
+    weights,
+    origin: "memory",
+    path: null,
+    files: [],
+  });
+  if (source instanceof Uint8Array) {
+    const magic = Buffer.from(source.buffer, source.byteOffset, Math.min(4, source.length)).toString(
+      "latin1",
+    );
+    if (magic === "GGUF") return from(null, source.slice());
+    throw expected(
+      "GGUF bytes, or { config, weights } for safetensors bytes",
+      "the adapter's source",
+      source,
+    );
+  }
+  const config = (given: object): unknown => JSON.parse(canonical(given));
+  if ("weights" in source && source.weights instanceof Uint8Array)
+    return from(config(source.config), source.weights.slice());
+  if ("tensors" in source && typeof source.tensors === "object" && source.tensors !== null)
+    return from(config(source.config), safetensorsOf(source.tensors, MAX_ADAPTER_BYTES));
+  throw expected("{ config, weights } or { config, tensors }", "the adapter's source", source);
+}
+
+/** SHA-256 over configuration and weights, hex: what a version is known by. */
+export const contentHashOf = (config: unknown, weights: Uint8Array): Promise<string> =>
+  hash(canonical(config), weights);
+
 /** Reads an adapter once and hashes it. Throws ERR_ADAPTER_NOT_FOUND, ERR_ADAPTER_FORMAT, ERR_ADAPTER_UNSUPPORTED, ERR_IO. */
 export async function readAdapter(source: AdapterSource): Promise<AdapterFiles> {
-  let files: Omit<AdapterFiles, "contentHash">;
-  if (typeof source === "string" && source !== "" && !source.includes("\0")) {
-    files = await readPath(source);
-  } else if (source instanceof Uint8Array) {
-    if (
-      Buffer.from(source.buffer, source.byteOffset, Math.min(4, source.length)).toString("latin1") !== "GGUF"
-    )
-      throw expected(
-        "GGUF bytes, or { config, weights } for safetensors bytes",
-        "the adapter's source",
-        source,
-      );
-    files = { config: null, weights: source.slice(), origin: "memory" };
-  } else if (typeof source === "object" && source !== null && source.weights instanceof Uint8Array) {
-    // Copies, since the caller may go on to change what it gave.
-    const config: unknown = JSON.parse(canonical(source.config));
-    files = { config, weights: source.weights.slice(), origin: "memory" };
-  } else {
-    throw expected("a path, GGUF bytes or { config, weights }", "the adapter's source", source);
-  }
-  const contentHash = hash(canonical(files.config), files.weights);
+  let read: Read;
+  if (typeof source === "string" && source !== "" && !source.includes("\0")) read = await readPath(source);
+  else if (typeof source === "object" && source !== null) read = readMemory(source);
+  else
+    throw expected(
+      "a path, GGUF bytes, { config, weights } or { config, tensors }",
+      "the adapter's source",
+      source,
+    );
+  const contentHash = contentHashOf(read.config, read.weights);
   contentHash.catch(() => {}); // handled where it is awaited, which a failed build does not reach
-  return { ...files, contentHash };
+  return { ...read, contentHash };
 }
