@@ -14,6 +14,7 @@ export {
   type LoadModelOptions,
   type LoadProgress,
   type ModelAlias,
+  type ModelMemory,
 } from "./model/index.js";
 export {
   Tokenizer,
@@ -26,9 +27,18 @@ export {
 export {
   AdapterRegistry,
   type AdapterFacts,
+  type AdapterGeneration,
+  type LoadAdapterOptions,
+  type AdapterReference,
   type AdapterSelection,
   type AdapterSource,
+  type AdapterState,
+  type SwapAdapterOptions,
+  type AdapterTensor,
   type AdapterUse,
+  type AdapterWatch,
+  type AdapterWatchEvent,
+  type AdapterWatchOptions,
 } from "./adapters/index.js";
 export {
   Generation,

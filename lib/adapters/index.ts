@@ -1,3 +1,10 @@
-export { AdapterRegistry, type AdapterFacts, type PinnedAdapters } from "./registry.js";
+export type { AdapterLease } from "./lease.js";
+export type { AdapterGeneration, LoadAdapterOptions, SwapAdapterOptions } from "./named-adapter.js";
+export type { AdapterFacts } from "./names.js";
+export { AdapterRegistry, type AdapterReference } from "./registry.js";
 export { checkSelection, type AdapterSelection, type AdapterUse } from "./selection.js";
 export type { AdapterSource } from "./source.js";
+export type { AdapterStoreOptions } from "./store.js";
+export type { AdapterTensor } from "./typed-tensors.js";
+export type { AdapterState } from "./version.js";
+export type { AdapterWatch, AdapterWatchEvent, AdapterWatchOptions } from "./watch.js";

@@ -1,288 +1,298 @@
-import { checkBoolean, checkKnown, checkNumber, checkSignal } from "../errors/check.js";
+import { checkBoolean, checkKnown } from "../errors/check.js";
 import { expected, LowrankError } from "../errors/index.js";
-import type { AppliedAdapter, ModelFacts, NativeEngine } from "../native/types.js";
-import { loadAdapter, type LoadedAdapter } from "./load.js";
+import type { ModelFacts, NativeEngine } from "../native/types.js";
+import { AdapterLease } from "./lease.js";
+import {
+  checkLoadOptions,
+  checkName,
+  checkSwapOptions,
+  NamedAdapter,
+  type AdapterGeneration,
+  type LoadAdapterOptions,
+  type SwapAdapterOptions,
+} from "./named-adapter.js";
+import { AdapterNames, type AdapterFacts } from "./names.js";
 import type { AdapterUse } from "./selection.js";
-import type { AdapterSource } from "./source.js";
+import type { AdapterFiles, AdapterSource } from "./source.js";
+import { AdapterStore, type AdapterStoreOptions, type Obtained } from "./store.js";
+import { Turns } from "./turns.js";
+import { watchFolder, type AdapterWatch, type AdapterWatchOptions } from "./watch.js";
 
-export interface AdapterFacts {
-  name: string;
-  /** 1 when first loaded, one more with each swap. */
-  generation: number;
-  /** Highest rank of its modules. */
-  rank: number;
-  /** Modules that it touches, such as "q_proj". */
-  targets: string[];
-  /** Numbers that it was trained to. */
-  parameters: number;
-  /** Memory held, in bytes. */
-  bytes: number;
-  /** SHA-256 over configuration and weights, hex. */
-  contentHash: string;
-  dora: boolean;
-  /** Activated LoRA: the token ids that wake it; else null. */
-  invocationTokens: number[] | null;
-  /** Where it was read: a path, or "memory". */
-  origin: string;
-  /** Requests that run with this version now. */
-  users: number;
-}
-
-/** One version in memory; several names may point at it. */
-interface Version {
-  adapter: LoadedAdapter;
-  users: number;
-  /** Names that point here. When none is left and no request uses it, its memory is freed. */
-  names: number;
-  idle: (() => void)[];
-}
-
-/** Adapter versions that a request holds. */
-export interface PinnedAdapters {
-  /** As the engine takes them; `tokens` is the request's text, in which an activated adapter looks for what wakes it. */
-  applied(tokens: Int32Array): AppliedAdapter[];
-  /** May be called again. */
-  release(): void;
-}
-
-interface Slot {
-  version: Version;
-  generation: number;
-}
+/** An adapter that is known already: by a name, or by its content hash in full. */
+export type AdapterReference = { name: string; generation?: number } | { version: string };
 
 /**
  * The adapters of a model, by name. A swap moves a name to another version in one step: a running request finishes on the version it
- * began with, the next request gets the new one.
+ * began with, the next request gets the new one. Equal content is held once, under however many names.
  */
 export class AdapterRegistry {
-  readonly #engine: NativeEngine;
-  readonly #facts: ModelFacts;
-  readonly #slots = new Map<string, Slot>();
-  /** Tail of the work on each name: loads and swaps of one name happen in the order they were asked for. */
-  readonly #pending = new Map<string, Promise<unknown>>();
+  readonly #store: AdapterStore;
+  readonly #names: AdapterNames;
+  /** Loads and swaps of one name happen in the order they were asked for. */
+  readonly #turns = new Turns();
+  readonly #watches = new Set<AdapterWatch>();
   #disposed = false;
 
   /** @internal Use `model.adapters`. */
-  constructor(engine: NativeEngine, facts: ModelFacts) {
-    this.#engine = engine;
-    this.#facts = facts;
+  constructor(engine: NativeEngine, facts: ModelFacts, options: AdapterStoreOptions) {
+    this.#store = new AdapterStore(engine, facts, options);
+    this.#names = new AdapterNames(this.#store);
   }
 
   /**
    * Loads an adapter under a name. Throws ERR_ADAPTER_EXISTS where the name is taken, and what reading it may throw: ERR_ADAPTER_FORMAT,
-   * ERR_ADAPTER_UNSUPPORTED, ERR_ADAPTER_SHAPE, ERR_ADAPTER_NOT_FOUND, ERR_IO, ERR_ABORTED. A failed load leaves everything as it was.
+   * ERR_ADAPTER_UNSUPPORTED, ERR_ADAPTER_SHAPE, ERR_ADAPTER_NOT_FOUND, ERR_IO, ERR_ABORTED; ERR_OUT_OF_MEMORY where it does not fit into
+   * `adapterMemory`. A failed load leaves everything as it was.
    */
-  async load(
-    name: string,
-    source: AdapterSource,
-    options: { signal?: AbortSignal } = {},
-  ): Promise<AdapterFacts> {
-    checkKnown("options", options, ["signal"]);
-    const signal = checkSignal(options.signal);
+  async load(name: string, source: AdapterSource, options: LoadAdapterOptions = {}): Promise<AdapterFacts> {
+    const { signal } = checkLoadOptions(options);
     return this.#inTurn(name, async () => {
-      if (this.#slots.has(name))
-        throw new LowrankError(
-          "ERR_ADAPTER_EXISTS",
-          `Expected a new name, "${name}" is loaded. Use swap to replace it.`,
-        );
-      return this.#point(name, await this.#build(source, signal));
+      this.#names.expectNew(name);
+      const obtained = await this.#store.obtain(source, { signal });
+      return this.#place(new NamedAdapter(name), obtained);
     });
   }
 
   /**
-   * Moves a loaded name to another adapter, atomically. `source` is as for `load`, or `{ name }` of an adapter that is loaded: then it is
-   * a move of a pointer. With `expectedGeneration`, throws ERR_ADAPTER_IN_USE where somebody else has swapped meanwhile.
+   * Moves a loaded name to another adapter, atomically. `source` is as for `load`, or of an adapter that is known: `{ name }`, with or
+   * without its `generation`, or `{ version }`, a content hash. Between adapters in memory it is a move of a pointer. With
+   * `expectedGeneration`, throws ERR_ADAPTER_CONFLICT where somebody else has swapped meanwhile: of two swaps that expect the same
+   * generation, one succeeds. A failed swap leaves everything as it was.
    */
   async swap(
     name: string,
-    source: AdapterSource | { name: string },
-    options: { signal?: AbortSignal; expectedGeneration?: number } = {},
+    source: AdapterSource | AdapterReference,
+    options: SwapAdapterOptions = {},
   ): Promise<AdapterFacts> {
-    checkKnown("options", options, ["signal", "expectedGeneration"]);
-    const signal = checkSignal(options.signal);
-    const wanted = checkNumber("expectedGeneration", options.expectedGeneration, {
-      min: 1,
-      max: 2 ** 53 - 1,
-      default: 0,
-      integer: true,
-    });
+    const { signal, generation } = checkSwapOptions(options);
     return this.#inTurn(name, async () => {
-      const check = (): void => {
-        const { generation } = this.#slot(name);
-        if (wanted !== 0 && generation !== wanted)
-          throw new LowrankError(
-            "ERR_ADAPTER_IN_USE",
-            `Expected generation ${wanted} of "${name}", it is at ${generation}.`,
-          );
-      };
-      check();
-      if (typeof source === "object" && source !== null && "name" in source)
-        return this.#point(name, this.#slot(source.name).version);
-      const version = await this.#build(source, signal);
-      try {
-        check();
-      } catch (error) {
-        this.#free(version);
-        throw error;
-      }
-      return this.#point(name, version);
+      const named = this.#names.own(name);
+      named.expect(generation);
+      const known = this.#referred(source);
+      if (known) return this.#placeKnown(named, known);
+      const leaving = named.current.version;
+      return this.#place(named, await this.#store.obtain(source as AdapterSource, { signal, leaving }));
+    });
+  }
+
+  /**
+   * Moves a name back to the generation before the current one, as a new generation; called again, further back. Throws
+   * ERR_ADAPTER_NOT_FOUND where there is none, or where neither memory nor disk holds it any more.
+   */
+  async rollback(
+    name: string,
+    options: Pick<SwapAdapterOptions, "expectedGeneration"> = {},
+  ): Promise<AdapterFacts> {
+    const { generation } = checkSwapOptions(options);
+    return this.#inTurn(name, async () => {
+      const named = this.#names.own(name);
+      named.expect(generation);
+      const { before } = named.current;
+      if (before === null)
+        throw new LowrankError(
+          "ERR_ADAPTER_NOT_FOUND",
+          `Expected an earlier generation of "${name}", its current one is the first.`,
+        );
+      const entry = named.at(before);
+      const version = this.#names.availableOf(named, before);
+      return this.#placeKnown(named, { version, origin: entry.origin }, entry.before);
     });
   }
 
   /**
    * Forgets a name. By default requests that run with it finish first, and the promise resolves when its memory is free; with
-   * `wait: false`, throws ERR_ADAPTER_IN_USE where there are such requests.
+   * `wait: false`, throws ERR_ADAPTER_IN_USE where there are such requests, and always where an alias stands for it. Of an alias, only
+   * the alias goes.
    */
   async unload(name: string, options: { wait?: boolean } = {}): Promise<void> {
     checkKnown("options", options, ["wait"]);
     const wait = checkBoolean("wait", options.wait, true);
-    return this.#inTurn(name, async () => {
-      const { version } = this.#slot(name);
+    const left = await this.#inTurn(name, async () => {
+      if (this.#names.dropAlias(name)) return null;
+      const { version } = this.#names.own(name).current;
       if (!wait && version.users > 0)
         throw new LowrankError(
           "ERR_ADAPTER_IN_USE",
           `Expected no request with "${name}", ${version.users} run with it.`,
         );
-      this.#slots.delete(name);
-      version.names--;
-      if (version.names === 0 && version.users > 0)
-        await new Promise<void>((resolve) => version.idle.push(resolve));
-      this.#free(version);
+      this.#names.remove(name);
+      return version;
+    });
+    // Outside the turn: the name may be loaded anew meanwhile.
+    if (left?.names === 0) await this.#store.idle(left);
+  }
+
+  /**
+   * Makes `name` another name for the adapter `target`: it follows every swap of it, in the same step. An alias that exists is moved,
+   * atomically; with `expectedTarget`, throws ERR_ADAPTER_CONFLICT where it does not stand for that name. Throws ERR_ADAPTER_EXISTS where
+   * `name` is an adapter, ERR_ADAPTER_NOT_FOUND where `target` is not loaded.
+   */
+  async alias(
+    name: string,
+    target: string,
+    options: { expectedTarget?: string } = {},
+  ): Promise<AdapterFacts> {
+    checkKnown("options", options, ["expectedTarget"]);
+    const { expectedTarget } = options;
+    if (expectedTarget !== undefined) checkName(expectedTarget);
+    return this.#inTurn(name, async () => {
+      this.#names.setAlias(name, target, expectedTarget);
+      return this.#names.factsOf(name);
     });
   }
 
-  /** Facts of all loaded adapters, by name. */
+  /** Loads evicted adapters before a request needs them. Throws as a request would, and ERR_OUT_OF_MEMORY where they do not fit now. */
+  async prefetch(names: string | readonly string[]): Promise<void> {
+    this.#alive();
+    const list = typeof names === "string" ? [names] : [...names];
+    await this.#store.ensure(list.map((name) => this.#names.named(name).current.version));
+  }
+
+  /** Keeps a name's adapter in memory, whatever it is swapped to, until `unpin`. Loads it where it is evicted. */
+  async pin(name: string): Promise<AdapterFacts> {
+    return this.#inTurn(name, async () => {
+      await this.#names.pin(name);
+      return this.#names.factsOf(name);
+    });
+  }
+
+  /** Lets a name's adapter be evicted again. */
+  async unpin(name: string): Promise<AdapterFacts> {
+    return this.#inTurn(name, async () => {
+      this.#names.unpin(name);
+      return this.#names.factsOf(name);
+    });
+  }
+
+  /** Facts of all adapters and aliases, by name. */
   list(): AdapterFacts[] {
-    return [...this.#slots.keys()].sort().map((name) => this.#factsOf(name));
+    return this.#names.all().map((name) => this.#names.factsOf(name));
   }
 
   has(name: string): boolean {
-    return this.#slots.has(name);
+    return this.#names.has(name);
   }
 
   /** Throws ERR_ADAPTER_NOT_FOUND. */
   get(name: string): AdapterFacts {
-    this.#slot(name);
-    return this.#factsOf(name);
+    return this.#names.factsOf(name);
+  }
+
+  /** The last 32 generations of a name, the current one last. Throws ERR_ADAPTER_NOT_FOUND. */
+  history(name: string): AdapterGeneration[] {
+    return this.#names.historyOf(name);
   }
 
   /**
-   * Pins the versions that a request begins with: a swap or an unload from now on does not touch it. Throws ERR_ADAPTER_NOT_FOUND.
-   * @internal
+   * Keeps the adapters of a folder loaded: each subfolder with adapter_config.json and each `.gguf` file, under its name. What changes is
+   * swapped once it is written, what is deleted is unloaded. Resolves when what lies there now is loaded; ended by `close()`, the signal or
+   * the model's disposal, which leave the adapters loaded.
    */
-  pin(selection: readonly Required<AdapterUse>[]): PinnedAdapters {
-    const uses = selection.map(({ name, scale }) => ({
-      version: this.#slot(name).version,
-      scale,
-    }));
-    for (const { version } of uses) version.users++;
-    let released = false;
-    return {
-      applied: (tokens) =>
-        uses.flatMap(({ version, scale }) => {
-          const { id, invocationTokens } = version.adapter;
-          const fromPosition = invocationTokens ? lastOccurrence(tokens, invocationTokens) : 0;
-          return fromPosition < 0 ? [] : [{ id, scale, fromPosition, toPosition: 2 ** 31 - 1 }];
-        }),
-      release: () => {
-        if (released) return;
-        released = true;
-        for (const { version } of uses) {
-          version.users--;
-          this.#free(version);
-        }
-      },
-    };
+  async watch(folder: string, options: AdapterWatchOptions = {}): Promise<AdapterWatch> {
+    this.#alive();
+    const watch = await watchFolder(folder, options, {
+      publish: (name, files, signal) => this.#publish(name, files, signal),
+      unload: (name) => this.unload(name),
+      has: (name) => this.has(name),
+    });
+    this.#watches.add(watch);
+    void watch.closed.then(() => this.#watches.delete(watch));
+    if (this.#disposed) await watch.close();
+    return watch;
+  }
+
+  /** Loads or swaps, as the name is there or not; null where it has that content already. */
+  #publish(name: string, files: AdapterFiles, signal: AbortSignal): Promise<AdapterFacts | null> {
+    return this.#inTurn(name, async () => {
+      const known = this.#names.has(name) ? this.#names.own(name) : null;
+      const now = known?.current.version ?? null;
+      // Files in a watched folder are expected to change: a copy can be gone back to.
+      const obtained = await this.#store.obtainRead(files, { signal, leaving: now, copy: true });
+      const named = known ?? new NamedAdapter(name);
+      if (obtained.version !== now) return this.#place(named, obtained);
+      this.#store.release(obtained.version);
+      return null;
+    });
+  }
+
+  /** What a request begins with. Throws ERR_ADAPTER_NOT_FOUND. @internal */
+  lease(selection: readonly Required<AdapterUse>[]): AdapterLease {
+    const versions = selection.map(({ name, generation }) => {
+      const named = this.#names.named(name);
+      return generation === 0 ? named.current.version : this.#names.availableOf(named, generation);
+    });
+    return new AdapterLease(this.#store, versions, selection);
+  }
+
+  /** Bytes on disk of adapters that were written there to be evicted. @internal */
+  get diskBytes(): number {
+    return this.#store.spill?.bytes ?? 0;
   }
 
   /** @internal */
-  dispose(): void {
+  async dispose(): Promise<void> {
     this.#disposed = true;
-    this.#slots.clear();
+    this.#names.clear();
+    await Promise.all([this.#store.dispose(), ...[...this.#watches].map((watch) => watch.close())]);
   }
 
-  #slot(name: string): Slot {
-    const slot = this.#slots.get(name);
-    if (slot) return slot;
-    const loaded = [...this.#slots.keys()].sort().join(", ") || "none";
+  /** Null where the source is one to be read. */
+  #referred(source: unknown): Obtained | null {
+    if (typeof source !== "object" || source === null) return null;
+    if ("name" in source) {
+      const { name, generation = 0, ...rest } = source as { name: string; generation?: number };
+      checkKnown("the reference to an adapter", rest, []);
+      const named = this.#names.named(name);
+      const entry = generation === 0 ? named.current : named.at(generation);
+      const version = generation === 0 ? entry.version : this.#names.availableOf(named, generation);
+      return { version, origin: entry.origin };
+    }
+    if (!("version" in source)) return null;
+    const found = typeof source.version === "string" ? this.#store.find(source.version) : undefined;
+    if (found) return { version: found, origin: found.content.origin };
+    if (typeof source.version !== "string") throw expected("a content hash", "version", source.version);
     throw new LowrankError(
       "ERR_ADAPTER_NOT_FOUND",
-      `Expected the name of a loaded adapter (${loaded}), received ${JSON.stringify(name)}.`,
+      `Expected the content hash of an adapter that is known, received ${JSON.stringify(source.version.slice(0, 80))}.`,
     );
   }
 
-  #factsOf(name: string): AdapterFacts {
-    const { version, generation } = this.#slots.get(name)!;
-    const { rank, targets, parameters, bytes, contentHash, dora, invocationTokens, origin } = version.adapter;
-    return {
-      name,
-      generation,
-      rank,
-      targets: [...targets],
-      parameters,
-      bytes,
-      contentHash,
-      dora,
-      invocationTokens: invocationTokens && [...invocationTokens],
-      origin,
-      users: version.users,
-    };
+  /** Points a name at a version that is known: at once, in the turn of the call, where it is in memory. */
+  #placeKnown(
+    named: NamedAdapter,
+    known: Obtained,
+    before?: number | null,
+  ): AdapterFacts | Promise<AdapterFacts> {
+    this.#store.hold(known.version);
+    if (known.version.id !== null) return this.#place(named, known, before);
+    return this.#store.ensure([known.version]).then(
+      () => this.#place(named, known, before),
+      (error: unknown) => {
+        this.#store.release(known.version);
+        throw error;
+      },
+    );
   }
 
-  async #build(source: AdapterSource, signal: AbortSignal | undefined): Promise<Version> {
-    const adapter = await loadAdapter(source, this.#engine, this.#facts, signal);
-    const version: Version = { adapter, users: 0, names: 0, idle: [] };
-    if (signal?.aborted || this.#disposed) {
-      this.#free(version);
-      throw signal?.aborted
-        ? new LowrankError("ERR_ABORTED", "The load of the adapter was aborted.", { cause: signal.reason })
-        : new LowrankError("ERR_DISPOSED", "The model was disposed while the adapter was loaded.");
+  /** Points a name at a version that is held, which it releases. */
+  #place(named: NamedAdapter, { version, origin }: Obtained, before?: number | null): AdapterFacts {
+    try {
+      this.#alive();
+      this.#names.place(named, version, origin, before);
+    } finally {
+      this.#store.release(version);
     }
-    return version;
+    return this.#names.factsOf(named.name);
   }
 
-  #point(name: string, version: Version): AdapterFacts {
-    const before = this.#slots.get(name);
-    version.names++;
-    this.#slots.set(name, { version, generation: (before?.generation ?? 0) + 1 });
-    if (before) {
-      before.version.names--;
-      this.#free(before.version);
-    }
-    return this.#factsOf(name);
-  }
-
-  /** Gives a version's memory back once neither a name nor a request holds it. */
-  #free(version: Version): void {
-    if (version.names > 0 || version.users > 0) return;
-    this.#engine.releaseAdapter(version.adapter.id);
-    for (const resolve of version.idle.splice(0)) resolve();
-  }
-
-  #inTurn<T>(name: string, work: () => Promise<T>): Promise<T> {
-    if (typeof name !== "string" || name === "" || name.length > 256)
-      return Promise.reject(expected("a string of 1 to 256 characters", "the adapter's name", name));
+  #alive(): void {
     if (this.#disposed)
-      return Promise.reject(
-        new LowrankError("ERR_DISPOSED", "The model was disposed. Load it again to use it."),
-      );
-    const before = this.#pending.get(name);
-    const turn = before ? before.then(work, work) : work();
-    const settled = turn.then(
-      () => {},
-      () => {},
-    );
-    this.#pending.set(name, settled);
-    void settled.then(() => {
-      if (this.#pending.get(name) === settled) this.#pending.delete(name);
-    });
-    return turn;
+      throw new LowrankError("ERR_DISPOSED", "The model was disposed. Load it again to use it.");
   }
-}
 
-/** Where an activated adapter wakes: the start of the last occurrence (PEFT, calculate_alora_offsets); -1 where there is none. */
-function lastOccurrence(tokens: Int32Array, wanted: readonly number[]): number {
-  for (let at = tokens.length - wanted.length; at >= 0; at--)
-    if (wanted.every((token, i) => tokens[at + i] === token)) return at;
-  return -1;
+  async #inTurn<T>(name: string, work: () => Promise<T>): Promise<T> {
+    checkName(name);
+    this.#alive();
+    return this.#turns.take(name, work);
+  }
 }

@@ -8,9 +8,10 @@ import { tokenLogprobs } from "./token-logprobs.js";
 /** How a generation reaches the engine; `lib/model` provides it. */
 export interface GenerationSource {
   tokenizer: Tokenizer | null;
-  /** Tokenises, pins adapters and submits; resolves with what ends the request early. */
+  /** Tokenises, waits for adapters and submits; resolves with what ends the request early. `ended` is aborted where it ends before. */
   start(
     onEvent: (event: NativeEvent) => void,
+    ended: AbortSignal,
   ): Promise<{ cancel: () => void; endTokens: ReadonlySet<number> }>;
 }
 
@@ -27,7 +28,7 @@ export class Generation implements AsyncIterable<GenerationPart> {
   #settle!: { resolve: (result: GenerationResult) => void; reject: (error: unknown) => void };
   #cancel: (() => void) | undefined;
   #endTokens: ReadonlySet<number> = new Set();
-  #abortRequested = false;
+  readonly #ending = new AbortController();
   #finished = false;
   #error: unknown;
   #text = "";
@@ -59,21 +60,22 @@ export class Generation implements AsyncIterable<GenerationPart> {
     try {
       if (signal?.aborted) return this.#finish("aborted");
       signal?.addEventListener("abort", this.#abort, { once: true });
-      const { cancel, endTokens } = await source.start((event) => this.#accept(event));
+      const { cancel, endTokens } = await source.start((event) => this.#accept(event), this.#ending.signal);
       this.#endTokens = endTokens;
       this.#cancel = cancel;
-      if (this.#abortRequested) cancel();
+      if (this.#ending.signal.aborted) cancel();
     } catch (error) {
       // The model may be disposed before the request reaches the engine, which then ends it just as it ends all others.
-      const ended = this.#abortRequested || (LowrankError.isInstance(error) && error.code === "ERR_DISPOSED");
+      const ended =
+        this.#ending.signal.aborted || (LowrankError.isInstance(error) && error.code === "ERR_DISPOSED");
       if (ended) this.#finish("aborted");
       else this.#fail(error);
     }
   }
 
   readonly #abort = (): void => {
-    if (this.#finished || this.#abortRequested) return;
-    this.#abortRequested = true;
+    if (this.#finished || this.#ending.signal.aborted) return;
+    this.#ending.abort();
     this.#cancel?.();
   };
 

@@ -1,5 +1,5 @@
 export { loadModel } from "./load-model.js";
-export { Model, type ChatOptions } from "./model.js";
+export { Model, type ChatOptions, type ModelMemory } from "./model.js";
 export type { LoadModelOptions, LoadProgress } from "./options.js";
 export {
   MODEL_ALIASES,

@@ -7,6 +7,7 @@ import { RequestRouter } from "../generate/index.js";
 import { addon } from "../native/addon.js";
 import type { NativeEngine } from "../native/types.js";
 import { TextProcessor, type TokenizerSource } from "../tokenizer/index.js";
+import { adapterSpillFolder } from "./adapter-directory.js";
 import { Model } from "./model.js";
 import { calibrationTokens } from "./calibration.js";
 import { checkLoadOptions, type CheckedLoadOptions, type LoadModelOptions } from "./options.js";
@@ -164,5 +165,15 @@ export async function loadModel(name: string, options: LoadModelOptions = {}): P
   void tidyPackedModels(await packed, engine.value.facts.packedWeights);
   // The first chat would otherwise wait for the worker that renders its template.
   if (text.value?.tokenizer.chatTemplate) text.value.warmUp();
-  return new Model({ engine: engine.value, router, text: text.value, name: resolved.name });
+  const { adapterMemory, adapterDirectory } = checked;
+  return new Model({
+    engine: engine.value,
+    router,
+    text: text.value,
+    name: resolved.name,
+    adapters: {
+      memoryLimit: adapterMemory,
+      spillFolder: adapterSpillFolder(adapterDirectory, Number.isFinite(adapterMemory)),
+    },
+  });
 }

@@ -1,4 +1,9 @@
-import { AdapterRegistry, type AdapterUse, type PinnedAdapters } from "../adapters/index.js";
+import {
+  AdapterRegistry,
+  type AdapterLease,
+  type AdapterStoreOptions,
+  type AdapterUse,
+} from "../adapters/index.js";
 import { expected, LowrankError, type ErrorCode } from "../errors/index.js";
 import { checkKnown, checkTokens, throwIfAborted } from "../errors/check.js";
 import {
@@ -45,6 +50,15 @@ export interface ModelParts {
   /** Null where the model came without a tokenizer: then prompts are token ids. */
   text: TextProcessor | null;
   name: string;
+  adapters: AdapterStoreOptions;
+}
+
+/** Bytes, by purpose. */
+export interface ModelMemory extends MemoryUse {
+  /** What adapters may take in memory (`adapterMemory`); null: no limit. */
+  adapterLimitBytes: number | null;
+  /** Adapters on disk that can be evicted from memory because they were written there (`adapterDirectory`). */
+  adapterDiskBytes: number;
 }
 
 /** A loaded model. Make one with `loadModel`; free it with `dispose()` or `await using`. */
@@ -59,6 +73,7 @@ export class Model implements AsyncDisposable {
   readonly #router: RequestRouter;
   readonly #tokenizer: Tokenizer | null;
   readonly #text: TextProcessor | null;
+  readonly #adapterLimit: number;
   #disposed: Promise<void> | undefined;
 
   /** @internal */
@@ -69,7 +84,8 @@ export class Model implements AsyncDisposable {
     this.#text = parts.text;
     this.name = parts.name;
     this.facts = parts.engine.facts;
-    this.adapters = new AdapterRegistry(parts.engine, this.facts);
+    this.adapters = new AdapterRegistry(parts.engine, this.facts, parts.adapters);
+    this.#adapterLimit = parts.adapters.memoryLimit;
   }
 
   /** Throws ERR_TOKENIZER where the model came without one. */
@@ -135,7 +151,7 @@ export class Model implements AsyncDisposable {
     const { signal, serving, topLogprobs, ...checked } = checkScoreOptions(options);
     const givenPrompt = this.#checkPrompt(prompt);
     const givenCompletion = this.#checkPrompt(completion, "completion");
-    return this.#pinning(checked.adapter, signal, async (pinned) => {
+    return this.#leasing(checked.adapter, signal, async (lease) => {
       const before = await this.#tokensOf(givenPrompt, { ...checked, signal });
       const after = await this.#tokensOf(givenCompletion, { ...checked, addSpecialTokens: false, signal });
       if (before.length === 0) throw expected("at least one token", "prompt", "");
@@ -154,7 +170,7 @@ export class Model implements AsyncDisposable {
           adapters: [],
           ...serving,
         },
-        pinned,
+        lease,
         signal,
         (event) => scored.push(...tokenLogprobs(event, this.#tokenizer, topLogprobs)),
       );
@@ -178,12 +194,12 @@ export class Model implements AsyncDisposable {
         to - from,
         "Ask in several calls.",
       );
-    return this.#pinning(adapter, signal, async (pinned) => {
+    return this.#leasing(adapter, signal, async (lease) => {
       const logits = new Float32Array((to - from) * vocabularySize);
       let filled = 0;
       await this.#evaluate(
         { kind: "logits", tokens: ids, from, to, topLogprobs: -1, adapters: [], ...serving },
-        pinned,
+        lease,
         signal,
         (event) => {
           if (!event.logits) return;
@@ -195,10 +211,14 @@ export class Model implements AsyncDisposable {
     });
   }
 
-  /** Bytes held natively, by purpose. */
-  memory(): MemoryUse {
+  /** Bytes held natively, and what adapters take on disk. */
+  memory(): ModelMemory {
     this.#alive();
-    return this.#engine.memory();
+    return {
+      ...this.#engine.memory(),
+      adapterLimitBytes: Number.isFinite(this.#adapterLimit) ? this.#adapterLimit : null,
+      adapterDiskBytes: this.adapters.diskBytes,
+    };
   }
 
   /** What the engine has done since it was loaded, and what it does now. */
@@ -221,8 +241,9 @@ export class Model implements AsyncDisposable {
   /** Ends every request with finishReason "aborted" and frees all memory. May be called again. */
   dispose(): Promise<void> {
     this.#disposed ??= (async () => {
+      const adapters = this.adapters.dispose();
       await this.#engine.dispose();
-      this.adapters.dispose();
+      await adapters;
       await this.#text?.dispose();
     })();
     return this.#disposed;
@@ -255,10 +276,10 @@ export class Model implements AsyncDisposable {
     return new Generation(
       {
         tokenizer: this.#tokenizer,
-        start: async (onEvent) => {
-          const pinned = this.adapters.pin(options.adapter);
+        start: async (onEvent, ended) => {
+          const lease = this.adapters.lease(options.adapter);
           try {
-            const tokens = await tokenize();
+            const [tokens] = await Promise.all([tokenize(), lease.ready(ended)]);
             if (tokens.length === 0) throw expected("at least one token", "prompt", "");
             const endOfText = options.ignoreEndOfText ? [] : (this.#tokenizer?.eosTokenIds ?? []);
             const endTokens = new Set<number>([...endOfText, ...options.stopTokens]);
@@ -274,12 +295,12 @@ export class Model implements AsyncDisposable {
                 topLogprobs: options.topLogprobs,
                 ...options.serving,
               },
-              pinned,
+              lease,
               onEvent,
             );
             return { cancel, endTokens };
           } catch (error) {
-            pinned.release();
+            lease.release();
             throw error;
           }
         },
@@ -288,41 +309,42 @@ export class Model implements AsyncDisposable {
     );
   }
 
-  /** Submits with the pinned versions, which are released when the request ends. */
-  #submit(request: NativeRequest, pinned: PinnedAdapters, onEvent: (event: NativeEvent) => void): () => void {
+  /** Submits with the leased versions, which are released when the request ends. */
+  #submit(request: NativeRequest, lease: AdapterLease, onEvent: (event: NativeEvent) => void): () => void {
     this.#alive();
-    const id = this.#engine.submit({ ...request, adapters: pinned.applied(request.tokens) });
+    const id = this.#engine.submit({ ...request, adapters: lease.applied(request.tokens) });
     this.#router.add(id, (event) => {
-      if (event.finish !== undefined) pinned.release();
+      if (event.finish !== undefined) lease.release();
       onEvent(event);
     });
     return () => this.#engine.cancel(id);
   }
 
   /** Runs `work` with the versions that a selection means now. An aborted signal comes before everything else. */
-  async #pinning<T>(
+  async #leasing<T>(
     adapter: readonly Required<AdapterUse>[],
     signal: AbortSignal | undefined,
-    work: (pinned: PinnedAdapters) => Promise<T>,
+    work: (lease: AdapterLease) => Promise<T>,
   ): Promise<T> {
     throwIfAborted(signal, "The request");
-    const pinned = this.adapters.pin(adapter);
+    const lease = this.adapters.lease(adapter);
     try {
-      return await work(pinned);
+      await lease.ready(signal);
+      return await work(lease);
     } finally {
-      pinned.release();
+      lease.release();
     }
   }
 
   #evaluate(
     request: NativeRequest,
-    pinned: PinnedAdapters,
+    lease: AdapterLease,
     signal: AbortSignal | undefined,
     onEvent: (event: NativeEvent) => void,
   ): Promise<void> {
     return new Promise((resolve, reject) => {
       throwIfAborted(signal, "The request");
-      const cancel = this.#submit(request, pinned, (event) => {
+      const cancel = this.#submit(request, lease, (event) => {
         onEvent(event);
         if (event.finish === undefined) return;
         signal?.removeEventListener("abort", cancel);

@@ -63,6 +63,17 @@ export interface LoadModelOptions {
    * `${XDG_CACHE_HOME:-~/.cache}/lowrank/packed`, for models from 8 MiB on.
    */
   packedDirectory?: string | false;
+  /**
+   * Bytes that adapters may take in memory. Those that no request runs with and no name pins are evicted, the least recently used first,
+   * and read again when a request names them. 1 … 2^53-1; default: no limit.
+   */
+  adapterMemory?: number;
+  /**
+   * Folder for adapters that no file holds (loaded from memory, or from a watched folder), so that they can be evicted and gone back to.
+   * A subfolder of it is this model's own and goes with it. false: nowhere. Default: none without `adapterMemory`, with it
+   * `${XDG_CACHE_HOME:-~/.cache}/lowrank/adapters`.
+   */
+  adapterDirectory?: string | false;
 }
 
 const KEYS = [
@@ -82,6 +93,8 @@ const KEYS = [
   "offline",
   "cacheDirectory",
   "packedDirectory",
+  "adapterMemory",
+  "adapterDirectory",
 ] as const;
 
 export interface CheckedLoadOptions {
@@ -96,6 +109,9 @@ export interface CheckedLoadOptions {
   /** Bytes; undefined: a default. */
   kvCacheMemory: number | undefined;
   packedDirectory: string | false | undefined;
+  /** Infinity: no limit. */
+  adapterMemory: number;
+  adapterDirectory: string | false | undefined;
   onProgress: ((progress: LoadProgress) => void) | undefined;
   signal: AbortSignal | undefined;
 }
@@ -104,9 +120,11 @@ export function checkLoadOptions(options: LoadModelOptions): CheckedLoadOptions 
   checkKnown("options", options, KEYS);
   const integer = (name: keyof LoadModelOptions, min: number, max: number, fallback: number): number =>
     checkNumber(name, options[name], { min, max, default: fallback, integer: true });
-  const directory: unknown = options.packedDirectory;
-  if (directory !== undefined && directory !== false && (typeof directory !== "string" || directory === ""))
-    throw expected("a folder's path or false", "packedDirectory", directory);
+  const directory = (name: "packedDirectory" | "adapterDirectory"): string | false | undefined => {
+    const value: unknown = options[name];
+    if (value === undefined || value === false || (typeof value === "string" && value !== "")) return value;
+    throw expected("a folder's path or false", name, value);
+  };
   const precision = checkChoice("precision", options.precision, ["int8", "w8-float32", "float32"], "int8");
   const kvCache = checkChoice("kvCache", options.kvCache, ["bfloat16", "int8"], "bfloat16");
   if (options.kvCache !== undefined && precision !== "int8")
@@ -121,7 +139,9 @@ export function checkLoadOptions(options: LoadModelOptions): CheckedLoadOptions 
     maxQueue: integer("maxQueue", 0, 2 ** 20, 1024),
     maxStepTokens: integer("maxStepTokens", 1, 2 ** 14, 512),
     kvCacheMemory: options.kvCacheMemory === undefined ? undefined : integer("kvCacheMemory", 1, 1e15, 1),
-    packedDirectory: directory,
+    packedDirectory: directory("packedDirectory"),
+    adapterMemory: integer("adapterMemory", 1, 2 ** 53 - 1, Infinity),
+    adapterDirectory: directory("adapterDirectory"),
     onProgress: checkFunction("onProgress", options.onProgress),
     signal: checkSignal(options.signal),
   };

@@ -1,4 +1,6 @@
 /** Adapters made in memory: one that forces a token, so that a test sees at once which version a request ran with; and random ones. */
+import { mkdir, writeFile } from "node:fs/promises";
+import { join } from "node:path";
 import type { ModelFacts } from "#lib/index.js";
 import { safetensors, type TensorLike } from "../generate/tiny-models.js";
 
@@ -25,6 +27,13 @@ export function forcingAdapter(facts: ModelFacts, token: number): PeftAdapter {
       [`${PREFIX}lm_head.lora_B.bias`]: { shape: [vocabularySize], values: bias },
     }),
   };
+}
+
+/** Writes an adapter as PEFT does: a folder with configuration and weights. */
+export async function writeAdapter(folder: string, { config, weights }: PeftAdapter): Promise<void> {
+  await mkdir(folder, { recursive: true });
+  await writeFile(join(folder, "adapter_config.json"), JSON.stringify(config));
+  await writeFile(join(folder, "adapter_model.safetensors"), weights);
 }
 
 /** Deterministic numbers from -0.5 to 0.5. */

@@ -28,7 +28,10 @@ describe("facts", () => {
     );
     expect(facts).toEqual({
       name: "mine",
+      aliasOf: null,
       generation: 1,
+      state: "resident",
+      pinned: false,
       rank: 4,
       targets: ["q_proj", "v_proj"],
       parameters: numbers,
@@ -38,6 +41,7 @@ describe("facts", () => {
       invocationTokens: null,
       origin: "memory",
       users: 0,
+      lastUsed: null,
     });
     // bfloat16, padded by the packing.
     expect(facts.bytes).toBeGreaterThanOrEqual(numbers * 2);

@@ -108,7 +108,7 @@ describe("swap", () => {
     const bytes = model.memory().adapterBytes;
     for (const target of [forcingAdapter(model.facts, 8), { name: "a" }]) {
       const error = await failureOf(() => model.adapters.swap("a", target, options));
-      expect(error.code).toBe("ERR_ADAPTER_IN_USE");
+      expect(error).toMatchObject({ code: "ERR_ADAPTER_CONFLICT", details: { expected: 1, generation: 2 } });
     }
     expect(await tokensWith("a")).toEqual([6, 6, 6]);
     expect(model.memory().adapterBytes).toBe(bytes);

@@ -38,6 +38,11 @@ export function packedDirectory(): string {
   return join(userCacheDirectory(), "lowrank", "packed");
 }
 
+/** Adapters that were evicted from memory: `${XDG_CACHE_HOME:-~/.cache}/lowrank/adapters`. */
+export function adapterDirectory(): string {
+  return join(userCacheDirectory(), "lowrank", "adapters");
+}
+
 const DEFAULT_ENDPOINT = "https://huggingface.co";
 
 /** The hub's base URL without a slash at its end: `HF_ENDPOINT`, else the public hub. */

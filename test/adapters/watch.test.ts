@@ -1,0 +1,330 @@
+/** A folder of adapters that is kept loaded: what is added, changed, half written, broken, deleted or linked. */
+import { cp, mkdir, mkdtemp, readFile, rename, rm, symlink, utimes, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import {
+  loadModel,
+  type AdapterWatch,
+  type AdapterWatchEvent,
+  type AdapterWatchOptions,
+  type Model,
+} from "#lib/index.js";
+import { failureOf, tinyGguf, tinyModel, untilIdle } from "../generate/tiny-models.js";
+import { forcingAdapter, writeAdapter } from "./forcing-adapter.js";
+
+const prompt = { tokens: [1, 2, 3] };
+let model: Model;
+let home: string;
+/** The watched folder. */
+let folder: string;
+let watch: AdapterWatch | undefined;
+let events: AdapterWatchEvent[] = [];
+
+beforeAll(async () => {
+  home = await mkdtemp(join(tmpdir(), "lowrank-watch-"));
+  model = await loadModel(tinyModel("llama"), { threads: 1, adapterDirectory: join(home, "copies") });
+});
+afterAll(async () => {
+  await model?.dispose();
+  await rm(home, { recursive: true, force: true });
+});
+beforeEach(async () => {
+  folder = await mkdtemp(join(home, "folder-"));
+  events = [];
+});
+afterEach(async () => {
+  await watch?.close();
+  watch = undefined;
+  await untilIdle(model);
+  for (const { name } of model.adapters.list()) await model.adapters.unload(name);
+});
+
+async function begin(options: AdapterWatchOptions = {}, watched = folder): Promise<void> {
+  watch = await model.adapters.watch(watched, {
+    settleMs: 60,
+    onEvent: (event) => events.push(event),
+    ...options,
+  });
+}
+const force = (token: number): ReturnType<typeof forcingAdapter> => forcingAdapter(model.facts, token);
+const write = (name: string, token: number): Promise<void> => writeAdapter(join(folder, name), force(token));
+const tokenWith = async (adapter: string): Promise<number> =>
+  (await model.generate(prompt, { adapter, maxTokens: 1 }).result()).tokens[0]!;
+const told = (): string[] => events.map(({ type, name }) => `${type} ${name}`);
+const until = (wanted: string[]): Promise<void> =>
+  expect.poll(told, { timeout: 10_000, interval: 10 }).toEqual(wanted);
+/** Longer than the watch takes to act. */
+const quiet = (): Promise<void> => sleep(400);
+
+describe("a folder's adapters", () => {
+  test("are loaded when the watch begins, and as they come", async () => {
+    await write("a", 5);
+    await write("b", 6);
+    await mkdir(join(folder, "no-adapter"));
+    await writeFile(join(folder, "README.md"), "x");
+    await begin();
+    expect(told().sort()).toEqual(["loaded a", "loaded b"]);
+    expect([await tokenWith("a"), await tokenWith("b")]).toEqual([5, 6]);
+    expect(model.adapters.get("a")).toMatchObject({ generation: 1, origin: join(folder, "a") });
+    await write("c", 7);
+    await expect.poll(() => model.adapters.has("c"), { timeout: 10_000 }).toBe(true);
+    expect(await tokenWith("c")).toBe(7);
+    expect(events[2]).toMatchObject({
+      type: "loaded",
+      name: "c",
+      path: join(folder, "c"),
+      adapter: { generation: 1 },
+    });
+  });
+
+  test("are swapped when their content changes, and can be gone back to", async () => {
+    await write("a", 5);
+    await begin();
+    const running = model.generate(prompt, { adapter: "a", maxTokens: 100 });
+    await write("a", 6);
+    await until(["loaded a", "swapped a"]);
+    expect(await tokenWith("a")).toBe(6);
+    expect(new Set((await running.result()).tokens)).toEqual(new Set([5]));
+    expect(model.adapters.get("a").generation).toBe(2);
+    await model.adapters.rollback("a");
+    expect(await tokenWith("a")).toBe(5);
+  });
+
+  test("are left alone where only their times change", async () => {
+    await write("a", 5);
+    await begin();
+    const later = new Date(Date.now() - 5000);
+    await utimes(join(folder, "a", "adapter_model.safetensors"), later, later);
+    await quiet();
+    expect(told()).toEqual(["loaded a"]);
+    expect(model.adapters.get("a").generation).toBe(1);
+  });
+
+  test("are unloaded when they are deleted, or kept, as asked", async () => {
+    await write("a", 5);
+    await begin();
+    await rm(join(folder, "a"), { recursive: true });
+    await until(["loaded a", "unloaded a"]);
+    expect(model.adapters.list()).toEqual([]);
+    await write("a", 6);
+    await until(["loaded a", "unloaded a", "loaded a"]);
+    await watch!.close();
+    events = [];
+    await begin({ unloadRemoved: false });
+    expect(told()).toEqual([]);
+    await rm(join(folder, "a"), { recursive: true });
+    await quiet();
+    expect(await tokenWith("a")).toBe(6);
+  });
+
+  test("may be put in place by a rename of the folder", async () => {
+    await write("a", 5);
+    await begin();
+    await writeAdapter(join(home, "next"), force(6));
+    await rename(join(folder, "a"), join(home, "old"));
+    await rename(join(home, "next"), join(folder, "a"));
+    await until(["loaded a", "swapped a"]);
+    expect(await tokenWith("a")).toBe(6);
+    await rm(join(home, "old"), { recursive: true });
+  });
+
+  test("stay when the whole folder goes: a volume that is unmounted deletes nothing", async () => {
+    await write("a", 5);
+    await begin();
+    await rename(folder, `${folder}-away`);
+    await quiet();
+    expect(await tokenWith("a")).toBe(5);
+    expect(told().filter((one) => one.startsWith("unloaded"))).toEqual([]);
+  });
+
+  test("may be GGUF files, under their names without the ending", async () => {
+    const gguf = await loadModel(tinyGguf("llama-f16.gguf"), { threads: 1 });
+    await cp(tinyGguf("plain-f32.gguf"), join(folder, "plain.gguf"));
+    const seen: AdapterWatchEvent[] = [];
+    const watching = await gguf.adapters.watch(folder, {
+      settleMs: 20,
+      onEvent: (event) => seen.push(event),
+    });
+    expect(seen).toMatchObject([{ type: "loaded", name: "plain" }]);
+    await rm(join(folder, "plain.gguf"));
+    await expect.poll(() => gguf.adapters.has("plain"), { timeout: 10_000 }).toBe(false);
+    await gguf.dispose();
+    await watching.closed;
+  });
+});
+
+describe("what is not whole", () => {
+  test("is not read while it is being written", async () => {
+    await begin();
+    const { config, weights } = force(5);
+    const target = join(folder, "a");
+    await mkdir(target);
+    await writeFile(join(target, "adapter_config.json"), JSON.stringify(config));
+    await quiet();
+    expect(events).toEqual([]); // no weights yet: nobody's fault
+    const path = join(target, "adapter_model.safetensors");
+    const steps = 12;
+    for (let i = 1; i <= steps; i++) {
+      await writeFile(path, weights.subarray(0, Math.floor((weights.length * i) / steps)));
+      await sleep(20);
+    }
+    await until(["loaded a"]);
+    expect(await tokenWith("a")).toBe(5);
+  });
+
+  test("or broken is told once, and what is live goes on; then it is repaired", async () => {
+    await write("a", 5);
+    await begin();
+    const { weights } = force(6);
+    const path = join(folder, "a", "adapter_model.safetensors");
+    await writeFile(path, weights.subarray(0, weights.length - 4));
+    await until(["loaded a", "error a"]);
+    expect(events[1]).toMatchObject({ type: "error", error: { code: "ERR_ADAPTER_FORMAT" } });
+    expect(await tokenWith("a")).toBe(5);
+    expect(model.adapters.get("a").generation).toBe(1);
+    await writeFile(join(folder, "a", "adapter_config.json"), "{");
+    await until(["loaded a", "error a", "error a"]);
+    await quiet();
+    await write("a", 7);
+    await until(["loaded a", "error a", "error a", "swapped a"]);
+    expect(await tokenWith("a")).toBe(7);
+  });
+
+  test("does not keep the others from being loaded", async () => {
+    await write("a", 5);
+    await write("b", 6);
+    await writeFile(join(folder, "b", "adapter_config.json"), JSON.stringify({ peft_type: "IA3" }));
+    await mkdir(join(folder, "c"));
+    await writeFile(join(folder, "c", "adapter_config.json"), "{}");
+    await writeFile(join(folder, "c", "adapter_model.bin"), "pickle");
+    await begin();
+    expect(told().sort()).toEqual(["error b", "error c", "loaded a"]);
+    for (const event of events)
+      if (event.type === "error") expect(event.error.code).toBe("ERR_ADAPTER_UNSUPPORTED");
+  });
+
+  test("or two adapters of one name: the first stays", async () => {
+    await write("a", 5);
+    await begin();
+    await writeFile(join(folder, "a.gguf"), await readFile(tinyGguf("plain-f32.gguf")));
+    await until(["loaded a", "error a"]);
+    expect(events[1]).toMatchObject({ error: { code: "ERR_ADAPTER_EXISTS" } });
+    expect(await tokenWith("a")).toBe(5);
+  });
+});
+
+describe("links", () => {
+  test("that lead out of the folder are refused, for folders and for files, and nothing is opened", async () => {
+    const outside = join(home, "outside");
+    await writeAdapter(outside, force(9));
+    await symlink(outside, join(folder, "folder"));
+    await mkdir(join(folder, "file"));
+    for (const name of ["adapter_config.json", "adapter_model.safetensors"])
+      await symlink(join(outside, name), join(folder, "file", name));
+    await mkdir(join(folder, "weights"));
+    await writeFile(join(folder, "weights", "adapter_config.json"), JSON.stringify(force(9).config));
+    await symlink(
+      join(outside, "adapter_model.safetensors"),
+      join(folder, "weights", "adapter_model.safetensors"),
+    );
+    await symlink(tinyGguf("plain-f32.gguf"), join(folder, "gguf.gguf"));
+    await write("inside", 5);
+    await begin();
+    expect(told().sort()).toEqual([
+      "error file",
+      "error folder",
+      "error gguf",
+      "error weights",
+      "loaded inside",
+    ]);
+    for (const event of events)
+      if (event.type === "error") {
+        expect(event.error.code).toBe("ERR_ADAPTER_FORMAT");
+        expect(event.error.message).toContain("leads out of it");
+      }
+    expect(model.adapters.list().map(({ name }) => name)).toEqual(["inside"]);
+    await rm(join(folder, "inside"), { recursive: true });
+    await symlink(outside, join(folder, "inside"));
+    await expect.poll(told, { timeout: 10_000 }).toContain("error inside");
+    expect(await tokenWith("inside")).toBe(5);
+  });
+
+  test("within the folder are followed, as where a volume is replaced at once", async () => {
+    await writeAdapter(join(folder, "..one", "a"), force(5));
+    await symlink("..one", join(folder, "..data"));
+    await symlink("..data/a", join(folder, "a"));
+    await begin();
+    expect(told()).toEqual(["loaded a"]);
+    await writeAdapter(join(folder, "..two", "a"), force(6));
+    await symlink("..two", join(folder, "..next"));
+    await rename(join(folder, "..next"), join(folder, "..data"));
+    await until(["loaded a", "swapped a"]);
+    expect(await tokenWith("a")).toBe(6);
+  });
+});
+
+describe("the watch", () => {
+  test("takes over names that are loaded, and lets them go when it ends", async () => {
+    await model.adapters.load("a", force(4));
+    await write("a", 5);
+    await begin();
+    expect(told()).toEqual(["swapped a"]);
+    await watch!.close();
+    await write("a", 6);
+    await quiet();
+    expect(told()).toEqual(["swapped a"]);
+    expect(await tokenWith("a")).toBe(5);
+  });
+
+  test("ends by a signal and by disposal, once", async () => {
+    const controller = new AbortController();
+    await begin({ signal: controller.signal });
+    controller.abort();
+    await watch!.closed;
+    await watch!.close();
+    await write("a", 5);
+    await quiet();
+    expect(events).toEqual([]);
+    const other = await loadModel(tinyModel("llama"), { threads: 1 });
+    const watching = await other.adapters.watch(folder);
+    expect(other.adapters.has("a")).toBe(true);
+    await other.dispose();
+    await watching.closed;
+  });
+
+  test("may look at intervals", async () => {
+    await begin({ pollMs: 100 });
+    await write("a", 5);
+    await until(["loaded a"]);
+    await write("a", 6);
+    await until(["loaded a", "swapped a"]);
+  });
+
+  test("does not follow what happens to a name by hand until its files change", async () => {
+    await write("a", 5);
+    await begin();
+    await model.adapters.swap("a", force(8));
+    await quiet();
+    expect(await tokenWith("a")).toBe(8);
+    await model.adapters.unload("a");
+    await write("a", 6);
+    await until(["loaded a", "loaded a"]);
+  });
+
+  test.each([
+    ["", {}, "ERR_INVALID_ARGUMENT"],
+    ["/nowhere", {}, "ERR_ADAPTER_NOT_FOUND"],
+    [5, {}, "ERR_INVALID_ARGUMENT"],
+    [undefined, { settleMs: 5 }, "ERR_INVALID_ARGUMENT"],
+    [undefined, { pollMs: 1 }, "ERR_INVALID_ARGUMENT"],
+    [undefined, { unloadRemoved: "no" }, "ERR_INVALID_ARGUMENT"],
+    [undefined, { onEvent: 1 }, "ERR_INVALID_ARGUMENT"],
+    [undefined, { recursive: true }, "ERR_INVALID_ARGUMENT"],
+    [undefined, { signal: AbortSignal.abort() }, "ERR_ABORTED"],
+  ])("of %o with %o is refused", async (path, options, code) => {
+    const error = await failureOf(() => model.adapters.watch((path ?? folder) as string, options as never));
+    expect(error.code).toBe(code);
+  });
+});
