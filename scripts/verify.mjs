@@ -24,7 +24,7 @@ const HELP = `npm run verify -- [options]: everything that takes too long for CI
   --list              the parts
   --fuzz-seconds N    seconds a fuzzer (default 120)
   --soak-seconds N    seconds of random load (default 120)
-  --cycles N          loads and disposals of the leak test (default 1000)
+  --cycles N          cycles of the leak tests (default 1000)
   --help
 `;
 
@@ -150,6 +150,12 @@ function partsOf(instructionSets) {
       about: "load, use and dispose again and again",
       tools: [],
       commands: () => [[process.execPath, "test/leak/cycles.mjs", limits.cycles]],
+    },
+    {
+      name: "leak-adapters",
+      about: "an unload frees memory; loads, swaps and evictions again and again leave it flat",
+      tools: [],
+      commands: () => [[process.execPath, "test/leak/adapters.mjs", limits.cycles]],
     },
     {
       name: "soak",

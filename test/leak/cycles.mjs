@@ -5,30 +5,15 @@
 //
 // Each cycle loads the model and adapters, generates with and without them, leaves a loop early, leaves a request behind
 // and disposes. Resident memory after the first cycles, when caches and heaps have their size, is compared with the end.
-import { spawnSync } from "node:child_process";
-import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { loadModel } from "#lib/index.js";
+import { cyclesWanted, expectFlat, withCollector } from "./resident.mjs";
 
 /** Growth put down to fragmentation, in MiB. A forgotten engine would cost 1.7 in each cycle, a forgotten adapter 0.03. */
 const ALLOWED_MIB = 4;
-const WARM_UP = 30;
 const data = fileURLToPath(new URL("../golden/data/", import.meta.url));
-const cycles = Number(process.argv[2] ?? 1000);
-if (!Number.isInteger(cycles) || cycles < 50) {
-  process.stderr.write("Expected at least 50 cycles.\n");
-  process.exit(2);
-}
-if (typeof globalThis.gc !== "function") {
-  // A young generation and an allocator that take their final size at once: V8 would let the one grow over hundreds of
-  // cycles, glibc gives each new thread an arena of its own.
-  const flags = ["--expose-gc", "--max-semi-space-size=1"];
-  const { status } = spawnSync(process.execPath, [...flags, ...process.argv.slice(1)], {
-    stdio: "inherit",
-    env: { ...process.env, MALLOC_ARENA_MAX: "1" },
-  });
-  process.exit(status ?? 1);
-}
+const cycles = cyclesWanted();
+withCollector();
 
 const prompt = { tokens: [1, 2, 3] };
 
@@ -48,25 +33,4 @@ async function cycle() {
   await model.dispose();
 }
 
-/** Resident memory in MiB, without what other processes share. */
-function residentMib() {
-  for (let i = 0; i < 3; i++) globalThis.gc();
-  if (process.platform !== "linux") return process.memoryUsage.rss() / 2 ** 20;
-  return Number(/RssAnon:\s+(\d+)/.exec(readFileSync("/proc/self/status", "utf8"))[1]) / 1024;
-}
-
-for (let i = 0; i < WARM_UP; i++) await cycle();
-const before = residentMib();
-for (let i = WARM_UP; i < cycles; i++) {
-  await cycle();
-  if (process.stdout.isTTY && i % 20 === 0) process.stdout.write(`\rcycle ${i} of ${cycles}`);
-}
-const after = residentMib();
-const grown = after - before;
-process.stdout.write(
-  `${cycles} cycles: ${before.toFixed(1)} MiB after ${WARM_UP}, ${after.toFixed(1)} MiB at the end, ${grown.toFixed(1)} MiB more\n`,
-);
-if (grown > ALLOWED_MIB) {
-  process.stderr.write(`Expected at most ${ALLOWED_MIB} MiB of growth, received ${grown.toFixed(1)} MiB.\n`);
-  process.exit(1);
-}
+await expectFlat({ cycles, warmUp: 30, allowedMib: ALLOWED_MIB, cycle });
