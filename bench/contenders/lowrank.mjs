@@ -1,5 +1,6 @@
 // This package as a contender. Arguments: model, threads, adapter folder or "".
 import { readFile } from "node:fs/promises";
+import { join } from "node:path";
 import { loadModel } from "lowrank";
 import { configHash } from "../config-hash.mjs";
 import { promptTokens, serve } from "./protocol.mjs";
@@ -8,6 +9,16 @@ const BATCH = 16;
 const BATCH_ADAPTERS = 4;
 const [name, threads, folder] = process.argv.slice(2);
 const models = new Map();
+
+/** The same weights under several scalings: equal content would be one adapter, read once a step. */
+async function loadAdapters(model) {
+  const config = JSON.parse(await readFile(join(folder, "adapter_config.json"), "utf8"));
+  const weights = new Uint8Array(await readFile(join(folder, "adapter_model.safetensors")));
+  for (let i = 0; i < BATCH_ADAPTERS; i++) {
+    const lora_alpha = config.lora_alpha * (1 + i / 1000);
+    await model.adapters.load(`bench${i}`, { config: { ...config, lora_alpha }, weights });
+  }
+}
 
 /** The model with one kind of KV cache, loaded when it is first asked for. */
 async function modelWith(kvCache = "bfloat16") {
@@ -18,7 +29,7 @@ async function modelWith(kvCache = "bfloat16") {
       maxSequences: BATCH,
       kvCache,
     });
-    for (let i = 0; folder && i < BATCH_ADAPTERS; i++) await model.adapters.load(`bench${i}`, folder);
+    if (folder) await loadAdapters(model);
     models.set(kvCache, model);
   }
   return models.get(kvCache);
