@@ -11,6 +11,8 @@ import {
   type AdapterWatchOptions,
   type Model,
 } from "#lib/index.js";
+import { readAdapter } from "#lib/adapters/source.js";
+import { locate, sameFiles } from "#lib/adapters/watched-entry.js";
 import { failureOf, tinyGguf, tinyModel, untilIdle } from "../generate/tiny-models.js";
 import { forcingAdapter, writeAdapter } from "./forcing-adapter.js";
 
@@ -190,6 +192,21 @@ describe("what is not whole", () => {
     await write("a", 7);
     await until(["loaded a", "error a", "error a", "swapped a"]);
     expect(await tokenWith("a")).toBe(7);
+  });
+
+  test("is told from what was looked at, whatever lies there when it is read", async () => {
+    await write("a", 5);
+    const found = await locate(folder, "a");
+    if (found === null || found === "incomplete") throw new Error("Expected an adapter.");
+    const read = async (): Promise<boolean> =>
+      sameFiles((await readAdapter(join(folder, "a"))).files, found.files);
+    expect(await read()).toBe(true);
+    await write("a", 6); // of the same size
+    expect(await read()).toBe(false);
+    await writeAdapter(join(home, "elsewhere"), force(5));
+    await rm(join(folder, "a"), { recursive: true });
+    await symlink(join(home, "elsewhere"), join(folder, "a"));
+    expect(await read()).toBe(false);
   });
 
   test("does not keep the others from being loaded", async () => {
