@@ -1,3 +1,4 @@
+import { throwIfAborted } from "../errors/check.js";
 import { LowrankError } from "../errors/index.js";
 import type { AppliedAdapter } from "../native/types.js";
 import type { Admission } from "./admissions.js";
@@ -10,6 +11,7 @@ export class AdapterLease {
   readonly #uses: readonly { version: Version; scale: number }[];
   readonly #store: AdapterStore;
   readonly #admission: Admission;
+  #waitedMs = 0;
   #released = false;
 
   /** @internal */
@@ -24,25 +26,40 @@ export class AdapterLease {
   }
 
   /**
-   * Resolves when all are in memory: at once where they are. Throws ERR_OUT_OF_MEMORY where they can never fit, ERR_ABORTED, ERR_DISPOSED,
-   * and what reading an evicted one may throw.
+   * Resolves when all are in memory: at once where they are. `timeoutMs` 0: no limit. Throws ERR_TIMEOUT, ERR_OUT_OF_MEMORY where they can
+   * never fit, ERR_ABORTED, ERR_DISPOSED, and what reading an evicted one may throw.
    */
-  async ready(signal: AbortSignal | undefined): Promise<void> {
+  async ready(signal: AbortSignal | undefined, timeoutMs: number): Promise<void> {
     const { ready } = this.#admission;
     if (ready === null) return;
-    const aborted = (): LowrankError =>
-      new LowrankError("ERR_ABORTED", "The request was aborted while it waited for its adapters.", {
-        cause: signal?.reason,
-      });
-    if (signal?.aborted) throw aborted();
-    let stop!: () => void;
-    const stopped = new Promise<never>((_, reject) => (stop = () => reject(aborted())));
-    signal?.addEventListener("abort", stop, { once: true });
+    throwIfAborted(signal, "The request");
+    const began = performance.now();
+    const settled = new AbortController();
+    let fail!: (error: LowrankError) => void;
+    const ended = new Promise<never>((_, reject) => (fail = reject));
+    const abort = (): void =>
+      fail(new LowrankError("ERR_ABORTED", "The request was aborted.", { cause: signal?.reason }));
+    signal?.addEventListener("abort", abort, { once: true, signal: settled.signal });
+    const late = (): void =>
+      fail(
+        new LowrankError(
+          "ERR_TIMEOUT",
+          `Expected the adapters of the request in memory within ${timeoutMs} ms. Raise timeoutMs or adapterMemory, or pin them.`,
+        ),
+      );
+    const timer = timeoutMs > 0 ? setTimeout(late, timeoutMs) : undefined;
     try {
-      await Promise.race([ready, stopped]);
+      await Promise.race([ready, ended]);
     } finally {
-      signal?.removeEventListener("abort", stop);
+      settled.abort();
+      clearTimeout(timer);
+      this.#waitedMs = performance.now() - began;
     }
+  }
+
+  /** What is left of a time limit after the wait; 0 stands for none. */
+  remaining(timeoutMs: number): number {
+    return timeoutMs === 0 ? 0 : Math.max(1, timeoutMs - this.#waitedMs);
   }
 
   /** As the engine takes them; `tokens` is the request's text, in which an activated adapter looks for what wakes it. */

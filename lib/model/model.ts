@@ -30,6 +30,7 @@ import type {
   NativeEngine,
   NativeEvent,
   NativeRequest,
+  ServedRequest,
 } from "../native/types.js";
 import type { ApplyChatTemplateOptions, ChatMessage, TextProcessor, Tokenizer } from "../tokenizer/index.js";
 
@@ -151,7 +152,7 @@ export class Model implements AsyncDisposable {
     const { signal, serving, topLogprobs, ...checked } = checkScoreOptions(options);
     const givenPrompt = this.#checkPrompt(prompt);
     const givenCompletion = this.#checkPrompt(completion, "completion");
-    return this.#leasing(checked.adapter, signal, async (lease) => {
+    return this.#leasing(checked.adapter, serving, signal, async (lease) => {
       const before = await this.#tokensOf(givenPrompt, { ...checked, signal });
       const after = await this.#tokensOf(givenCompletion, { ...checked, addSpecialTokens: false, signal });
       if (before.length === 0) throw expected("at least one token", "prompt", "");
@@ -194,7 +195,7 @@ export class Model implements AsyncDisposable {
         to - from,
         "Ask in several calls.",
       );
-    return this.#leasing(adapter, signal, async (lease) => {
+    return this.#leasing(adapter, serving, signal, async (lease) => {
       const logits = new Float32Array((to - from) * vocabularySize);
       let filled = 0;
       await this.#evaluate(
@@ -279,7 +280,7 @@ export class Model implements AsyncDisposable {
         start: async (onEvent, ended) => {
           const lease = this.adapters.lease(options.adapter);
           try {
-            const [tokens] = await Promise.all([tokenize(), lease.ready(ended)]);
+            const [tokens] = await Promise.all([tokenize(), lease.ready(ended, options.serving.timeoutMs)]);
             if (tokens.length === 0) throw expected("at least one token", "prompt", "");
             const endOfText = options.ignoreEndOfText ? [] : (this.#tokenizer?.eosTokenIds ?? []);
             const endTokens = new Set<number>([...endOfText, ...options.stopTokens]);
@@ -312,7 +313,11 @@ export class Model implements AsyncDisposable {
   /** Submits with the leased versions, which are released when the request ends. */
   #submit(request: NativeRequest, lease: AdapterLease, onEvent: (event: NativeEvent) => void): () => void {
     this.#alive();
-    const id = this.#engine.submit({ ...request, adapters: lease.applied(request.tokens) });
+    const id = this.#engine.submit({
+      ...request,
+      adapters: lease.applied(request.tokens),
+      timeoutMs: lease.remaining(request.timeoutMs),
+    });
     this.#router.add(id, (event) => {
       if (event.finish !== undefined) lease.release();
       onEvent(event);
@@ -323,13 +328,14 @@ export class Model implements AsyncDisposable {
   /** Runs `work` with the versions that a selection means now. An aborted signal comes before everything else. */
   async #leasing<T>(
     adapter: readonly Required<AdapterUse>[],
+    { timeoutMs }: ServedRequest,
     signal: AbortSignal | undefined,
     work: (lease: AdapterLease) => Promise<T>,
   ): Promise<T> {
     throwIfAborted(signal, "The request");
     const lease = this.adapters.lease(adapter);
     try {
-      await lease.ready(signal);
+      await lease.ready(signal, timeoutMs);
       return await work(lease);
     } finally {
       lease.release();

@@ -221,6 +221,23 @@ describe("when everything is in use", () => {
     model = await start(ROOM * size);
   });
 
+  test("a wait ends when the request's time is over", async () => {
+    await loadMany(ROOM + 1);
+    const held = await Promise.all([2, 3, 4].map(running));
+    const adapter = name(1);
+    const began = performance.now();
+    for (const call of [
+      () => model.generate(prompt, { adapter, timeoutMs: 40 }).result(),
+      () => model.score(prompt, prompt, { adapter, timeoutMs: 40 }),
+    ])
+      expect((await failureOf(call)).code).toBe("ERR_TIMEOUT");
+    expect(performance.now() - began).toBeGreaterThanOrEqual(78);
+    expect(model.adapters.get(adapter).users).toBe(0);
+    for (const one of held) one.abort();
+    const { tokens } = await model.generate(prompt, { adapter, timeoutMs: 60_000, maxTokens: 1 }).result();
+    expect([...tokens]).toEqual([1]);
+  });
+
   test("requests with several adapters claim them at once: none waits for another for ever", async () => {
     await loadMany(6);
     const pairs = [
