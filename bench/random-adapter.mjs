@@ -17,37 +17,60 @@ function shapeOf({ hiddenSize, intermediateSize, heads, kvHeads, headDim }, modu
   }[module];
 }
 
-/** Writes rank `rank` on all seven projections in bfloat16, with values within +-1/64. Returns the bytes of the weights file. */
+/** [name, shape] of all tensors of rank `rank` on all seven projections, as PEFT names them. */
+const shapesOf = (facts, rank) =>
+  Array.from({ length: facts.layers }, (_, layer) =>
+    MODULES.flatMap((module) => {
+      const [rows, cols] = shapeOf(facts, module);
+      const block = "qkvo".includes(module[0]) ? "self_attn" : "mlp";
+      const prefix = `base_model.model.model.layers.${layer}.${block}.${module}`;
+      return [
+        [`${prefix}.lora_A.weight`, [rank, cols]],
+        [`${prefix}.lora_B.weight`, [rows, rank]],
+      ];
+    }),
+  ).flat();
+
+/** Tensors for `adapters.load`, in bfloat16, with values within +-1/64. */
+export function randomTensors(facts, rank, seed = 1) {
+  let state = seed >>> 0;
+  return Object.fromEntries(
+    shapesOf(facts, rank).map(([name, shape]) => {
+      const data = new Uint16Array(shape[0] * shape[1]);
+      for (let i = 0; i < data.length; i++) {
+        state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+        // Sign and mantissa are random, the exponent is that of 2^-7: bfloat16 numbers from 1/128 to 1/64.
+        data[i] = ((state >>> 31) << 15) | (120 << 7) | ((state >>> 20) & 0x7f);
+      }
+      return [name, { data, shape, dtype: "bf16" }];
+    }),
+  );
+}
+
+/** adapter_config.json of such an adapter. */
+export const randomConfig = (rank) => ({
+  peft_type: "LORA",
+  r: rank,
+  lora_alpha: rank,
+  target_modules: MODULES,
+});
+
+/** Writes such an adapter as a PEFT folder. Returns the bytes of the weights file. */
 export async function writeRandomAdapter(folder, facts, rank, seed = 1) {
   const header = {};
   let offset = 0;
-  for (let layer = 0; layer < facts.layers; layer++)
-    for (const module of MODULES) {
-      const [rows, cols] = shapeOf(facts, module);
-      const block = module.endsWith("_proj") && "qkvo".includes(module[0]) ? "self_attn" : "mlp";
-      const prefix = `base_model.model.model.layers.${layer}.${block}.${module}`;
-      for (const [half, shape] of [
-        ["lora_A", [rank, cols]],
-        ["lora_B", [rows, rank]],
-      ]) {
-        const bytes = shape[0] * shape[1] * 2;
-        header[`${prefix}.${half}.weight`] = { dtype: "BF16", shape, data_offsets: [offset, offset + bytes] };
-        offset += bytes;
-      }
-    }
-  const text = Buffer.from(JSON.stringify(header));
-  const file = Buffer.alloc(8 + text.length + offset);
-  file.writeBigUInt64LE(BigInt(text.length));
-  text.copy(file, 8);
-  let state = seed >>> 0;
-  for (let at = 8 + text.length; at < file.length; at += 2) {
-    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
-    // Sign and mantissa are random, the exponent is that of 2^-7: bfloat16 numbers from 1/128 to 1/64.
-    file.writeUInt16LE(((state >>> 31) << 15) | (120 << 7) | ((state >>> 20) & 0x7f), at);
+  const blocks = [];
+  for (const [name, { data, shape }] of Object.entries(randomTensors(facts, rank, seed))) {
+    header[name] = { dtype: "BF16", shape, data_offsets: [offset, offset + data.byteLength] };
+    offset += data.byteLength;
+    blocks.push(Buffer.from(data.buffer));
   }
+  const text = Buffer.from(JSON.stringify(header));
+  const length = Buffer.alloc(8);
+  length.writeBigUInt64LE(BigInt(text.length));
+  const file = Buffer.concat([length, text, ...blocks]);
   await mkdir(folder, { recursive: true });
   await writeFile(join(folder, "adapter_model.safetensors"), file);
-  const config = { peft_type: "LORA", r: rank, lora_alpha: rank, target_modules: MODULES };
-  await writeFile(join(folder, "adapter_config.json"), JSON.stringify(config));
+  await writeFile(join(folder, "adapter_config.json"), JSON.stringify(randomConfig(rank)));
   return file.length;
 }
