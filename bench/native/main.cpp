@@ -1,9 +1,11 @@
-// Native benchmarks. Usage: lowrank_bench ceilings THREADS | matmul ROWS THREADS | profile MODEL ROWS CONTEXT THREADS [int8-kv]
+// Native benchmarks. Usage: lowrank_bench ceilings THREADS | matmul ROWS THREADS | adapter ROWS THREADS |
+//   profile MODEL ROWS CONTEXT THREADS [int8-kv]
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <exception>
 
+#include "adapter.h"
 #include "backend/backend.h"
 #include "ceilings.h"
 #include "matmul.h"
@@ -24,6 +26,11 @@ int main(int count, char** arguments) {
       std::printf("{\"gop_per_s\": %.1f}\n", bench::matmul_gop_per_s(std::atoi(arguments[2]), std::atoi(arguments[3])));
       return 0;
     }
+    if (count == 4 && std::strcmp(arguments[1], "adapter") == 0) {
+      const bench::AdapterCost cost = bench::measure_adapter_cost(std::atoi(arguments[2]), std::atoi(arguments[3]));
+      std::printf("{\"none_us\": %.2f, \"fused_us\": %.2f, \"unfused_us\": %.2f}\n", cost.none_us, cost.fused_us, cost.unfused_us);
+      return 0;
+    }
     if ((count == 6 || (count == 7 && std::strcmp(arguments[6], "int8-kv") == 0)) && std::strcmp(arguments[1], "profile") == 0) {
       bench::profile(arguments[2], std::atoi(arguments[3]), std::atoi(arguments[4]), std::atoi(arguments[5]), count == 7);
       return 0;
@@ -32,6 +39,7 @@ int main(int count, char** arguments) {
     std::fprintf(stderr, "lowrank_bench: %s\n", error.what());
     return 1;
   }
-  std::fprintf(stderr, "Usage: lowrank_bench ceilings THREADS | matmul ROWS THREADS | profile MODEL ROWS CONTEXT THREADS [int8-kv]\n");
+  std::fprintf(stderr, "Usage: lowrank_bench ceilings THREADS | matmul ROWS THREADS | adapter ROWS THREADS | "
+               "profile MODEL ROWS CONTEXT THREADS [int8-kv]\n");
   return 2;
 }
