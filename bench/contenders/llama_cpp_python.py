@@ -1,0 +1,67 @@
+"""llama.cpp itself as a contender, through the C functions that llama-cpp-python binds.
+
+Arguments: GGUF model, threads, GGUF adapter or "".
+"""
+
+import ctypes
+import sys
+
+import llama_cpp as llama
+import numpy as np
+from protocol import Stopwatch, serve
+
+CONTEXT, BATCH = 4096, 512
+
+
+def checked(value, what: str):
+    if not value:
+        raise RuntimeError(f"Expected llama.cpp to load {what}.")
+    return value
+
+
+def main() -> None:
+    file, threads, adapter_file = sys.argv[1], int(sys.argv[2]), sys.argv[3]
+    llama.llama_log_set(silent, ctypes.c_void_p(0))
+    llama.llama_backend_init()
+    model = checked(llama.llama_model_load_from_file(file.encode(), llama.llama_model_default_params()), file)
+    parameters = llama.llama_context_default_params()
+    parameters.n_ctx, parameters.n_batch, parameters.n_ubatch = CONTEXT, BATCH, BATCH
+    parameters.n_threads = parameters.n_threads_batch = threads
+    context = checked(llama.llama_init_from_model(model, parameters), "a context")
+    adapter = None
+    if adapter_file:
+        adapter = checked(llama.llama_adapter_lora_init(model, adapter_file.encode()), adapter_file)
+    vocabulary_size = llama.llama_vocab_n_tokens(llama.llama_model_get_vocab(model))
+
+    def decode(ids: list[int]) -> int:
+        """Runs ids in batches; the likeliest next token."""
+        for begin in range(0, len(ids), BATCH):
+            part = ids[begin : begin + BATCH]
+            array = (llama.llama_token * len(part))(*part)
+            if llama.llama_decode(context, llama.llama_batch_get_one(array, len(part))) != 0:
+                raise RuntimeError("Expected llama_decode to succeed.")
+        return int(np.ctypeslib.as_array(llama.llama_get_logits_ith(context, -1), (vocabulary_size,)).argmax())
+
+    def generate(prompt: list[int], tokens: int, wanted: bool) -> Stopwatch:
+        if adapter is not None:
+            adapters = (llama.llama_adapter_lora_p_ctypes * 1)(adapter)
+            scales = (ctypes.c_float * 1)(1.0)
+            llama.llama_set_adapters_lora(context, adapters, 1 if wanted else 0, scales)
+        llama.llama_memory_clear(llama.llama_get_memory(context), True)
+        watch = Stopwatch()
+        ids = prompt
+        for _ in range(tokens):
+            ids = [decode(ids)]
+            watch.token()
+        return watch
+
+    serve({"version": llama.__version__, "system": llama.llama_print_system_info().decode()}, generate)
+
+
+@llama.llama_log_callback
+def silent(level, text, data) -> None:
+    pass
+
+
+if __name__ == "__main__":
+    main()
