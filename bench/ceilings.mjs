@@ -2,14 +2,18 @@ import { execFile, spawnSync } from "node:child_process";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
-import { figure } from "./statistics.mjs";
+import { median } from "./statistics.mjs";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 
 /** What a native benchmark prints: see bench/native/main.cpp. */
-export async function runNativeBench(...parameters) {
+export const runNativeBench = (...parameters) => runNativeBenchWith({}, ...parameters);
+
+async function runNativeBenchWith(env, ...parameters) {
   const program = join(root, "build-native", "lowrank_bench");
-  const { stdout } = await promisify(execFile)(program, parameters.map(String));
+  const { stdout } = await promisify(execFile)(program, parameters.map(String), {
+    env: { ...process.env, ...env },
+  });
   return JSON.parse(stdout);
 }
 
@@ -24,20 +28,12 @@ export function buildNativeBench() {
   run("--build", "build-native", "--target", "lowrank_bench", "--parallel", "2");
 }
 
-/** The ceilings on `threads` threads; see bench/native/ceilings.h. */
-export const measureCeilings = (threads) => runNativeBench("ceilings", threads);
+/** The ceilings on `threads` threads, those of an instruction set where one is named; see bench/native/ceilings.h. */
+export const measureCeilings = (threads, instructionSet) =>
+  runNativeBenchWith(instructionSet ? { LOWRANK_ISA: instructionSet } : {}, "ceilings", threads);
 
 /** The median of each over several measurements. */
-export function medianCeilings(measurements) {
-  const keys = Object.keys(measurements[0]);
-  return Object.fromEntries(
-    keys.map((key) => [
-      key,
-      figure(
-        key,
-        "",
-        measurements.map((one) => one[key]),
-      ).median,
-    ]),
+export const medianCeilings = (measurements) =>
+  Object.fromEntries(
+    Object.keys(measurements[0]).map((key) => [key, median(measurements.map((one) => one[key]))]),
   );
-}

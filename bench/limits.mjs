@@ -6,8 +6,14 @@ export function layerOperations({ hiddenSize, intermediateSize, heads, kvHeads, 
   return 2 * layers * (attention + 3 * hiddenSize * intermediateSize);
 }
 
-/** Tokens a second that prefill could reach if nothing but int8 products took time. */
-export const prefillLimit = (facts, ceilings) => (ceilings.int8_gop_per_s * 1e9) / layerOperations(facts);
+/** Of an adapter for one token: a multiplication and an addition for each of its bfloat16 numbers. */
+const adapterOperations = (adapterBytes) => 2 * (adapterBytes / 2);
+
+/** Tokens a second that prefill could reach if nothing but products took time; an adapter's are in bfloat16, or float32 without it. */
+export function prefillLimit(facts, ceilings, adapterBytes = 0) {
+  const floats = ceilings.bf16_gop_per_s ?? ceilings.float_gop_per_s;
+  return 1e9 / (layerOperations(facts) / ceilings.int8_gop_per_s + adapterOperations(adapterBytes) / floats);
+}
 
 /** Bytes that a token's decoding reads: weights, keys and values so far, and `adapterBytes`. */
 export const decodeBytes = (facts, context, adapterBytes = 0) =>

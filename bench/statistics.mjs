@@ -1,7 +1,33 @@
-/** A figure of repeated measurements: median, least and largest. */
-export function figure(name, unit, values, extra = {}) {
+export function median(values) {
   const sorted = [...values].sort((a, b) => a - b);
   const middle = sorted.length >> 1;
-  const median = sorted.length % 2 === 1 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2;
-  return { name, unit, median, min: sorted[0], max: sorted.at(-1), ...extra };
+  return sorted.length % 2 === 1 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2;
+}
+
+/** A figure of repeated measurements: median, least and largest. */
+export const figure = (name, unit, values, extra = {}) => ({
+  name,
+  unit,
+  median: median(values),
+  min: Math.min(...values),
+  max: Math.max(...values),
+  ...extra,
+});
+
+// Student's t: 97.5 % of the distribution with 1, 2, … degrees of freedom lie below.
+const T_975 = [
+  12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.16, 2.145, 2.131,
+  2.12, 2.11, 2.101, 2.093, 2.086,
+];
+
+/**
+ * The 95 % interval of a ratio, from one logarithm of it per round, two rounds at least: Student's t on the logarithms. `median` is that
+ * of the rounds. From 21 rounds on the t of 20 degrees of freedom is used, which is a little too wide.
+ */
+export function ratioInterval(logarithms) {
+  const n = logarithms.length;
+  const mean = logarithms.reduce((sum, value) => sum + value, 0) / n;
+  const variance = logarithms.reduce((sum, value) => sum + (value - mean) ** 2, 0) / (n - 1);
+  const half = T_975[Math.min(n - 1, T_975.length) - 1] * Math.sqrt(variance / n);
+  return { median: Math.exp(median(logarithms)), low: Math.exp(mean - half), high: Math.exp(mean + half) };
 }

@@ -7,13 +7,18 @@ export class Contender {
   #lines;
   #log = "";
 
-  /** name: what the report calls it; label: with its threads. */
-  constructor({ name, threads, command, args }) {
+  /** name: what the report calls it; label: with its threads; args: a function of the threads; env: added to ours. */
+  constructor({ name, kind, threads, command, args, env = {} }) {
+    this.kind = kind;
     this.name = name;
     this.threads = threads;
     this.label = `${name}, ${threads} ${threads === 1 ? "thread" : "threads"}`;
-    this.#child = spawn(command, args, { stdio: ["pipe", "pipe", "pipe"] });
+    this.#child = spawn(command, args(threads), {
+      stdio: ["pipe", "pipe", "pipe"],
+      env: { ...process.env, ...env },
+    });
     this.#child.on("error", (error) => (this.#log += error.message));
+    this.#child.stdin.on("error", () => {}); // it ended: `ask` says so, as its answer is missing
     this.#child.stderr.on("data", (data) => (this.#log += data));
     this.#lines = createInterface({ input: this.#child.stdout })[Symbol.asyncIterator]();
   }

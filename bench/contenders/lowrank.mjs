@@ -1,4 +1,4 @@
-// This package as a contender. Arguments: model, threads, adapter folder or "".
+// This package as a contender. Arguments: model (name or file), threads, adapter folder or "": no adapter is ever loaded.
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { loadModel } from "lowrank";

@@ -1,7 +1,7 @@
 // Single ops at the machine's ceilings, native: the int8 product alone.
 import { availableParallelism } from "node:os";
 import { buildNativeBench, measureCeilings, runNativeBench } from "../ceilings.mjs";
-import { figure } from "../statistics.mjs";
+import { figure, median } from "../statistics.mjs";
 
 const ROWS = 512;
 
@@ -14,7 +14,7 @@ async function matmul(name, threads, repeats) {
     rates.push((await runNativeBench("matmul", ROWS, threads)).gop_per_s);
   }
   const own = figure(name, "Gop/s", rates, { threads });
-  return { ...own, limit: Math.max(figure("", "", ceilings).median, own.median) };
+  return { ...own, limit: Math.max(median(ceilings), own.median) };
 }
 
 export async function opsSuite({ repeats }) {
