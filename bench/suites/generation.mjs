@@ -62,11 +62,13 @@ async function rounds(started, wanted, { repeats, missing, log }, each) {
           failed.add(contender.label);
           continue;
         }
-        if (round < 0) continue; // a warm-up
         const value = rateOf(asked, answer);
+        log(
+          `${round < 0 ? "warm-up" : `round ${round + 1}`}: ${name} ${contender.label} ${value.toFixed(1)}`,
+        );
+        if (round < 0) continue;
         const key = `${name}\0${contender.label}`;
         values.set(key, [...(values.get(key) ?? []), value]);
-        log(`round ${round + 1}: ${name} ${contender.label} ${value.toFixed(1)}`);
       }
   }
   return values;
