@@ -49,9 +49,14 @@ export function pythonWith(name, packages, log, { env, without = [] } = {}) {
  */
 function write(python, target, script, ...args) {
   const unfinished = `${target}.unfinished`;
-  rmSync(unfinished, { force: true, recursive: true });
-  run(python, [join(here, script), ...args, unfinished]);
-  renameSync(unfinished, target);
+  const remove = () => rmSync(unfinished, { force: true, recursive: true });
+  remove();
+  try {
+    run(python, [join(here, script), ...args, unfinished]);
+    renameSync(unfinished, target);
+  } finally {
+    remove();
+  }
   return target;
 }
 
