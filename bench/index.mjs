@@ -11,10 +11,11 @@ import { GENERATION_SUITES } from "./suites/figures.mjs";
 import { generationSuite } from "./suites/generation.mjs";
 import { loadSuite } from "./suites/load.mjs";
 import { opsSuite } from "./suites/ops.mjs";
+import { servingSuite } from "./suites/serving.mjs";
 
 // These suites know SmolLM2's shapes, and adapters trained on it.
 const SMALLEST_ONLY = ["load", "ops", "prompt_lookup"];
-const SUITES = [...new Set([...SMALLEST_ONLY, ...GENERATION_SUITES])];
+const SUITES = [...new Set([...SMALLEST_ONLY, ...GENERATION_SUITES, "serving"])];
 const HELP = `npm run bench -- [SUITE …] [options]
 
 Suites (default: all that the model has)
@@ -24,6 +25,7 @@ Suites (default: all that the model has)
   decode        64 tokens after a prompt of 128, and of 2,048, also with an int8 KV cache; and sampled
   adapters      a rank-16 adapter on all seven projections, loaded, used, merged, unfused
   batch         16 requests at once, without and with four adapters
+  serving       16 streams: prefix hits, long prompts beside them, 10,000 swaps, 8 to 1,000 loaded adapters
   prompt_lookup an e-mail into JSON, without and with prompt lookup
 
 Options
@@ -103,6 +105,7 @@ if (chosen.includes("ops")) add(await opsSuite({ repeats }));
 if (chosen.includes("adapters") && values.model === MODELS[0]) add(await adapterLayerSuite({ repeats }));
 const suites = GENERATION_SUITES.filter((name) => chosen.includes(name));
 if (suites.length > 0) add(await generationSuite({ suites, repeats, model, peers, log }));
+if (chosen.includes("serving")) add(await servingSuite({ model, log }));
 printRun(report);
 if (values.json) writeFileSync(values.json, `${JSON.stringify(report, null, 2)}\n`);
 if (values.plot) writeFileSync(values.plot, await plot(report));

@@ -8,8 +8,8 @@ const child = fileURLToPath(new URL("../children/serving.mjs", import.meta.url))
 const SWAPS = 10_000;
 const REGISTERED = [8, 100, 1000];
 
-async function run(model, ...parameters) {
-  const { stdout } = await promisify(execFile)(process.execPath, [child, model, ...parameters.map(String)]);
+async function run({ file }, ...parameters) {
+  const { stdout } = await promisify(execFile)(process.execPath, [child, file, ...parameters.map(String)]);
   return JSON.parse(stdout);
 }
 
