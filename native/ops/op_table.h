@@ -3,6 +3,7 @@
 
 #include "ops/attention_paged.h"
 #include "ops/embed_gather.h"
+#include "ops/logits_candidates.h"
 #include "ops/matmul_expand.h"
 #include "ops/quantize_shrink.h"
 #include "ops/rmsnorm_add.h"
@@ -23,6 +24,8 @@ struct OpTable {
   Op<RopeWriteKvArgs> rope_write_kv;
   Op<AttentionPagedArgs> attention_paged;
   Op<RmsNormAddArgs> rmsnorm_add;
+  Op<LogitsCandidatesArgs> logits_blocks;
+  Op<LogitsCandidatesArgs> logits_candidates;
 };
 
 }  // namespace lowrank

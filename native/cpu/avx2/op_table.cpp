@@ -12,6 +12,7 @@ const OpTable& avx2_ops() {
     ops.matmul_expand = avx2::matmul_expand;
     ops.rope_write_kv = avx2::rope_write_kv;
     ops.rmsnorm_add = avx2::rmsnorm_add;
+    ops.logits_blocks = avx2::logits_blocks;
     ops.attention_paged = avx2::attention_paged;
     return ops;
   }();

@@ -12,5 +12,6 @@ void matmul_expand(const MatmulExpandArgs& args, int part, int parts);
 void rope_write_kv(const RopeWriteKvArgs& args, int part, int parts);
 void attention_paged(const AttentionPagedArgs& args, int part, int parts);
 void rmsnorm_add(const RmsNormAddArgs& args, int part, int parts);
+void logits_blocks(const LogitsCandidatesArgs& args, int part, int parts);
 
 }  // namespace lowrank::cpu::avx512_vnni

@@ -12,6 +12,7 @@ const OpTable& avx512_vnni_ops() {
     ops.matmul_expand = avx512_vnni::matmul_expand;
     ops.rope_write_kv = avx512_vnni::rope_write_kv;
     ops.rmsnorm_add = avx512_vnni::rmsnorm_add;
+    ops.logits_blocks = avx512_vnni::logits_blocks;
     ops.attention_paged = avx512_vnni::attention_paged;
     return ops;
   }();

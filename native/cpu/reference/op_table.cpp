@@ -14,6 +14,8 @@ const OpTable& reference_ops() {
       .rope_write_kv = reference::rope_write_kv,
       .attention_paged = reference::attention_paged,
       .rmsnorm_add = reference::rmsnorm_add,
+      .logits_blocks = reference::logits_blocks,
+      .logits_candidates = reference::logits_candidates,
   };
   return table;
 }

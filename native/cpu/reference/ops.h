@@ -21,6 +21,8 @@ void rope_angles(const RopeAnglesArgs& args, int part, int parts);
 void rope_write_kv(const RopeWriteKvArgs& args, int part, int parts);
 void attention_paged(const AttentionPagedArgs& args, int part, int parts);
 void rmsnorm_add(const RmsNormAddArgs& args, int part, int parts);
+void logits_blocks(const LogitsCandidatesArgs& args, int part, int parts);
+void logits_candidates(const LogitsCandidatesArgs& args, int part, int parts);
 
 // sum_k x[k]^2 in the order above.
 float sum_of_squares(const float* x, int32_t count);
