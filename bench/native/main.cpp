@@ -1,5 +1,4 @@
-// Native benchmarks. Usage: lowrank_bench ceilings THREADS | matmul ROWS THREADS | adapter ROWS THREADS |
-//   profile MODEL ROWS CONTEXT THREADS [int8-kv]
+// Native benchmarks: see kUsage.
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -10,8 +9,15 @@
 #include "ceilings.h"
 #include "matmul.h"
 #include "profile.h"
+#include "sampling.h"
 
 using namespace lowrank;
+
+namespace {
+constexpr const char* kUsage =
+    "Usage: lowrank_bench ceilings THREADS | matmul ROWS THREADS | adapter ROWS THREADS |\n"
+    "       sampling VOCABULARY THREADS | profile MODEL ROWS CONTEXT THREADS [int8-kv]\n";
+}  // namespace
 
 int main(int count, char** arguments) {
   try {
@@ -31,6 +37,10 @@ int main(int count, char** arguments) {
       std::printf("{\"none_us\": %.2f, \"fused_us\": %.2f, \"unfused_us\": %.2f}\n", cost.none_us, cost.fused_us, cost.unfused_us);
       return 0;
     }
+    if (count == 4 && std::strcmp(arguments[1], "sampling") == 0 && std::atoi(arguments[2]) > 0) {
+      bench::measure_sampling(std::atoi(arguments[2]), std::atoi(arguments[3]));
+      return 0;
+    }
     if ((count == 6 || (count == 7 && std::strcmp(arguments[6], "int8-kv") == 0)) && std::strcmp(arguments[1], "profile") == 0) {
       bench::profile(arguments[2], std::atoi(arguments[3]), std::atoi(arguments[4]), std::atoi(arguments[5]), count == 7);
       return 0;
@@ -39,7 +49,6 @@ int main(int count, char** arguments) {
     std::fprintf(stderr, "lowrank_bench: %s\n", error.what());
     return 1;
   }
-  std::fprintf(stderr, "Usage: lowrank_bench ceilings THREADS | matmul ROWS THREADS | adapter ROWS THREADS | "
-               "profile MODEL ROWS CONTEXT THREADS [int8-kv]\n");
+  std::fputs(kUsage, stderr);
   return 2;
 }

@@ -25,6 +25,8 @@ std::string name_of(const OpTable& ops, const Program::Step& step) {
       {reinterpret_cast<const void*>(ops.rope_write_kv), "rope_write_kv"},
       {reinterpret_cast<const void*>(ops.attention_paged), "attention_paged"},
       {reinterpret_cast<const void*>(ops.rmsnorm_add), "rmsnorm_add"},
+      {reinterpret_cast<const void*>(ops.logits_blocks), "logits_blocks"},
+      {reinterpret_cast<const void*>(ops.logits_candidates), "logits_candidates"},
   };
   for (const auto& [op, name] : names)
     if (op == step.op) return name;

@@ -1,5 +1,6 @@
 #include "bindings/convert.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 
@@ -243,7 +244,8 @@ Request request_of(const Napi::Object& object, const ModelConfig& config, int32_
   request.prefix_cache = object.Get("prefixCache").ToBoolean().Value();
   request.cache_salt = string_of(object, "cacheSalt");
   if (request.kind != Request::Kind::kLogits)
-    request.top_logprobs = static_cast<int32_t>(integer_of(object, "topLogprobs", -1, config.vocabulary_size));
+    request.top_logprobs = static_cast<int32_t>(
+        integer_of(object, "topLogprobs", -1, std::min(config.vocabulary_size, kMaxLogitCandidates)));
   if (generate) {
     request.max_tokens = static_cast<int32_t>(integer_of(object, "maxTokens", 1, INT32_MAX));
     request.stop_tokens = int32_array(object, "stopTokens");

@@ -167,7 +167,7 @@ void Engine::admit() {
       if (sequence->spans.empty()) {
         sequence->spans = compositions_.spans(sequence->request.adapters, base_);
         if (sequence->request.sampling.repetition_penalty != 1)
-          for (const int32_t token : sequence->tokens) ++sequence->counts.seen[token];
+          sequence->counts.seen = CountByToken::of(sequence->tokens);
       }
       scheduler_.admit(*sequence);
     } catch (const Error& error) {
@@ -266,16 +266,23 @@ void Engine::step() {
     size_t done = 0;
     do {
       const size_t count = std::min<size_t>(outputs_.size() - done, static_cast<size_t>(scratch_.max_logit_rows));
+      const int32_t vocabulary = model_->config().vocabulary_size;
       std::vector<int32_t> rows;
-      for (size_t i = done; i < done + count; ++i) rows.push_back(outputs_[i].row);
+      Readouts readouts(program_);
+      for (size_t i = 0; i < count; ++i) {
+        const Output& output = outputs_[done + i];
+        rows.push_back(output.row);
+        const float* logits = scratch_.logits.as<float>() + static_cast<int64_t>(i) * vocabulary;
+        readouts.add(*output.sequence, output.position, logits, vocabulary);
+      }
       if (count != 0) graph.logits(rows);
+      readouts.record(graph);
       program_.run(options_.threads);
       for (size_t i = 0; i < count; ++i) {
         const Output& output = outputs_[done + i];
         const bool generates = output.sequence->request.kind == Request::Kind::kGenerate;
         if (!output.sequence->done && (!generates || follows(*output.sequence, output.position)))
-          accept_logits(*output.sequence, output.position,
-                        scratch_.logits.as<float>() + static_cast<int64_t>(i) * model_->config().vocabulary_size);
+          accept_logits(*output.sequence, output.position, readouts[i]);
       }
       done += count;
       // The hidden states stay in scratch: what follows are further rows of logits alone.
@@ -301,18 +308,18 @@ void Engine::step() {
   });
 }
 
-void Engine::accept_logits(Sequence& sequence, int32_t position, const float* logits) {
+void Engine::accept_logits(Sequence& sequence, int32_t position, const Readout& readout) {
   const Request& request = sequence.request;
   const int32_t vocabulary = model_->config().vocabulary_size;
   Event& event = event_of(sequence);
   sequence.reported = position + 1;
   if (request.kind == Request::Kind::kLogits) {
-    event.logits.insert(event.logits.end(), logits, logits + vocabulary);
+    event.logits.insert(event.logits.end(), readout.logits, readout.logits + vocabulary);
     return;
   }
   int32_t token = -1;
   if (request.kind == Request::Kind::kGenerate) {
-    token = sampler_.sample(logits, vocabulary, request.sampling, sequence.counts, static_cast<uint64_t>(position) + 1);
+    token = sampler_.draw(*readout.to_draw, vocabulary, request.sampling, static_cast<uint64_t>(position) + 1);
     if (token < 0) {
       fail_not_finite(sequence);
       return;
@@ -321,13 +328,13 @@ void Engine::accept_logits(Sequence& sequence, int32_t position, const float* lo
     token = sequence.tokens[static_cast<size_t>(position) + 1];
   }
   event.tokens.push_back(token);
-  if (request.top_logprobs >= 0 || request.kind == Request::Kind::kScore) {
-    const Distribution distribution = Sampler::describe(logits, vocabulary, request.top_logprobs);
+  if (readout.to_describe != nullptr) {
+    const Distribution distribution = describe(*readout.to_describe);
     if (!std::isfinite(distribution.logsumexp)) {
       fail_not_finite(sequence);
       return;
     }
-    event.logprobs.push_back(token < 0 ? std::numeric_limits<float>::quiet_NaN() : distribution.logprob(logits[token]));
+    event.logprobs.push_back(token < 0 ? std::numeric_limits<float>::quiet_NaN() : distribution.logprob(readout.logits[token]));
     event.entropies.push_back(distribution.entropy);
     event.logsumexps.push_back(static_cast<float>(distribution.logsumexp));
     for (const auto& [id, logprob] : distribution.top) {
@@ -339,8 +346,7 @@ void Engine::accept_logits(Sequence& sequence, int32_t position, const float* lo
 
   if (sequence.generated() == 0) sequence.first_token = Clock::now();
   sequence.tokens.push_back(token);
-  ++sequence.counts.generated[token];
-  ++sequence.counts.seen[token];
+  sequence.counts.add(token);
   if (std::find(request.stop_tokens.begin(), request.stop_tokens.end(), token) != request.stop_tokens.end())
     finish(sequence, Finish::kStop);
   else if (sequence.generated() >= request.max_tokens || sequence.length() >= options_.context_length)

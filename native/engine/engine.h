@@ -11,6 +11,7 @@
 
 #include "backend/program.h"
 #include "engine/earlier_answers.h"
+#include "engine/readout.h"
 #include "engine/request.h"
 #include "engine/scheduler.h"
 #include "engine/sequence.h"
@@ -89,7 +90,7 @@ class Engine {
   static void settle_draft(Sequence& sequence);
   void step();
   void keep_statistics();
-  void accept_logits(Sequence& sequence, int32_t position, const float* logits);
+  void accept_logits(Sequence& sequence, int32_t position, const Readout& readout);
   void finish(Sequence& sequence, Finish reason);
   void fail(Sequence& sequence, ErrorCode code, const std::string& message);
   void fail_not_finite(Sequence& sequence);

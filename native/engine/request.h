@@ -27,7 +27,7 @@ struct Request {
   Kind kind = Kind::kGenerate;
   std::vector<int32_t> tokens;  // the prompt, or what is evaluated
   std::vector<RequestAdapter> adapters;
-  int32_t top_logprobs = -1;  // -1: no log-probabilities
+  int32_t top_logprobs = -1;  // at most kMaxLogitCandidates; -1: no log-probabilities
   int32_t priority = 0;       // higher ones are served first
   double timeout_ms = 0;      // from submission; 0: none
   bool prefix_cache = true;   // use what is known of its first tokens, and keep what is computed

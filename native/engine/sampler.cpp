@@ -5,114 +5,105 @@
 #include <limits>
 
 #include "core/philox.h"
-#include "engine/likeliest.h"
-#include "engine/softmax.h"
 
 namespace lowrank {
 namespace {
 
 constexpr float kLargestFactor = 1e30f;  // of a temperature next to 0
-constexpr float kForbidden = -std::numeric_limits<float>::infinity();
+// Where nothing says how many: few draws end behind so many, and fewer would not be found faster.
+constexpr int32_t kUsualCandidates = 64;
+
+uint64_t whole(double mass) { return static_cast<uint64_t>(std::clamp(std::ceil(mass), 1.0, 0x1p63)); }
 
 }  // namespace
 
-void Sampler::adjust(const float* logits, int32_t vocabulary, const SamplingOptions& options, const TokenCounts& counts,
-                     const uint8_t* allowed) {
-  adjusted_.assign(logits, logits + vocabulary);
-  if (options.repetition_penalty != 1) {
-    for (const auto& [id, count] : counts.seen) {
-      float& logit = adjusted_[static_cast<size_t>(id)];
-      logit = logit > 0 ? logit / options.repetition_penalty : logit * options.repetition_penalty;
+std::vector<LogitAdjustment> logit_adjustments(const SamplingOptions& options, const TokenCounts& counts) {
+  auto biases = options.logit_bias;
+  const auto by_id = [](const auto& a, const auto& b) { return a.first < b.first; };
+  if (!std::is_sorted(biases.begin(), biases.end(), by_id)) std::stable_sort(biases.begin(), biases.end(), by_id);
+  auto bias = biases.cbegin();
+  auto seen = options.repetition_penalty != 1 ? counts.seen.begin() : counts.seen.end();
+  auto generated =
+      options.presence_penalty != 0 || options.frequency_penalty != 0 ? counts.generated.begin() : counts.generated.end();
+
+  std::vector<LogitAdjustment> all;
+  constexpr int32_t kNone = std::numeric_limits<int32_t>::max();
+  for (;;) {
+    const int32_t id = std::min({seen != counts.seen.end() ? seen->first : kNone,
+                                 generated != counts.generated.end() ? generated->first : kNone,
+                                 bias != biases.cend() ? bias->first : kNone});
+    if (id == kNone) return all;
+    LogitAdjustment one{id, 1, 0};
+    if (seen != counts.seen.end() && seen->first == id) {
+      one.penalty = options.repetition_penalty;
+      ++seen;
     }
+    if (generated != counts.generated.end() && generated->first == id) {
+      one.bias -= options.presence_penalty + options.frequency_penalty * static_cast<float>(generated->second);
+      ++generated;
+    }
+    for (; bias != biases.cend() && bias->first == id; ++bias) one.bias += bias->second;
+    all.push_back(one);
   }
-  if (options.presence_penalty != 0 || options.frequency_penalty != 0) {
-    for (const auto& [id, count] : counts.generated)
-      adjusted_[static_cast<size_t>(id)] -= options.presence_penalty + options.frequency_penalty * static_cast<float>(count);
-  }
-  for (const auto& [id, bias] : options.logit_bias) adjusted_[static_cast<size_t>(id)] += bias;
-  if (allowed != nullptr)
-    for (int32_t id = 0; id < vocabulary; ++id)
-      if (allowed[id] == 0) adjusted_[static_cast<size_t>(id)] = kForbidden;
 }
 
-int32_t Sampler::sample(const float* logits, int32_t vocabulary, const SamplingOptions& options, const TokenCounts& counts,
-                        uint64_t position, const uint8_t* allowed) {
-  const bool plain = options.repetition_penalty == 1 && options.presence_penalty == 0 && options.frequency_penalty == 0 &&
-                     options.logit_bias.empty() && allowed == nullptr;
-  if (!plain) {
-    adjust(logits, vocabulary, options, counts, allowed);
-    logits = adjusted_.data();
+LogitsRow row_to_draw_from(const SamplingOptions& options, int32_t vocabulary) {
+  LogitsRow row{};
+  row.candidate_limit = 1;
+  if (options.temperature > 0) {
+    row.factor = std::min(1 / options.temperature, kLargestFactor);
+    const bool few = options.top_k > 0 && options.top_k <= kMaxLogitCandidates;
+    row.candidate_limit = few ? options.top_k : kUsualCandidates;
   }
-  const int32_t best = most_likely(logits, vocabulary);
-  if (best < 0 || options.temperature == 0) return best;
-
-  // Weights are relative to the most likely token, so that no exponential overflows. Tokens are found as far as they are asked
-  // for: 4 temperatures below the peak first, where a weight is 1/55 of the highest.
-  const float peak = logits[best];
-  const float factor = std::min(1 / options.temperature, kLargestFactor);
-  LikeliestFirst likeliest(logits, vocabulary, peak, 4 * options.temperature, found_);
-  size_t limit = options.top_k > 0 ? static_cast<size_t>(options.top_k) : SIZE_MAX;
-  candidates_.clear();
-  // The i-th likeliest token, null behind the last that is kept.
-  const auto candidate = [&](size_t i) -> const Candidate* {
-    if (i >= limit) return nullptr;
-    if (i == candidates_.size()) {
-      const LogitAndId* next = likeliest.next();
-      if (next == nullptr) return nullptr;
-      candidates_.push_back({exp_of_negative((next->first - peak) * factor), next->second});
-    }
-    return &candidates_[i];
-  };
-
-  double total = 0;
-  if (options.top_k > 0)
-    for (size_t i = 0; const Candidate* next = candidate(i); ++i) total += static_cast<double>(next->weight);
-  else
-    total = sum_exponentials(logits, vocabulary, peak, factor).sum;
-  if (options.top_p < 1 || options.min_p > 0) {
-    const double mass = options.top_p < 1 ? static_cast<double>(options.top_p) * total : std::numeric_limits<double>::infinity();
-    double kept = 0;
-    size_t count = 0;
-    for (; count == 0 || kept < mass; ++count) {
-      const Candidate* next = candidate(count);
-      if (next == nullptr || next->weight < options.min_p) break;
-      kept += static_cast<double>(next->weight);
-    }
-    limit = count;
-    total = kept;
-  }
-  // The inverse of the distribution, likeliest first: what is drawn does not depend on how the tokens were found.
-  double target = uniform_draw(options.seed, position) * total;
-  int32_t last = best;
-  for (size_t i = 0; const Candidate* next = candidate(i); ++i) {
-    last = next->id;
-    target -= static_cast<double>(next->weight);
-    if (target < 0) break;
-  }
-  return last;
+  row.candidate_limit = std::min(row.candidate_limit, vocabulary);
+  return row;
 }
 
-Distribution Sampler::describe(const float* logits, int32_t vocabulary, int32_t top_n) {
+LogitsRow row_to_describe(const float* logits, int32_t top_n, int32_t vocabulary) {
+  LogitsRow row{};
+  row.logits = logits;
+  row.factor = 1;
+  row.candidate_limit = std::min({std::max(top_n, 0), vocabulary, kMaxLogitCandidates});
+  return row;
+}
+
+Distribution describe(const LogitsRow& row) {
   Distribution out;
-  const int32_t peak = most_likely(logits, vocabulary);
-  if (peak < 0) {
+  const LogitsSummary& summary = *row.summary;
+  if (summary.finite == 0) {
     out.logsumexp = std::numeric_limits<double>::quiet_NaN();
     return out;
   }
-  const ExponentialSums sums = sum_exponentials(logits, vocabulary, logits[peak], 1);
-  out.logsumexp = static_cast<double>(logits[peak]) + std::log(sums.sum);
-  out.entropy = static_cast<float>(std::log(sums.sum) - sums.weighted / sums.sum);
-  if (top_n <= 0) return out;
-  std::vector<LogitAndId> best;
-  best.reserve(static_cast<size_t>(top_n) + 1);
-  for (int32_t id = 0; id < vocabulary; ++id) {
-    if (best.size() == static_cast<size_t>(top_n) && !likelier({logits[id], id}, best.back())) continue;
-    const LogitAndId entry{logits[id], id};
-    best.insert(std::upper_bound(best.begin(), best.end(), entry, likelier), entry);
-    if (best.size() > static_cast<size_t>(top_n)) best.pop_back();
-  }
-  for (const auto& [logit, id] : best) out.top.emplace_back(id, out.logprob(logit));
+  out.logsumexp = static_cast<double>(summary.peak) + std::log(summary.sum);
+  out.entropy = static_cast<float>(std::log(summary.sum) - summary.weighted / summary.sum);
+  for (int32_t i = 0; i < row.candidate_limit; ++i)
+    out.top.emplace_back(row.candidates[i].id, out.logprob(row.candidates[i].logit));
   return out;
+}
+
+int32_t Sampler::draw(const LogitsRow& row, int32_t vocabulary, const SamplingOptions& options, uint64_t position) {
+  if (row.summary->finite == 0) return -1;
+  const int32_t best = row.candidates[0].id;
+  if (options.temperature == 0) return best;
+
+  // What each option keeps are the first tokens of one order, so the least sum of weights is that of what all of them keep.
+  tokens_.begin(row, vocabulary);
+  const uint64_t total = options.top_k > 0 ? tokens_.sum_of_first(static_cast<size_t>(options.top_k))
+                                           : whole(row.summary->sum * kWeightOfPeak);
+  uint64_t kept = total;
+  if (options.top_p < 1) {
+    // The first sum that reaches p is the first above one unit less.
+    const uint64_t mass = whole(static_cast<double>(options.top_p) * static_cast<double>(total));
+    kept = std::min(kept, tokens_.crossing(mass - 1).sum);
+  }
+  if (options.min_p > 0) kept = std::min(kept, tokens_.sum_from_exponent(std::log(options.min_p)));
+
+  // The inverse of the distribution, likeliest first.
+  const double share = uniform_draw(options.seed, position);
+  const uint64_t target = std::min(static_cast<uint64_t>(share * static_cast<double>(kept)), kept - 1);
+  const int32_t drawn = tokens_.crossing(target).id;
+  // What rounding leaves behind the last token is the first one's.
+  return drawn >= 0 ? drawn : best;
 }
 
 }  // namespace lowrank

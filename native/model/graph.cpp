@@ -331,4 +331,22 @@ void Graph::logits(const std::vector<int32_t>& rows) {
   }
 }
 
+const LogitsRow* Graph::candidates(const std::vector<LogitsRow>& rows) {
+  auto* asked = program_.allocate<LogitsRow>(rows.size());
+  const auto groups = static_cast<size_t>(logit_groups(config_.vocabulary_size));
+  const auto blocks = static_cast<size_t>(logit_blocks(config_.vocabulary_size));
+  for (size_t i = 0; i < rows.size(); ++i) {
+    asked[i] = rows[i];
+    asked[i].summary = program_.allocate<LogitsSummary>(1);
+    asked[i].candidates = program_.allocate<LogitCandidate>(static_cast<size_t>(rows[i].candidate_limit));
+    asked[i].group_peaks = program_.allocate<float>(groups);
+    asked[i].sorted_peaks = program_.allocate<float>(groups);
+    asked[i].blocks = program_.allocate<LogitsBlock>(blocks);
+  }
+  const LogitsCandidatesArgs args{asked, static_cast<int32_t>(rows.size()), config_.vocabulary_size};
+  program_.add<LogitsCandidatesArgs>(ops_.logits_blocks, args);
+  program_.add<LogitsCandidatesArgs>(ops_.logits_candidates, args);
+  return asked;
+}
+
 }  // namespace lowrank

@@ -82,6 +82,9 @@ class Graph {
   void head_input_values();
   // logits[i, :] = lm_head(norm(x[rows[i]])), at most scratch.max_logit_rows rows.
   void logits(const std::vector<int32_t>& rows);
+  // What is asked of rows of logits, to be recorded behind them. The rows and their results lie in the program until it is
+  // cleared.
+  const LogitsRow* candidates(const std::vector<LogitsRow>& rows);
 
  private:
   AdapterSegments site_segments(int32_t layer, Site site);

@@ -22,6 +22,7 @@ struct Outcome {
   std::vector<float> logits;
   Finish finish = Finish::kNone;
   ErrorCode error_code = ErrorCode::kInternal;
+  int32_t accepted = 0;  // drafted tokens that were drawn
 };
 
 // Gathers events; the engine's thread writes, any thread waits.
@@ -36,6 +37,7 @@ class Reports {
       if (outcome.finish != Finish::kNone) ++events_after_the_end;
       outcome.finish = event.finish;
       outcome.error_code = event.error_code;
+      outcome.accepted = event.timings.accepted_tokens;
     }
     changed_.notify_all();
   }

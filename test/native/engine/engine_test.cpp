@@ -182,6 +182,43 @@ TEST("engine: prompt lookup gives the very tokens of plain decoding, greedy and 
     }
 }
 
+TEST("engine: prompt lookup under every penalty and bias, with any number of threads, and ended within a draft") {
+  std::vector<int32_t> prompt;
+  for (int32_t i = 0; i < 50; ++i) prompt.push_back(1 + i % 5);
+  std::vector<int32_t> first;
+  for (int threads = 1; threads <= 4; ++threads) {
+    EngineCase one(threads);
+    const auto request = [&](uint64_t id, int32_t most) {
+      Request made = EngineCase::generate(id, 100, prompt);
+      made.sampling.temperature = 0.4f;
+      made.sampling.top_p = 0.9f;
+      made.sampling.repetition_penalty = 0.9f;  // what was there comes again, so that drafts are right
+      made.sampling.presence_penalty = -0.5f;
+      made.sampling.frequency_penalty = 0.02f;
+      made.sampling.logit_bias = {{9, 1.0f}, {2, -0.5f}};
+      made.sampling.seed = 11;
+      made.max_draft_tokens = most;
+      return made;
+    };
+    const std::vector<int32_t> plain = one.run(request(1, 0)).tokens;
+    if (first.empty()) first = plain;
+    CHECK(plain == first);
+    // Drafts of four sequences are more rows than are read out at a time.
+    for (uint64_t id = 10; id < 14; ++id) {
+      Request drafting = request(id, kMaxDraftTokens);
+      if (id == 12) drafting.max_tokens = 37;
+      if (id == 13) drafting.stop_tokens = {plain[60]};
+      one.engine->submit(std::move(drafting));
+    }
+    CHECK(one.reports.wait_for(10).tokens == plain);
+    CHECK(one.reports.wait_for(11).tokens == plain);
+    CHECK(one.reports.wait_for(12).tokens == std::vector<int32_t>(plain.begin(), plain.begin() + 37));
+    const auto stop = std::find(plain.begin(), plain.end(), plain[60]);
+    CHECK(one.reports.wait_for(13).tokens == std::vector<int32_t>(plain.begin(), stop + 1));
+    CHECK(one.reports.wait_for(10).accepted > 20);
+  }
+}
+
 TEST("engine: prompt lookup ends where the context is full") {
   EngineCase one(1, 1, 64);
   std::vector<int32_t> prompt;

@@ -7,10 +7,12 @@
 
 #include "check.h"
 #include "core/philox.h"
+#include "engine/exponential.h"
 #include "engine/sampler.h"
-#include "engine/softmax.h"
+#include "ops/logits_case.h"
 
 using namespace lowrank;
+using namespace lowrank::test;
 
 namespace {
 
@@ -19,8 +21,26 @@ constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
 
 int32_t draw(const std::vector<float>& logits, const SamplingOptions& options, uint64_t position = 0,
              const TokenCounts& counts = {}, const uint8_t* allowed = nullptr) {
+  const auto vocabulary = static_cast<int32_t>(logits.size());
+  const auto adjustments = logit_adjustments(options, counts);
+  LogitsRow row = row_to_draw_from(options, vocabulary);
+  row.logits = logits.data();
+  row.adjustments = adjustments.data();
+  row.adjustment_count = static_cast<int32_t>(adjustments.size());
+  row.allowed = allowed;
+  LogitsCase one(vocabulary);
+  one.add(row);
+  one.run(cpu_backend(), 1);
   Sampler sampler;
-  return sampler.sample(logits.data(), static_cast<int32_t>(logits.size()), options, counts, position, allowed);
+  return sampler.draw(one.row(0), vocabulary, options, position);
+}
+
+Distribution described(const std::vector<float>& logits, int32_t top_n) {
+  const auto vocabulary = static_cast<int32_t>(logits.size());
+  LogitsCase one(vocabulary);
+  one.add(row_to_describe(logits.data(), top_n, vocabulary));
+  one.run(cpu_backend(), 1);
+  return describe(one.row(0));
 }
 
 // The tokens that come up over many positions, with how often they do.
@@ -158,7 +178,7 @@ TEST("sampler: logits far apart neither overflow nor vanish") {
 }
 
 TEST("sampler: the description of a distribution") {
-  const Distribution description = Sampler::describe(kHalving.data(), 5, 4);
+  const Distribution description = described(kHalving, 4);
   CHECK_NEAR(description.logsumexp, std::log(16.0), 1e-6);
   // -sum p log p of 1/2, 1/4, 1/8, 1/16, 1/16
   CHECK_NEAR(description.entropy, 1.875 * std::log(2.0), 1e-6);
@@ -169,13 +189,13 @@ TEST("sampler: the description of a distribution") {
     CHECK_NEAR(description.top[i].second, -static_cast<double>(i + 1) * std::log(2.0), 1e-6);
     CHECK_EQ(description.top[i].second, description.logprob(kHalving[static_cast<size_t>(order[i])]));
   }
-  CHECK_EQ(Sampler::describe(kHalving.data(), 5, 0).top.size(), size_t{0});
-  CHECK_EQ(Sampler::describe(kHalving.data(), 5, 50).top.size(), size_t{5});
+  CHECK_EQ(described(kHalving, 0).top.size(), size_t{0});
+  CHECK_EQ(described(kHalving, 50).top.size(), size_t{5});
   // A distribution with certainty, and one whose sum would overflow.
   const std::vector<float> certain{-kInfinity, 2};
-  CHECK_NEAR(Sampler::describe(certain.data(), 2, 0).entropy, 0, 1e-9);
+  CHECK_NEAR(described(certain, 0).entropy, 0, 1e-9);
   const std::vector<float> high{3e38f, 3e38f};
-  CHECK_NEAR(Sampler::describe(high.data(), 2, 0).entropy, std::log(2.0), 1e-6);
+  CHECK_NEAR(described(high, 0).entropy, std::log(2.0), 1e-6);
 }
 
 TEST("sampler: a large vocabulary is drawn from as one by one, with every way of truncating") {
@@ -220,7 +240,7 @@ TEST("sampler: a large vocabulary is drawn from as one by one, with every way of
   CHECK_EQ(count, 1200);
 }
 
-TEST("sampler: the exponential and the sums of it") {
+TEST("sampler: the exponential") {
   for (int i = 0; i <= 4000; ++i) {
     const float x = -87.5f * static_cast<float>(i) / 4000;
     const double expected = x > -87.0f ? std::exp(double{x}) : 0;
@@ -228,25 +248,4 @@ TEST("sampler: the exponential and the sums of it") {
   }
   CHECK_EQ(exp_of_negative(0.0f), 1.0f);
   CHECK_EQ(exp_of_negative(-kInfinity), 0.0f);
-  for (const int32_t count : {1, 2, 15, 16, 17, 100}) {
-    std::vector<float> logits;
-    double sum = 0, weighted = 0;
-    for (int32_t i = 0; i < count; ++i) {
-      logits.push_back(i % 7 == 3 ? -kInfinity : -static_cast<float>((i * 37) % 50));
-      const double x = double{logits.back()} * 0.5;
-      sum += std::exp(x);
-      if (std::isfinite(x)) weighted += x * std::exp(x);
-    }
-    const ExponentialSums sums = sum_exponentials(logits.data(), count, 0, 0.5f);
-    CHECK_NEAR(sums.sum, sum, 1e-6 * sum);
-    CHECK_NEAR(sums.weighted, weighted, 1e-6 * std::fabs(weighted) + 1e-12);
-    // The peak wherever it is, and a NaN wherever it is.
-    for (int32_t at = 0; at < count; ++at) {
-      std::vector<float> other = logits;
-      other[static_cast<size_t>(at)] = 9;
-      CHECK_EQ(most_likely(other.data(), count), at);
-      other[static_cast<size_t>(at)] = kNan;
-      CHECK_EQ(most_likely(other.data(), count), -1);
-    }
-  }
 }
