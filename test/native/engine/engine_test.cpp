@@ -219,6 +219,29 @@ TEST("engine: prompt lookup under every penalty and bias, with any number of thr
   }
 }
 
+TEST("engine: a drafted row is drawn from as if the draft before it had been counted") {
+  EngineCase one(1);
+  std::vector<int32_t> prompt;
+  for (int32_t i = 0; i < 24; ++i) prompt.push_back(1 + i % 6);
+  int32_t accepted = 0;
+  for (uint64_t seed = 1; seed <= 40; ++seed) {
+    const auto tokens = [&](uint64_t id, int32_t drafts) {
+      Request request = EngineCase::generate(id, 40, prompt);
+      request.sampling.temperature = 1;
+      request.sampling.repetition_penalty = 0.8f;
+      request.sampling.presence_penalty = -1;
+      request.sampling.frequency_penalty = -0.7f;  // each time makes the next one likelier by half
+      request.sampling.seed = seed;
+      request.max_draft_tokens = drafts;
+      const Outcome outcome = one.run(request);
+      accepted += outcome.accepted;
+      return outcome.tokens;
+    };
+    CHECK(tokens(2 * seed, kMaxDraftTokens) == tokens(2 * seed + 1, 0));
+  }
+  CHECK(accepted > 40);
+}
+
 TEST("engine: prompt lookup ends where the context is full") {
   EngineCase one(1, 1, 64);
   std::vector<int32_t> prompt;
