@@ -97,11 +97,14 @@ async function client() {
   }
 }
 
-/** Swaps each name to the same content again and again: another version, the same result. */
+/** Swaps each name to the same numbers again and again, under another content hash: another version, the same result. */
 async function swapper() {
+  const files = (name, file) => readFileSync(`${data}tiny-adapters/${name}/${file}`);
   while (Date.now() < until) {
     const name = ADAPTERS[random(ADAPTERS.length)];
-    await model.adapters.swap(name, `${data}tiny-adapters/${name}`);
+    const config = JSON.parse(files(name, "adapter_config.json").toString("utf8"));
+    const weights = new Uint8Array(files(name, "adapter_model.safetensors"));
+    await model.adapters.swap(name, { config: { ...config, base_model_name_or_path: `${swaps}` }, weights });
     swaps++;
     await new Promise((resolve) => setTimeout(resolve, random(5)));
   }
