@@ -199,7 +199,8 @@ describe("random schedules", () => {
           const { long, short } = pressing(seed);
           await check([...long, ...others]);
           // The others, or the machine, may have kept the two apart; and what they left in the cache may be used up.
-          for (let i = 0; i < 10 && model.statistics().preemptions === before.preemptions; i++) await check(long);
+          for (let i = 0; i < 10 && model.statistics().preemptions === before.preemptions; i++)
+            await check(long);
           await check([short]);
           await check([short]);
           await untilIdle(model);
