@@ -34,8 +34,6 @@ struct MemoryRange {
   size_t bytes;
 };
 
-enum class LoraDType : uint8_t { kBFloat16, kFloat32 };
-
 class Backend {
  public:
   virtual ~Backend() = default;
@@ -55,8 +53,11 @@ class Backend {
   // A hash of everything the matrix holds, to prove that base weights stay untouched.
   virtual uint64_t checksum(const Matrix& matrix) const = 0;
 
+  // A [rank, in] and B [out, rank], row-major. Rounds to bfloat16 where that is the dtype; int8 takes integers alone.
   virtual std::unique_ptr<LoraFactor> pack_lora_a(const float* a, int32_t rank, int32_t in, LoraDType dtype) const = 0;
   virtual std::unique_ptr<LoraFactor> pack_lora_b(const float* b, int32_t out, int32_t rank, LoraDType dtype) const = 0;
+  // Moves packed factors into one block of memory in this order, the one in which they are read: a decode then streams it.
+  virtual void join(const std::vector<LoraFactor*>& factors) const = 0;
 };
 
 // The CPU backend for the best instruction set of this machine, or the one that LOWRANK_ISA names.

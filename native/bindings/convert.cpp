@@ -210,6 +210,15 @@ const char* kv_format_name(KvFormat format) {
   return "";
 }
 
+const char* lora_dtype_name(LoraDType dtype) {
+  switch (dtype) {
+    case LoraDType::kBFloat16: return "bfloat16";
+    case LoraDType::kFloat32: return "float32";
+    case LoraDType::kInt8: return "int8";
+  }
+  return "";
+}
+
 const char* packed_state_name(PackedState state) {
   switch (state) {
     case PackedState::kNone: return "none";

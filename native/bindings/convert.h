@@ -27,6 +27,7 @@ double number_of(const Napi::Object& object, const char* key, double least, doub
 Precision precision_of(const std::string& name);
 const char* precision_name(Precision precision);
 const char* kv_format_name(KvFormat format);
+const char* lora_dtype_name(LoraDType dtype);
 const char* packed_state_name(PackedState state);
 const char* layer_norm_name(LayerNorm norm);
 

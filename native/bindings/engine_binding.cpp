@@ -242,12 +242,17 @@ Napi::Value EngineBinding::load_adapter(const Napi::CallbackInfo& info) {
     const auto engine = this->engine();
     auto bytes = std::make_shared<std::vector<uint8_t>>(bytes_of(info[0]));
     auto entries = std::make_shared<std::vector<AdapterEntry>>(entries_of(info[1].As<Napi::Array>()));
+    const bool int8 = info[2].ToBoolean().Value();
+    if (int8 && engine->model().precision() != Precision::kInt8)
+      throw Error(ErrorCode::kInvalidArgument, "Expected int8 precision of the model for an int8 adapter.");
     const auto self = environment_->keep(Napi::Persistent(info.This().As<Napi::Object>()));
     return run_async<std::shared_ptr<Adapter>>(
         env,
-        [engine, bytes, entries] {
+        [engine, bytes, entries, int8] {
           const auto source = open_adapter(std::move(*bytes));
-          return build_adapter(*source, *entries, engine->model().base(engine->options().threads));
+          BaseModel base = engine->model().base(engine->options().threads);
+          if (int8) base.lora_dtype = LoraDType::kInt8;
+          return build_adapter(*source, *entries, base);
         },
         [self](Napi::Env task_env, std::shared_ptr<Adapter>&& adapter) -> Napi::Value {
           EngineBinding& binding = *Unwrap(self->Value());
@@ -257,6 +262,7 @@ Napi::Value EngineBinding::load_adapter(const Napi::CallbackInfo& info) {
           result.Set("id", id);
           result.Set("bytes", static_cast<double>(adapter->bytes));
           result.Set("maxRank", adapter->max_rank);
+          result.Set("precision", lora_dtype_name(adapter->dtype));
           binding.adapters_.emplace(id, std::move(adapter));
           return result;
         });
@@ -267,7 +273,8 @@ Napi::Value EngineBinding::set_adapter_content(const Napi::CallbackInfo& info) {
   return guarded(info.Env(), [&]() -> Napi::Value {
     const auto found = info[0].IsNumber() ? adapters_.find(info[0].As<Napi::Number>().Int32Value()) : adapters_.end();
     if (found == adapters_.end()) throw Error(ErrorCode::kAdapterNotFound, "Expected the id of a loaded adapter.");
-    found->second->content = info[1].As<Napi::String>().Utf8Value();
+    Adapter& adapter = *found->second;
+    adapter.content = lora_dtype_name(adapter.dtype) + (":" + info[1].As<Napi::String>().Utf8Value());
     return info.Env().Undefined();
   });
 }

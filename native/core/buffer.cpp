@@ -19,6 +19,7 @@ namespace lowrank {
 namespace {
 
 constexpr size_t kAlignment = 64;
+constexpr size_t kPage = size_t{1} << 16;  // a multiple of every system's
 constexpr size_t kHugePage = size_t{2} << 20;
 
 [[noreturn]] void refuse(size_t bytes) {
@@ -27,7 +28,7 @@ constexpr size_t kHugePage = size_t{2} << 20;
 
 #if defined(__linux__)
 
-// Maps `size` bytes (a multiple of a huge page) that begin on a huge-page border, or null. Over-allocates by one huge
+// Maps `size` bytes (a multiple of a page) that begin on a huge-page border, or null. Over-allocates by one huge
 // page and gives the ends back: streaming weights through 4 KiB pages costs a TLB miss each 64 cache lines.
 void* map_aligned(size_t size, int advice) {
   void* raw = mmap(nullptr, size + kHugePage, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
@@ -103,8 +104,9 @@ Buffer::Buffer(size_t bytes, Pages pages) : bytes_(bytes) {
   if (bytes > (size_t{1} << 46)) throw Error(ErrorCode::kOutOfMemory, "Expected a size below 64 TiB for a buffer.");
 #if defined(__linux__)
   if (bytes >= (pages == Pages::kHuge ? Slabs::kMost : Slabs::kLeast)) {
-    const size_t size = (bytes + kHugePage - 1) / kHugePage * kHugePage;
-    data_ = map_aligned(size, pages == Pages::kHuge ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
+    const size_t unit = pages == Pages::kOwn ? kPage : kHugePage;
+    const size_t size = (bytes + unit - 1) / unit * unit;
+    data_ = map_aligned(size, pages == Pages::kSmall ? MADV_NOHUGEPAGE : MADV_HUGEPAGE);
     if (data_ == nullptr) refuse(bytes);
     mapped_ = size;
     return;

@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <utility>
 
 namespace lowrank {
@@ -13,8 +14,9 @@ namespace lowrank {
 class Buffer {
  public:
   // kHuge: for what lasts and is streamed, such as weights. kSmall: pages of 4 KiB, for memory that may stay untouched in
-  // part or is given back soon.
-  enum class Pages { kHuge, kSmall };
+  // part or is given back soon. kOwn: for what is streamed and comes and goes, such as adapters: a mapping of its own from
+  // 128 KiB on, with as many huge pages as it fills.
+  enum class Pages { kHuge, kSmall, kOwn };
 
   Buffer() = default;
   explicit Buffer(size_t bytes, Pages pages = Pages::kHuge);
@@ -42,6 +44,27 @@ class Buffer {
   void* data_ = nullptr;
   size_t bytes_ = 0;
   size_t mapped_ = 0;  // bytes of the mapping, or 0 where the memory came from the heap
+};
+
+// A run of bytes of a buffer that several such parts may share; it lives as long as the last of them.
+class BufferPart {
+ public:
+  BufferPart() = default;
+  explicit BufferPart(Buffer&& whole) : BufferPart(std::make_shared<const Buffer>(std::move(whole))) {}
+  explicit BufferPart(std::shared_ptr<const Buffer> whole) : BufferPart(whole, 0, whole->bytes()) {}
+  BufferPart(std::shared_ptr<const Buffer> buffer, size_t begin, size_t bytes)
+      : buffer_(std::move(buffer)), begin_(begin), bytes_(bytes) {}
+
+  template <class T = uint8_t>
+  T* as() const {
+    return reinterpret_cast<T*>(buffer_->as<uint8_t>() + begin_);
+  }
+  size_t bytes() const { return bytes_; }
+
+ private:
+  std::shared_ptr<const Buffer> buffer_;
+  size_t begin_ = 0;
+  size_t bytes_ = 0;
 };
 
 // Gives heap memory that has been freed back to the system, where the allocator can: after work that needed much for a while.

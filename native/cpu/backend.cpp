@@ -41,6 +41,7 @@ class CpuBackend final : public Backend {
                                           LoraDType dtype) const override {
     return cpu::pack_lora_b(b, out, rank, dtype);
   }
+  void join(const std::vector<LoraFactor*>& factors) const override { cpu::join_factors(factors); }
 
  private:
   const char* instruction_set_;

@@ -31,12 +31,39 @@ struct PackedMatrix : Matrix {
   int32_t groups() const { return activation == ActivationFormat::kInt8 ? scale_groups(cols) : 1; }
 };
 
-// A: [rank][ceil64(in)], row-major, padding zero. B: [ceil(out/16)][rank][16], padding zero.
+// A: [rank/4][ceil64(in)/16][4][16], padding zero; of the last group's ranks there may be fewer than 4. B: [ceil(out/16)][rank][16],
+// padding zero. So a decode streams both strictly forwards.
 struct PackedFactor : LoraFactor {
-  Buffer data;
-  bool bfloat16 = true;  // else float32
+  BufferPart data;
+  LoraDType dtype = LoraDType::kBFloat16;
   bool is_a = true;
   int32_t stride = 0;  // A only: ceil64(in)
 };
+
+inline constexpr size_t element_bytes(LoraDType dtype) {
+  return dtype == LoraDType::kInt8 ? 1 : dtype == LoraDType::kBFloat16 ? 2 : 4;
+}
+
+inline constexpr int32_t kFactorRanks = 4;  // ranks of A side by side
+
+// Ranks of the group that holds rank r.
+inline int32_t group_ranks(const PackedFactor& a, int32_t r) {
+  const int32_t rest = a.rank - r / kFactorRanks * kFactorRanks;
+  return rest < kFactorRanks ? rest : kFactorRanks;
+}
+
+// Where A[r, k] lies in a packed A factor.
+inline size_t factor_a_offset(const PackedFactor& a, int32_t r, int32_t k) {
+  const int32_t first = r / kFactorRanks * kFactorRanks;
+  return static_cast<size_t>(first) * static_cast<size_t>(a.stride) +
+         static_cast<size_t>(k / kTileRows * group_ranks(a, r) + r - first) * kTileRows + static_cast<size_t>(k % kTileRows);
+}
+
+// Where B[n, r] lies in a packed B factor.
+inline constexpr size_t factor_b_offset(int32_t rank, int32_t n, int32_t r) {
+  return (static_cast<size_t>(n / kTileRows) * static_cast<size_t>(rank) + static_cast<size_t>(r)) *
+             kTileRows +
+         static_cast<size_t>(n % kTileRows);
+}
 
 }  // namespace lowrank::cpu

@@ -228,11 +228,12 @@ uint64_t hash_word(uint64_t state, uint64_t word) {
   return std::rotl((state ^ word) * 0x9e3779b97f4a7c15u, 29);  // an odd factor: 2^64 over the golden ratio
 }
 
-uint64_t hash_buffer(uint64_t state, const Buffer& buffer) {
+template <class Memory>
+uint64_t hash_buffer(uint64_t state, const Memory& buffer) {
   // Every buffer of a packed matrix is a multiple of 64 bytes.
   for (size_t i = 0; i < buffer.bytes(); i += sizeof(uint64_t)) {
     uint64_t word;
-    std::memcpy(&word, buffer.as<uint8_t>() + i, sizeof word);
+    std::memcpy(&word, buffer.template as<uint8_t>() + i, sizeof word);
     state = hash_word(state, word);
   }
   return state;
@@ -244,12 +245,12 @@ std::unique_ptr<PackedFactor> make_factor(int32_t rank, int32_t dimension, LoraD
   auto factor = std::make_unique<PackedFactor>();
   factor->rank = rank;
   factor->dimension = dimension;
-  factor->bfloat16 = dtype == LoraDType::kBFloat16;
+  factor->dtype = dtype;
   factor->is_a = is_a;
   const int32_t padded = round_up(dimension, is_a ? kActivationAlignment : kTileRows);
   if (is_a) factor->stride = padded;
-  factor->bytes = static_cast<size_t>(rank) * static_cast<size_t>(padded) * (factor->bfloat16 ? 2 : 4);
-  factor->data = Buffer(factor->bytes);
+  factor->bytes = static_cast<size_t>(rank) * static_cast<size_t>(padded) * element_bytes(dtype);
+  factor->data = BufferPart(Buffer(factor->bytes));
   return factor;
 }
 
@@ -258,24 +259,45 @@ std::unique_ptr<PackedFactor> make_factor(int32_t rank, int32_t dimension, LoraD
               "Expected finite numbers for the weights of an adapter, received NaN or infinity.");
 }
 
-// Stores x[i] at `at(i)`. The check comes after the loop, which compilers then vectorise.
+[[noreturn]] void throw_factor_not_int8() {
+  throw Error(ErrorCode::kInvalidArgument, "Expected integers from -127 to 127 for an int8 factor, received other numbers.");
+}
+
+// Stores x[i] at `at(i)`. The checks come after the loops, which compilers then vectorise.
 template <class At>
 void store_factor(PackedFactor& factor, const float* x, size_t count, At at) {
-  uint32_t largest = 0;
-  if (factor.bfloat16) {
-    auto* out = factor.data.as<uint16_t>();
-    for (size_t i = 0; i < count; ++i) {
-      const uint16_t rounded = float32_to_bfloat16(x[i]);
-      largest = std::max(largest, static_cast<uint32_t>(rounded & 0x7fffu) << 16);
-      out[at(i)] = rounded;
+  switch (factor.dtype) {
+    case LoraDType::kBFloat16: {
+      uint32_t largest = 0;
+      auto* out = factor.data.as<uint16_t>();
+      for (size_t i = 0; i < count; ++i) {
+        const uint16_t rounded = float32_to_bfloat16(x[i]);
+        largest = std::max(largest, static_cast<uint32_t>(rounded & 0x7fffu) << 16);
+        out[at(i)] = rounded;
+      }
+      if (largest >= kInfinityBits) throw_factor_not_finite();
+      return;
     }
-  } else {
-    auto* out = factor.data.as<float>();
-    for (size_t i = 0; i < count; ++i)
-      out[at(i)] = x[i];
-    largest = max_magnitude_bits(x, static_cast<int64_t>(count));
+    case LoraDType::kFloat32: {
+      auto* out = factor.data.as<float>();
+      for (size_t i = 0; i < count; ++i)
+        out[at(i)] = x[i];
+      if (max_magnitude_bits(x, static_cast<int64_t>(count)) >= kInfinityBits) throw_factor_not_finite();
+      return;
+    }
+    case LoraDType::kInt8: {
+      if (max_magnitude_bits(x, static_cast<int64_t>(count)) > magnitude_bits(kInt8Max)) throw_factor_not_int8();
+      auto* out = factor.data.as<int8_t>();
+      bool whole = true;
+      for (size_t i = 0; i < count; ++i) {
+        const int32_t q = round_half_even(x[i]);
+        whole = whole && static_cast<float>(q) == x[i];
+        out[at(i)] = static_cast<int8_t>(q);
+      }
+      if (!whole) throw_factor_not_int8();
+      return;
+    }
   }
-  if (largest >= kInfinityBits) throw_factor_not_finite();
 }
 
 }  // namespace
@@ -375,7 +397,7 @@ std::unique_ptr<Matrix> allocate_matrix(const MatrixSpec& spec) { return allocat
 std::vector<MemoryRange> memory(const PackedMatrix& matrix) {
   std::vector<MemoryRange> ranges = {{matrix.data.as<void>(), matrix.data.bytes()}, {matrix.scale.as<void>(), matrix.scale.bytes()}};
   if (matrix.outlier_store != nullptr) {
-    const Buffer& columns = static_cast<const PackedFactor&>(*matrix.outlier_store).data;
+    const BufferPart& columns = static_cast<const PackedFactor&>(*matrix.outlier_store).data;
     ranges.push_back({columns.as<void>(), columns.bytes()});
   }
   return ranges;
@@ -417,9 +439,11 @@ uint64_t checksum(const PackedMatrix& matrix) {
 
 std::unique_ptr<LoraFactor> pack_lora_a(const float* a, int32_t rank, int32_t in, LoraDType dtype) {
   auto factor = make_factor(rank, in, dtype, true);
-  for (size_t r = 0; r < static_cast<size_t>(rank); ++r) {
-    const size_t begin = r * static_cast<size_t>(factor->stride);
-    store_factor(*factor, a + r * static_cast<size_t>(in), static_cast<size_t>(in), [&](size_t k) { return begin + k; });
+  for (int32_t r = 0; r < rank; ++r) {
+    const size_t begin = factor_a_offset(*factor, r, 0);
+    const size_t step = static_cast<size_t>(group_ranks(*factor, r)) * kTileRows;
+    store_factor(*factor, a + static_cast<size_t>(r) * static_cast<size_t>(in), static_cast<size_t>(in),
+                 [&](size_t k) { return begin + k / kTileRows * step + k % kTileRows; });
   }
   return factor;
 }
@@ -432,6 +456,20 @@ std::unique_ptr<LoraFactor> pack_lora_b(const float* b, int32_t out, int32_t ran
                  [&](size_t r) { return begin + r * kTileRows; });
   }
   return factor;
+}
+
+void join_factors(const std::vector<LoraFactor*>& factors) {
+  const auto aligned = [](size_t bytes) { return (bytes + kActivationAlignment - 1) / kActivationAlignment * kActivationAlignment; };
+  size_t bytes = 0;
+  for (const LoraFactor* factor : factors) bytes += aligned(factor->bytes);
+  const auto joined = std::make_shared<const Buffer>(bytes, Buffer::Pages::kOwn);
+  size_t begin = 0;
+  for (LoraFactor* factor : factors) {
+    BufferPart& data = static_cast<PackedFactor&>(*factor).data;
+    std::memcpy(joined->as<uint8_t>() + begin, data.as<uint8_t>(), factor->bytes);
+    data = BufferPart(joined, begin, factor->bytes);
+    begin += aligned(factor->bytes);
+  }
 }
 
 }  // namespace lowrank::cpu

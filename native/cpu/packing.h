@@ -43,13 +43,6 @@ float scale_of(const PackedMatrix& matrix, int32_t row, int32_t k);
 // out [cols]: the logical weights of a row as the engine holds them: dequantised, rotated back, outliers put in.
 void unpack_row(const PackedMatrix& matrix, int32_t row, float* out);
 
-// Where B[n, r] lies in a packed B factor.
-inline constexpr size_t factor_b_offset(int32_t rank, int32_t n, int32_t r) {
-  return (static_cast<size_t>(n / kTileRows) * static_cast<size_t>(rank) + static_cast<size_t>(r)) *
-             kTileRows +
-         static_cast<size_t>(n % kTileRows);
-}
-
 // Reads the rows through `read`, quantises and packs them, on up to `threads` threads. Beside the packed matrix, each
 // thread holds a block of at most 1 MiB of float rows (or 16 rows, where those are larger). An exception of `read` is
 // rethrown here, on the caller's thread. Throws Error: kModelFormat for weights that are not finite; kInvalidArgument for
@@ -73,8 +66,11 @@ uint64_t checksum(const PackedMatrix& matrix);
 
 // a [rank, in], b [out, rank], both row-major float32; rounded to nearest even where dtype is bfloat16.
 // Throw Error(kAdapterFormat) for values that are not finite, Error(kInvalidArgument) for shapes outside the
-// bounds.
+// bounds and, where dtype is int8, for values that are not integers from -127 to 127.
 std::unique_ptr<LoraFactor> pack_lora_a(const float* a, int32_t rank, int32_t in, LoraDType dtype);
 std::unique_ptr<LoraFactor> pack_lora_b(const float* b, int32_t out, int32_t rank, LoraDType dtype);
+
+// See Backend::join.
+void join_factors(const std::vector<LoraFactor*>& factors);
 
 }  // namespace lowrank::cpu

@@ -2,17 +2,16 @@
 
 #include <algorithm>
 #include <atomic>
-#include <cmath>
+#include <initializer_list>
 #include <map>
 #include <string_view>
 #include <utility>
 
 #include "core/error.h"
-#include "core/float16.h"
 #include "lora/adapter_entries.h"
 #include "lora/adapter_tensors.h"
 #include "lora/dora.h"
-#include "quant/int8.h"
+#include "lora/rounded_factor.h"
 
 namespace lowrank {
 namespace {
@@ -23,7 +22,7 @@ size_t vector_bytes(const std::vector<float>& values) { return values.size() * s
 
 class Builder {
  public:
-  Builder(const TensorSource& source, const BaseModel& base) : tensors_(source), base_(base) {}
+  Builder(const TensorSource& source, const BaseModel& base) : tensors_(source), base_(base) { adapter_->dtype = base.lora_dtype; }
 
   std::shared_ptr<Adapter> build(const std::vector<AdapterEntry>& entries) {
     const SortedEntries sorted = sort_entries(entries, base_);
@@ -36,15 +35,16 @@ class Builder {
     adapter_->embedding = build_embedding(sorted.embed_tokens);
     adapter_->embed_tokens_weight = build_table(sorted.embed_tokens[Role::kWeight]);
     adapter_->final_norm = build_norm(sorted.final_norm[Role::kWeight], base_.hidden_size);
+    join_factors();
     return std::move(adapter_);
   }
 
  private:
-  // A as the file has it and as the backend packed it, for the modules of one layer that share it.
+  // A as the ops multiply it and as the backend packed it, for the modules of one layer that share it.
   struct SharedA {
     const AdapterEntry* entry;
-    FloatMatrix values;
-    std::shared_ptr<LoraFactor> factor;
+    RoundedFactor rounded;
+    std::shared_ptr<LoraFactor> packed;
   };
 
   // Where modules take runs of one tensor's rows, the runs must reach its end: rows that no module takes mean another base.
@@ -97,45 +97,60 @@ class Builder {
     const AdapterEntry* a_entry = entries[Role::kLoraA];
     if (a_entry == nullptr) return nullptr;
     const SharedA& a = read_a(*a_entry, in);
-    const int32_t rank = a.values.rows;
-    FloatMatrix b = tensors_.matrix(*entries[Role::kLoraB], out, rank);
-    round_to_dtype(*entries[Role::kLoraB], b);
+    const int32_t rank = a.rounded.values.rows;
+    const AdapterEntry& b_entry = *entries[Role::kLoraB];
+    const RoundedFactor b = round_b(tensors_.matrix(b_entry, out, rank), base_.lora_dtype, b_entry.tensor);
 
     auto module = std::make_unique<LoraModule>();
-    module->a = a.factor;
-    module->b = base_.backend->pack_lora_b(b.values.data(), out, rank, base_.lora_dtype);
+    module->a = a.packed;
+    module->b = base_.backend->pack_lora_b(b.values.values.data(), out, rank, base_.lora_dtype);
+    module->rank_scale = counted(rank_scale(a.rounded, b, b_entry.tensor));
     module->scaling = a_entry->scaling;
     adapter_->bytes += module->b->bytes;
     adapter_->max_rank = std::max(adapter_->max_rank, rank);
     if (const AdapterEntry* bias = entries[Role::kLoraBBias]) module->b_bias = counted(tensors_.vector(*bias, out));
     if (const AdapterEntry* magnitude = entries[Role::kMagnitude]) {
-      module->dora = std::make_unique<DoraNorms>(
-          dora_norms(a.values, b, tensors_.vector(*magnitude, out), read_weight, base_.threads));
+      // Over the very numbers that the ops multiply.
+      module->dora = std::make_unique<DoraNorms>(dora_norms(a_times_scale(a.rounded), b_times_scale(b),
+                                                            tensors_.vector(*magnitude, out), read_weight, base_.threads));
       adapter_->bytes += 4 * vector_bytes(module->dora->magnitude);
       adapter_->has_dora = true;
     }
     return module;
   }
 
+  // In the order in which a step reads them: product by product, A before B.
+  void join_factors() {
+    std::vector<LoraFactor*> factors;
+    const auto add = [&](std::initializer_list<const LoraModule*> modules) {
+      for (const LoraModule* module : modules)
+        if (module != nullptr && std::find(factors.begin(), factors.end(), module->a.get()) == factors.end())
+          factors.push_back(module->a.get());
+      for (const LoraModule* module : modules)
+        if (module != nullptr) factors.push_back(module->b.get());
+    };
+    for (const AdapterLayer& layer : adapter_->layers) {
+      const auto module = [&](Projection projection) { return layer.modules[static_cast<size_t>(projection)].get(); };
+      add({module(Projection::kQ), module(Projection::kK), module(Projection::kV)});
+      add({module(Projection::kO)});
+      add({module(Projection::kGate), module(Projection::kUp)});
+      add({module(Projection::kDown)});
+    }
+    add({adapter_->lm_head.get()});
+    base_.backend->join(factors);
+  }
+
   const SharedA& read_a(const AdapterEntry& entry, int32_t in) {
     for (const SharedA& held : shared_)
       if (held.entry->tensor == entry.tensor && held.entry->row_begin == entry.row_begin &&
-          held.entry->row_count == entry.row_count && held.entry->transpose == entry.transpose && held.values.cols == in)
+          held.entry->row_count == entry.row_count && held.entry->transpose == entry.transpose &&
+          held.rounded.values.cols == in)
         return held;
-    FloatMatrix values = tensors_.matrix(entry, AdapterTensors::kAnyRank, in);
-    round_to_dtype(entry, values);
-    std::shared_ptr<LoraFactor> factor = base_.backend->pack_lora_a(values.values.data(), values.rows, in, base_.lora_dtype);
-    adapter_->bytes += factor->bytes;
-    return shared_.emplace_back(SharedA{&entry, std::move(values), std::move(factor)});
-  }
-
-  // What the ops will multiply, so that DoRA's norms are those of the very same numbers.
-  void round_to_dtype(const AdapterEntry& entry, FloatMatrix& matrix) const {
-    if (base_.lora_dtype != LoraDType::kBFloat16) return;
-    for (float& value : matrix.values) value = bfloat16_to_float32(float32_to_bfloat16(value));
-    if (max_magnitude_bits(matrix.values.data(), static_cast<int64_t>(matrix.values.size())) >= kInfinityBits)
-      throw Error(ErrorCode::kAdapterFormat, "Expected numbers within bfloat16's range for the adapter's tensor " + entry.tensor +
-                                                 ", received a larger one. The file is damaged or its training diverged.");
+    RoundedFactor rounded = round_a(tensors_.matrix(entry, AdapterTensors::kAnyRank, in), base_.lora_dtype, entry.tensor);
+    std::shared_ptr<LoraFactor> packed =
+        base_.backend->pack_lora_a(rounded.values.values.data(), rounded.values.rows, in, base_.lora_dtype);
+    adapter_->bytes += packed->bytes;
+    return shared_.emplace_back(SharedA{&entry, std::move(rounded), std::move(packed)});
   }
 
   std::unique_ptr<EmbeddingModule> build_embedding(const ModuleEntries& entries) {

@@ -46,7 +46,7 @@ struct BaseModel {
   std::function<const float*(int32_t layer, Projection)> bias;
 
   const Backend* backend = nullptr;
-  LoraDType lora_dtype = LoraDType::kBFloat16;
+  LoraDType lora_dtype = LoraDType::kBFloat16;  // what A and B are to be held in
   // Format of a replaced lm_head or embedding table, as the base's own.
   MatrixSpec table_spec{};
   int threads = 1;
@@ -61,6 +61,7 @@ struct DoraNorms {
 struct LoraModule {
   std::shared_ptr<LoraFactor> a;  // [rank, in]; one A may serve several modules (fused qkv_proj, gate_up_proj)
   std::unique_ptr<LoraFactor> b;  // [out, rank]
+  std::vector<float> rank_scale;  // [rank] of int8 factors, see ShrinkTerm; else empty
   float scaling = 1;              // alpha / rank, or alpha / sqrt(rank)
   std::vector<float> b_bias;      // [out] lora_bias: added as t * scaling * b_bias; or empty
   std::unique_ptr<DoraNorms> dora;
@@ -85,6 +86,7 @@ std::string unique_content();
 struct Adapter {
   // Adapters with equal texts hold equal numbers: what is computed with one holds for the other.
   std::string content = unique_content();
+  LoraDType dtype = LoraDType::kBFloat16;  // of A and B
   std::vector<AdapterLayer> layers;
   std::unique_ptr<LoraModule> lm_head;
   std::unique_ptr<EmbeddingModule> embedding;

@@ -31,6 +31,8 @@ struct Place {
   std::string name;
 };
 
+const float* data_or_null(const std::vector<float>& values) { return values.empty() ? nullptr : values.data(); }
+
 using ModuleOf = const LoraModule* (*)(const Adapter&, int32_t layer, Projection);
 
 void add_gain(const Place& place, const LoraModule& module, float scale) {
@@ -41,11 +43,13 @@ void add_gain(const Place& place, const LoraModule& module, float scale) {
 
 void add_terms(const Place& place, const LoraModule& module, float scale) {
   SitePlan& plan = place.plan;
-  // Modules that share A at the same scale share h.
-  auto shrink = std::find_if(plan.shrink.begin(), plan.shrink.end(),
-                             [&](const ShrinkTerm& term) { return term.a == module.a.get() && term.scale == scale; });
+  // Modules that share A at the same scale share h; int8 ones do not, whose h holds the scales of their own B.
+  const float* const rank_scale = data_or_null(module.rank_scale);
+  auto shrink = std::find_if(plan.shrink.begin(), plan.shrink.end(), [&](const ShrinkTerm& term) {
+    return term.a == module.a.get() && term.scale == scale && term.rank_scale == rank_scale;
+  });
   if (shrink == plan.shrink.end()) {
-    shrink = plan.shrink.insert(plan.shrink.end(), {module.a.get(), plan.h_width, scale});
+    shrink = plan.shrink.insert(plan.shrink.end(), {module.a.get(), plan.h_width, scale, rank_scale});
     plan.h_width += module.a->rank;
   }
   plan.expand.push_back({module.b.get(), shrink->h_offset, place.n_begin});
@@ -84,8 +88,6 @@ void replace(const T*& held, const T* replacement, const std::string& name) {
            "Use one of them, or merge them into one adapter.");
   held = replacement;
 }
-
-const float* data_or_null(const std::vector<float>& values) { return values.empty() ? nullptr : values.data(); }
 
 const LoraModule* projection_module(const Adapter& adapter, int32_t layer, Projection projection) {
   return adapter.layers[static_cast<size_t>(layer)].modules[static_cast<size_t>(projection)].get();

@@ -21,6 +21,13 @@ enum class ActivationFormat : uint8_t {
   kFloat32,
 };
 
+// How the low-rank factors A and B are held.
+enum class LoraDType : uint8_t {
+  kBFloat16,
+  kFloat32,
+  kInt8,  // integers from -127 to 127; their scales lie in ShrinkTerm::rank_scale
+};
+
 struct LoraFactor;
 
 // Consecutive input channels that share a scale in an int8 product, on both sides; the last group may be shorter. A
@@ -64,11 +71,12 @@ struct LoraFactor {
   virtual ~LoraFactor() = default;
 };
 
-// h[m, h_offset + r] = scale * sum_k x[m, k] * A[r, k], x being the float input before quantisation.
+// h[m, h_offset + r] = scale * rank_scale[r] * sum_k x[m, k] * A[r, k], x being the float input before quantisation.
 struct ShrinkTerm {
   const LoraFactor* a;
   int32_t h_offset;
   float scale;  // the module's scaling times the request's scale
+  const float* rank_scale = nullptr;  // [rank] of int8 factors: the scale of A's row times that of B's column; null: 1
 };
 
 // y[m, n_begin + n] += sum_r h[m, h_offset + r] * B[n, r].

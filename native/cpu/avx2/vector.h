@@ -143,6 +143,10 @@ struct Avx2 {
     return int_shift_left_16(
         {_mm256_cvtepu16_epi32(_mm_loadu_si128(halves)), _mm256_cvtepu16_epi32(_mm_loadu_si128(halves + 1))});
   }
+  static LOWRANK_INLINE F32 load_int8(const int8_t* p) {
+    return to_float({_mm256_cvtepi8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p))),
+                     _mm256_cvtepi8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p + 8)))});
+  }
   static LOWRANK_INLINE F32 load_bfloat16_first(const uint16_t* p, int count) {
     uint16_t lanes[kLanes] = {};
     for (int i = 0; i < count; ++i) lanes[i] = p[i];

@@ -142,6 +142,9 @@ struct Avx512Vnni {
   static LOWRANK_INLINE F32 load_bfloat16(const uint16_t* p) {
     return widen_bfloat16(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
   }
+  static LOWRANK_INLINE F32 load_int8(const int8_t* p) {
+    return {_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))))};
+  }
   static LOWRANK_INLINE F32 load_bfloat16_first(const uint16_t* p, int count) {
     return widen_bfloat16(_mm256_maskz_loadu_epi16(first_mask(count), p));
   }

@@ -61,8 +61,7 @@ void tile_products(const PackedMatrix& w, int32_t tile_row, const Input* x, int3
 }
 
 float factor_b(const PackedFactor& b, int32_t n, int32_t r) {
-  const size_t index = factor_b_offset(b.rank, n, r);
-  return b.bfloat16 ? bfloat16_to_float32(b.data.as<uint16_t>()[index]) : b.data.as<float>()[index];
+  return factor_element(b, factor_b_offset(b.rank, n, r));
 }
 
 // sum over the terms of sum_r h[r] * B[n, r]

@@ -5,6 +5,7 @@
 // blocks rather than of terms.
 #pragma once
 
+#include "core/float16.h"
 #include "cpu/layout.h"
 #include "ops/op_table.h"
 
@@ -26,6 +27,16 @@ void logits_candidates(const LogitsCandidatesArgs& args, int part, int parts);
 
 // sum_k x[k]^2 in the order above.
 float sum_of_squares(const float* x, int32_t count);
+
+// The element at `index` of a packed low-rank factor.
+inline float factor_element(const PackedFactor& factor, size_t index) {
+  switch (factor.dtype) {
+    case LoraDType::kBFloat16: return bfloat16_to_float32(factor.data.as<uint16_t>()[index]);
+    case LoraDType::kFloat32: return factor.data.as<float>()[index];
+    case LoraDType::kInt8: return factor.data.as<int8_t>()[index];
+  }
+  return 0.0f;
+}
 
 // The segment that holds `row`, or null where the row has no adapter.
 template <class Segment>

@@ -2,7 +2,6 @@
 #include <cmath>
 #include <numeric>
 
-#include "core/float16.h"
 #include "cpu/reference/ops.h"
 #include "quant/int8.h"
 #include "quant/rotation.h"
@@ -11,8 +10,7 @@ namespace lowrank::cpu::reference {
 namespace {
 
 float factor_a(const PackedFactor& a, int32_t r, int32_t k) {
-  const size_t index = static_cast<size_t>(r) * static_cast<size_t>(a.stride) + static_cast<size_t>(k);
-  return a.bfloat16 ? bfloat16_to_float32(a.data.as<uint16_t>()[index]) : a.data.as<float>()[index];
+  return factor_element(a, factor_a_offset(a, r, k));
 }
 
 // h[offset + r] += sum_k u[k] * A[r, begin + k] over one block of k, for every term of the segment.
@@ -36,8 +34,10 @@ void begin_shrink(const AdapterRows& segment, float* h) {
 }
 void end_shrink(const AdapterRows& segment, float* h) {
   for (int32_t t = 0; t < segment.shrink_count; ++t)
-    for (int32_t r = 0; r < segment.shrink[t].a->rank; ++r)
-      h[segment.shrink[t].h_offset + r] *= segment.shrink[t].scale;
+    for (int32_t r = 0; r < segment.shrink[t].a->rank; ++r) {
+      const ShrinkTerm& term = segment.shrink[t];
+      h[term.h_offset + r] *= term.rank_scale == nullptr ? term.scale : term.scale * term.rank_scale[r];
+    }
 }
 
 // Row m of the output from u, which is asked for a block of k at a time (twice where the output is int8: an

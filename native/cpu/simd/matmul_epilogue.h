@@ -8,45 +8,32 @@
 // The order knows nothing of the tile's size, so a row's result does not depend on how many rows were beside
 // it.
 //
-// B lies as [ceil(out/16)][rank][16], so a term whose first column is a multiple of 16 streams it, one vector
+// B lies as [ceil(out/16)][rank][16] in bfloat16, float32 or int8 (its scales are in h), so a term whose first column is a multiple of 16 streams it, one vector
 // for each r, shared by the rows of the block. Other terms (never seen in real models, whose heads are
 // multiples of 16) are added lane by lane, with the same fused multiply-add.
 #pragma once
 
 #include "cpu/layout.h"
+#include "cpu/simd/factor_element.h"
 #include "cpu/simd/row_runs.h"
 #include "ops/matmul_expand.h"
 
 namespace lowrank::cpu {
 
-template <class S>
-LOWRANK_INLINE typename S::F32 load_factor_b(const PackedFactor& b, size_t index) {
-  return b.bfloat16 ? S::load_bfloat16(b.data.as<uint16_t>() + index) : S::load(b.data.as<float>() + index);
-}
-
-static LOWRANK_INLINE float factor_b_element(const PackedFactor& b, int32_t n, int32_t r) {
-  const size_t index =
-      (static_cast<size_t>(n / kTileRows) * static_cast<size_t>(b.rank) + static_cast<size_t>(r)) *
-          kTileRows +
-      static_cast<size_t>(n % kTileRows);
-  if (!b.bfloat16) return b.data.as<float>()[index];
-  const uint32_t bits = static_cast<uint32_t>(b.data.as<uint16_t>()[index]) << 16;
-  return __builtin_bit_cast(float, bits);
-}
-
 // sum[i] += h[m + i] B^T for the columns [n, n + 16) that the term covers.
-template <class S, int Rows>
+template <class S, int Rows, class Element>
 LOWRANK_INLINE void expand_aligned(const PackedFactor& b, const float* h, size_t h_stride, int32_t local,
                                    typename S::F32 (&sum)[Rows]) {
-  const size_t tile = static_cast<size_t>(local / kTileRows) * static_cast<size_t>(b.rank) * kTileRows;
-  for (int32_t r = 0; r < b.rank; ++r) {
-    const auto column = load_factor_b<S>(b, tile + static_cast<size_t>(r) * kTileRows);
+  const Element* column = b.data.as<Element>() + static_cast<size_t>(local) * static_cast<size_t>(b.rank);
+#pragma GCC unroll 4
+  for (size_t r = 0; r < static_cast<size_t>(b.rank); ++r, column += kTileRows) {
+    const auto values = load_elements<S>(column);
     for (int i = 0; i < Rows; ++i)
-      sum[i] = S::fma(S::set1(h[static_cast<size_t>(i) * h_stride + static_cast<size_t>(r)]), column, sum[i]);
+      sum[i] = S::fma(S::set1(h[static_cast<size_t>(i) * h_stride + r]), values, sum[i]);
   }
 }
 
-template <class S, int Rows>
+template <class S, int Rows, class Element>
 void expand_by_lane(const PackedFactor& b, const float* h, size_t h_stride, int32_t local,
                     typename S::F32 (&sum)[Rows]) {
   const int32_t begin = local < 0 ? -local : 0;
@@ -57,9 +44,19 @@ void expand_by_lane(const PackedFactor& b, const float* h, size_t h_stride, int3
     for (int32_t lane = begin; lane < end; ++lane)
       for (int32_t r = 0; r < b.rank; ++r)
         lanes[lane] = __builtin_fmaf(h[static_cast<size_t>(i) * h_stride + static_cast<size_t>(r)],
-                                     factor_b_element(b, local + lane, r), lanes[lane]);
+                                     widen_element(b.data.as<Element>()[factor_b_offset(b.rank, local + lane, r)]),
+                                     lanes[lane]);
     sum[i] = S::load(lanes);
   }
+}
+
+template <class S, int Rows, class Element>
+LOWRANK_INLINE void expand(const PackedFactor& b, const float* h, size_t h_stride, int32_t local, bool aligned,
+                           typename S::F32 (&sum)[Rows]) {
+  if (aligned)
+    expand_aligned<S, Rows, Element>(b, h, h_stride, local, sum);
+  else
+    expand_by_lane<S, Rows, Element>(b, h, h_stride, local, sum);
 }
 
 template <class S, int Rows>
@@ -76,10 +73,12 @@ LOWRANK_INLINE void add_expand_terms(const MatmulExpandArgs& args, const Adapter
     const float* h = args.adapters.h + static_cast<size_t>(m) * h_stride + term.h_offset;
     // Lanes behind the term's last column belong to other projections, unless the matrix ends there, too.
     const bool whole = local + kTileRows <= b.dimension || n + kTileRows >= args.w->rows;
-    if (local >= 0 && local % kTileRows == 0 && whole)
-      expand_aligned<S, Rows>(b, h, h_stride, local, sum);
-    else
-      expand_by_lane<S, Rows>(b, h, h_stride, local, sum);
+    const bool aligned = local >= 0 && local % kTileRows == 0 && whole;
+    switch (b.dtype) {
+      case LoraDType::kBFloat16: expand<S, Rows, uint16_t>(b, h, h_stride, local, aligned, sum); break;
+      case LoraDType::kFloat32: expand<S, Rows, float>(b, h, h_stride, local, aligned, sum); break;
+      case LoraDType::kInt8: expand<S, Rows, int8_t>(b, h, h_stride, local, aligned, sum); break;
+    }
   }
   for (int i = 0; i < Rows; ++i) value[i] = S::add(value[i], sum[i]);
 }
@@ -100,8 +99,8 @@ LOWRANK_INLINE void finish_block(const MatmulExpandArgs& args, const AdapterRows
   if (w.outlier_columns != nullptr) {
     F sum[Rows];
     for (int i = 0; i < Rows; ++i) sum[i] = S::zero();
-    expand_aligned<S, Rows>(static_cast<const PackedFactor&>(*w.outlier_columns),
-                            args.x.outliers + static_cast<size_t>(m) * kMaxOutliers, kMaxOutliers, n, sum);
+    expand_aligned<S, Rows, uint16_t>(static_cast<const PackedFactor&>(*w.outlier_columns),
+                                      args.x.outliers + static_cast<size_t>(m) * kMaxOutliers, kMaxOutliers, n, sum);
     for (int i = 0; i < Rows; ++i) value[i] = S::add(value[i], sum[i]);
   }
   const float* bias = args.bias;

@@ -40,6 +40,31 @@ static LOWRANK_INLINE void prefetch_output(const MatmulExpandArgs& args, const T
 #endif
 }
 
+// Asks for the B of the adapters whose rows begin in the tile, at its columns: the epilogue reads it once the sums are made. Later
+// tiles of rows find it in the cache. cursor: see row_run.
+static LOWRANK_INLINE void prefetch_expand(const MatmulExpandArgs& args, int32_t cursor, const TileArgs& tile) {
+#if defined(__GNUC__)
+  constexpr size_t kMost = 4096;  // bytes of a term: the hardware follows longer ones
+  const AdapterSegments& adapters = args.adapters;
+  for (int32_t i = cursor; i < adapters.count && adapters.rows[i].row_begin < tile.m + tile.rows; ++i) {
+    if (adapters.rows[i].row_begin < tile.m && tile.m > args.row_begin) continue;
+    for (int32_t t = 0; t < adapters.rows[i].expand_count; ++t) {
+      const ExpandTerm& term = adapters.rows[i].expand[t];
+      const auto& b = static_cast<const PackedFactor&>(*term.b);
+      const int32_t local = tile.n - term.n_begin;
+      if (local < 0 || local >= b.dimension) continue;
+      const size_t column_bytes = static_cast<size_t>(b.rank) * element_bytes(b.dtype);
+      const uint8_t* const first = b.data.as<uint8_t>() + static_cast<size_t>(local) * column_bytes;
+      const int32_t rest = round_up(b.dimension, kTileRows) - local;
+      const size_t wanted = static_cast<size_t>(tile.tiles * kTileRows < rest ? tile.tiles * kTileRows : rest) * column_bytes;
+      for (size_t byte = 0; byte < wanted && byte < kMost; byte += 64) __builtin_prefetch(first + byte);
+    }
+  }
+#else
+  (void)args, (void)cursor, (void)tile;
+#endif
+}
+
 template <class S, class Kernel>
 void multiply(const MatmulExpandArgs& args, int part, int parts) {
   const auto& w = static_cast<const PackedMatrix&>(*args.w);
@@ -67,6 +92,7 @@ void multiply(const MatmulExpandArgs& args, int part, int parts) {
       for (; tile.n < block_end; tile.n += tile_columns) {
         const int32_t n_end = tile.n + tile_columns < block_end ? tile.n + tile_columns : block_end;
         tile.tiles = (n_end - tile.n + kTileRows - 1) / kTileRows;
+        prefetch_expand(args, cursor, tile);
         if (streams) {
           kernel.stream(tile, sums);
         } else {

@@ -53,8 +53,10 @@ class QuantizeBlock {
     const bool int8 = args_.out.format == ActivationFormat::kInt8;
     const auto h_stride = static_cast<size_t>(args_.adapters.h_stride);
     float* h = segment == nullptr ? nullptr : args_.adapters.h + static_cast<size_t>(m) * h_stride;
-    for (int32_t i = 0; i < count; ++i) source_.begin(i, m + i, segment);
     const int32_t terms = segment == nullptr ? 0 : segment->shrink_count;
+    if (count < kQuantizeRows)  // in a prefill, A is in the cache from the block before
+      for (int32_t t = 0; t < terms; ++t) prefetch_shrink(segment->shrink[t], own_ranks(segment->shrink[t]));
+    for (int32_t i = 0; i < count; ++i) source_.begin(i, m + i, segment);
     const Range made = terms > 0 ? Range{0, cols_} : own_;
     for (int32_t k = made.begin; k < made.end; k += kQuantizeChunk) {
       const int32_t width = made.end - k < kQuantizeChunk ? made.end - k : kQuantizeChunk;
@@ -74,7 +76,7 @@ class QuantizeBlock {
 
  private:
   Range own_ranks(const ShrinkTerm& term) const {
-    return split(term.a->rank, S::kShrinkRanks, share_.index, share_.count);
+    return split(term.a->rank, kFactorRanks, share_.index, share_.count);
   }
 
   // Fills u_[i] with columns [k, k + width), zero up to a multiple of 64.

@@ -1,5 +1,6 @@
 #include "cpu/packing.h"
 
+#include <algorithm>
 #include <atomic>
 #include <cmath>
 #include <cstring>
@@ -116,20 +117,26 @@ TEST("cpu/packing: the layout of layout.h, padding included") {
   }
 }
 
-TEST("cpu/packing: the factors of an adapter") {
+TEST("cpu/packing: the factors of an adapter, apart and joined") {
   Random random(4);
-  for (const LoraDType dtype : {LoraDType::kBFloat16, LoraDType::kFloat32})
+  for (const LoraDType dtype : {LoraDType::kBFloat16, LoraDType::kFloat32, LoraDType::kInt8})
     for (const auto& s : kSizes) {
       const int32_t rank = s[0], size = s[1];
-      const std::vector<float> values = random.floats(elements(rank, size), -1.0f, 1.0f);
+      std::vector<float> values = random.floats(elements(rank, size), -1.0f, 1.0f);
+      if (dtype == LoraDType::kInt8)
+        for (float& value : values) value = std::nearbyint(127.0f * value);
       const auto a = pack_lora_a(values.data(), rank, size, dtype);
       const auto b = pack_lora_b(values.data(), size, rank, dtype);
       CHECK_EQ(a->rank, rank);
       CHECK_EQ(b->rank, rank);
       CHECK_EQ(a->dimension, size);
       CHECK_EQ(b->dimension, size);
+      const size_t element_size = dtype == LoraDType::kInt8 ? 1 : dtype == LoraDType::kBFloat16 ? 2 : 4;
+      CHECK_EQ(a->bytes, elements(rank, round_up(size, 64)) * element_size);
+      CHECK_EQ(b->bytes, elements(rank, round_up(size, 16)) * element_size);
       const auto element = [&](const LoraFactor& factor, int32_t index) {
-        const Buffer& data = static_cast<const PackedFactor&>(factor).data;
+        const BufferPart& data = static_cast<const PackedFactor&>(factor).data;
+        if (dtype == LoraDType::kInt8) return static_cast<float>(data.as<int8_t>()[index]);
         return dtype == LoraDType::kBFloat16 ? bfloat16_to_float32(data.as<uint16_t>()[index])
                                              : data.as<float>()[index];
       };
@@ -140,15 +147,30 @@ TEST("cpu/packing: the factors of an adapter") {
       };
       const int32_t stride = round_up(size, 64);
       CHECK_EQ(static_cast<const PackedFactor&>(*a).stride, stride);
-      for (int32_t r = 0; r < rank; ++r)
-        for (int32_t k = 0; k < stride; ++k)
-          CHECK_EQ(element(*a, r * stride + k),
-                   expected(k < size, elements(r, size) + static_cast<size_t>(k)));
-      for (int32_t n = 0; n < round_up(size, 16); ++n)
-        for (int32_t r = 0; r < rank; ++r)
-          CHECK_EQ(element(*b, (n / 16 * rank + r) * 16 + n % 16),
-                   expected(n < size, elements(n, rank) + static_cast<size_t>(r)));
+      const auto check = [&] {
+        for (int32_t r = 0; r < rank; ++r) {
+          const int32_t first = r / 4 * 4, width = std::min(4, rank - first);
+          for (int32_t k = 0; k < stride; ++k)  // [r / 4][k / 16][r % 4][k % 16]
+            CHECK_EQ(element(*a, first * stride + (k / 16 * width + r % 4) * 16 + k % 16),
+                     expected(k < size, elements(r, size) + static_cast<size_t>(k)));
+        }
+        for (int32_t n = 0; n < round_up(size, 16); ++n)
+          for (int32_t r = 0; r < rank; ++r)
+            CHECK_EQ(element(*b, (n / 16 * rank + r) * 16 + n % 16),
+                     expected(n < size, elements(n, rank) + static_cast<size_t>(r)));
+      };
+      check();
+      {
+        const auto gone = pack_lora_b(values.data(), size, rank, dtype);
+        join_factors({gone.get(), b.get(), a.get()});
+      }
+      check();
+      const auto* a_at = static_cast<const PackedFactor&>(*a).data.as<uint8_t>();
+      const auto* b_at = static_cast<const PackedFactor&>(*b).data.as<uint8_t>();
+      CHECK_EQ(static_cast<size_t>(a_at - b_at), (b->bytes + 63) / 64 * 64);
+      CHECK_EQ(reinterpret_cast<uintptr_t>(a_at) % 64, 0u);
     }
+  join_factors({});
 }
 
 TEST("cpu/packing: threads change nothing; the checksum sees every change") {
@@ -235,6 +257,11 @@ TEST("cpu/packing: refuses what is not finite") {
       CHECK_THROWS_CODE(pack_lora_a(values, 2, 2, dtype), ErrorCode::kAdapterFormat);
       CHECK_THROWS_CODE(pack_lora_b(values, 2, 2, dtype), ErrorCode::kAdapterFormat);
     }
+  }
+  for (const float fault : {kNaN, kInfinity, 128.0f, -128.0f, 0.5f}) {
+    const float values[] = {1.0f, 2.0f, fault, 3.0f};
+    CHECK_THROWS_CODE(pack_lora_a(values, 2, 2, LoraDType::kInt8), ErrorCode::kInvalidArgument);
+    CHECK_THROWS_CODE(pack_lora_b(values, 2, 2, LoraDType::kInt8), ErrorCode::kInvalidArgument);
   }
   CHECK_THROWS_CODE(pack_lora_a(largest.data(), 1, 64, LoraDType::kBFloat16), ErrorCode::kAdapterFormat);
 }

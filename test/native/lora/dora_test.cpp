@@ -3,8 +3,8 @@
 #include <cmath>
 
 #include "check.h"
-#include "core/float16.h"
 #include "lora/adapter_case.h"
+#include "lora/rounded_factor.h"
 
 using namespace lowrank;
 using namespace lowrank::test;
@@ -35,7 +35,7 @@ std::vector<double> expected_gain(const TinyBase& base, Projection projection, c
 }  // namespace
 
 TEST("lora/dora: y = m / |W + tsBA| * (W + tsBA) x + bias at every scale, with PEFT's norm of the scaled pair") {
-  for (const LoraDType dtype : {LoraDType::kFloat32, LoraDType::kBFloat16}) {
+  for (const LoraDType dtype : {LoraDType::kFloat32, LoraDType::kBFloat16, LoraDType::kInt8}) {
     const TinyBase base(dtype);
     const int32_t out = base.model.out_features(Projection::kQ);
     AdapterFile file;
@@ -46,9 +46,8 @@ TEST("lora/dora: y = m / |W + tsBA| * (W + tsBA) x + bias at every scale, with P
     const auto adapter = load(file, entries, base.model);
     CHECK(adapter->has_dora);
     // The norms are those of the numbers that the ops multiply.
-    if (dtype == LoraDType::kBFloat16)
-      for (std::vector<float>* values : {&pair.a, &pair.b})
-        for (float& value : *values) value = bfloat16_to_float32(float32_to_bfloat16(value));
+    pair.a = a_times_scale(round_a({pair.rank, base.model.hidden_size, pair.a}, dtype, "A")).values;
+    pair.b = b_times_scale(round_b({out, pair.rank, pair.b}, dtype, "B")).values;
 
     const auto x = Random(5).floats(static_cast<size_t>(2 * base.model.hidden_size), -1.0f, 1.0f);
     for (const float scale : {1.0f, 0.25f, 0.0f, -1.5f}) {

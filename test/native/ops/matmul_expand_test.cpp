@@ -255,12 +255,12 @@ class Product {
     new_adapter().add(backend_, random_, 4, 0, 0, shape_.n, LoraDType::kBFloat16);
     Adapter& two_terms = new_adapter();
     two_terms.add(backend_, random_, 3, 1, 0, shape_.n, LoraDType::kFloat32);
-    two_terms.add(backend_, random_, 16, 4, third, shape_.n - third, LoraDType::kBFloat16);
+    two_terms.add(backend_, random_, 16, 4, third, shape_.n - third, LoraDType::kInt8);
     two_terms.gain = random_.floats(size(shape_.n), 0.5f, 1.5f);
     new_adapter().bias = random_.floats(size(shape_.n), -1.0f, 1.0f);
     Adapter& partial = new_adapter();
     partial.add(backend_, random_, 17, 3, third, 1, LoraDType::kBFloat16);
-    partial.add(backend_, random_, 1, 0, 0, std::max(1, third), LoraDType::kFloat32);
+    partial.add(backend_, random_, 1, 0, 0, std::max(1, third), LoraDType::kInt8);
     partial.bias = random_.floats(size(shape_.n), -1.0f, 1.0f);
     partial.gain = random_.floats(size(shape_.n), -1.5f, 1.5f);
     for (auto& adapter : adapters_) {

@@ -106,11 +106,23 @@ Int8Weights random_int8_weights(Random& random, int32_t rows, int32_t cols) {
 
 TestFactors::TestFactors(const Backend& backend, Random& random, int32_t rank_, int32_t in, int32_t out,
                          LoraDType dtype)
-    : rank(rank_),
-      a(random.bfloat16_floats(static_cast<size_t>(rank_) * static_cast<size_t>(in), -0.5f, 0.5f)),
-      b(random.bfloat16_floats(static_cast<size_t>(out) * static_cast<size_t>(rank_), -0.5f, 0.5f)),
-      a_packed(backend.pack_lora_a(a.data(), rank, in, dtype)),
-      b_packed(backend.pack_lora_b(b.data(), out, rank, dtype)) {}
+    : rank(rank_) {
+  const auto make = [&](int32_t count, auto is_extreme) {
+    std::vector<float> values = random.bfloat16_floats(static_cast<size_t>(count), -0.5f, 0.5f);
+    if (dtype == LoraDType::kInt8)
+      for (size_t i = 0; i < values.size(); ++i)
+        values[i] = is_extreme(static_cast<int32_t>(i)) ? std::copysign(127.0f, values[i]) : std::nearbyint(254.0f * values[i]);
+    return values;
+  };
+  a = make(rank * in, [&](int32_t i) { return i / in == rank - 1; });
+  b = make(out * rank, [&](int32_t i) { return i % rank == rank - 1; });
+  if (dtype == LoraDType::kInt8) {
+    rank_scale = random.floats(static_cast<size_t>(rank), 1e-5f, 1e-4f);
+    if (rank > 1) rank_scale[0] = 0.0f;
+  }
+  a_packed = backend.pack_lora_a(a.data(), rank, in, dtype);
+  b_packed = backend.pack_lora_b(b.data(), out, rank, dtype);
+}
 
 void expect_near(const std::string& what, size_t index, double actual, double expected, double tolerance) {
   if (std::isnan(expected) ? std::isnan(actual) : std::fabs(actual - expected) <= tolerance) return;

@@ -66,12 +66,16 @@ struct Int8Weights {
 };
 Int8Weights random_int8_weights(Random& random, int32_t rows, int32_t cols);
 
-// Factors of an adapter, with values that bfloat16 holds exactly, so that packing them changes nothing.
+// Factors of an adapter, with values that their format holds exactly, so that packing them changes nothing. int8: integers, those of
+// the last rank +-127, with scales of their ranks, the first of which is zero where there are several.
 struct TestFactors {
   TestFactors(const Backend& backend, Random& random, int32_t rank, int32_t in, int32_t out, LoraDType dtype);
+  const float* rank_scale_or_null() const { return rank_scale.empty() ? nullptr : rank_scale.data(); }
+  double scale_of(int32_t r) const { return rank_scale.empty() ? 1.0 : rank_scale[static_cast<size_t>(r)]; }
   int32_t rank;
-  std::vector<float> a;  // [rank, in]
-  std::vector<float> b;  // [out, rank]
+  std::vector<float> a;           // [rank, in]
+  std::vector<float> b;           // [out, rank]
+  std::vector<float> rank_scale;  // [rank] of int8 factors, see ShrinkTerm; else empty
   std::unique_ptr<LoraFactor> a_packed, b_packed;
 };
 

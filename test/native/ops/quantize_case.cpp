@@ -209,12 +209,13 @@ void QuantizeCase::check_int8(const QuantizeOutput& out, int32_t m, const Row& r
 void QuantizeCase::make_adapters() {
   factors_.push_back(std::make_unique<TestFactors>(backend_, random_, 5, shape_.k, 1, LoraDType::kFloat32));
   factors_.push_back(
-      std::make_unique<TestFactors>(backend_, random_, 1, shape_.k, 1, LoraDType::kBFloat16));
+      std::make_unique<TestFactors>(backend_, random_, 3, shape_.k, 1, LoraDType::kInt8));
   factors_.push_back(
       std::make_unique<TestFactors>(backend_, random_, 33, shape_.k, 1, LoraDType::kBFloat16));
   own_gain_ = random_.floats(size(shape_.k), -2.0f, 2.0f);
   one_term_ = {{factors_[0]->a_packed.get(), 2, 1.75f}};
-  two_terms_ = {{factors_[1]->a_packed.get(), 0, -0.5f}, {factors_[2]->a_packed.get(), 3, 2.0f}};
+  two_terms_ = {{factors_[1]->a_packed.get(), 0, -0.5f, factors_[1]->rank_scale_or_null()},
+                {factors_[2]->a_packed.get(), 3, 2.0f}};
   for (int32_t m = 0; m < shape_.m; ++m) {
     if (m % 4 == 3) continue;
     const bool two = m % 8 == 0 || m % 8 == 6;
@@ -254,8 +255,9 @@ void QuantizeCase::check_h(const QuantizeOutput& out, int32_t m, const Row& row,
         error += row.tolerances[k] * std::fabs(a);
       }
       const size_t at = size(term.h_offset + r);
-      expected[at] = double{term.scale} * sum;
-      allowed[at] = std::fabs(term.scale) * (error + magnitude * kFloatEpsilon / 2 * (70 + shape_.k / 64));
+      const double scale = term.scale * factors.scale_of(r);
+      expected[at] = scale * sum;
+      allowed[at] = std::fabs(scale) * (error + magnitude * kFloatEpsilon / 2 * (71 + shape_.k / 64));
     }
   }
   for (size_t r = 0; r < size(kHStride); ++r)
