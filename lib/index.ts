@@ -1,6 +1,7 @@
 export { LowrankError, type ErrorCode, type LowrankErrorOptions } from "./errors/index.js";
 export {
   instructionSets,
+  type AdapterPrecision,
   type EngineStatistics,
   type MemoryUse,
   type ModelFacts,

@@ -1,9 +1,18 @@
 import { throwIfAborted } from "../errors/check.js";
 import { addon } from "../native/addon.js";
-import type { AdapterEntry, AdapterInspection, ModelFacts, NativeEngine } from "../native/types.js";
+import type {
+  AdapterEntry,
+  AdapterInspection,
+  AdapterPrecision,
+  ModelFacts,
+  NativeEngine,
+} from "../native/types.js";
 import { ggufEntries } from "./gguf-tensors.js";
 import { peftEntries } from "./peft-tensors.js";
 import type { AdapterFiles } from "./source.js";
+
+/** What an adapter's A and B are kept in: "float32" in the reference modes. */
+export type KeptPrecision = AdapterPrecision | "float32";
 
 /** What an adapter is, wherever it lies. Immutable. */
 export interface AdapterContent {
@@ -20,6 +29,7 @@ export interface AdapterContent {
   dora: boolean;
   /** Activated LoRA: the tokens that wake it; else null. */
   invocationTokens: number[] | null;
+  precision: KeptPrecision;
 }
 
 /** An adapter in the engine. */
@@ -49,13 +59,14 @@ export async function buildAdapter(
   files: AdapterFiles,
   engine: NativeEngine,
   facts: ModelFacts,
+  precision: KeptPrecision,
   signal: AbortSignal | undefined,
 ): Promise<BuiltAdapter> {
   const contentHash = await files.contentHash;
   const inspection = await addon().inspectAdapter(files.weights);
   const { entries, invocationTokens } = await entriesOf(inspection, files.config, facts);
   throwIfAborted(signal, "The load of the adapter");
-  const built = await engine.loadAdapter(files.weights, entries);
+  const built = await engine.loadAdapter(files.weights, entries, precision === "int8");
   engine.setAdapterContent(built.id, contentHash);
   const used = new Set(entries.map((entry) => entry.tensor));
   const parameters = inspection.tensors
@@ -70,6 +81,7 @@ export async function buildAdapter(
     bytes: built.bytes,
     dora: entries.some((entry) => entry.role === "lora_magnitude_vector"),
     invocationTokens,
+    precision,
   };
   return { id: built.id, content };
 }

@@ -1,11 +1,14 @@
-import { checkKnown, checkNumber, checkSignal } from "../errors/check.js";
+import { checkInt8Choice, checkKnown, checkNumber, checkSignal } from "../errors/check.js";
 import { expected, LowrankError } from "../errors/index.js";
+import type { AdapterPrecision, Precision } from "../native/types.js";
+import type { KeptPrecision } from "./load.js";
 import type { AdapterState, Version } from "./version.js";
 
 /** One generation of a name, the current one or an earlier one. */
 export interface AdapterGeneration {
   generation: number;
   contentHash: string;
+  precision: KeptPrecision;
   /** Memory that it takes where it is resident, in bytes. */
   bytes: number;
   /** Where it was read: a path, or "memory". */
@@ -18,6 +21,12 @@ export interface AdapterGeneration {
 }
 
 export interface LoadAdapterOptions {
+  /**
+   * What the low-rank factors A and B are kept in: "bfloat16", or "int8" with a scale for each rank, which takes half the memory and
+   * half the reading; see the README for what that costs. Embeddings, norms, biases and whole tables stay as they are. Default: the
+   * model's `adapterPrecision`. Models of another precision than "int8" keep float32 and refuse the option.
+   */
+  precision?: AdapterPrecision;
   /** Ends it with ERR_ABORTED; everything stays as it was. */
   signal?: AbortSignal;
 }
@@ -27,29 +36,29 @@ export interface SwapAdapterOptions extends LoadAdapterOptions {
   expectedGeneration?: number;
 }
 
-/** Checked options of a load or swap. */
-export function checkLoadOptions(options: LoadAdapterOptions): { signal: AbortSignal | undefined } {
-  checkKnown("options", options, ["signal"]);
-  return { signal: checkSignal(options.signal) };
+/** Checked options of a load; undefined where they are left out. */
+interface CheckedLoadOptions {
+  precision: AdapterPrecision | undefined;
+  signal: AbortSignal | undefined;
 }
 
-/** As `checkLoadOptions`; `generation` 0 stands for any. */
-export function checkSwapOptions(options: SwapAdapterOptions): {
-  signal: AbortSignal | undefined;
-  generation: number;
-} {
-  checkKnown("options", options, ["signal", "expectedGeneration"]);
-  const { expectedGeneration, ...load } = options;
+/** `model`: the model's own precision. */
+export function checkLoadOptions(options: LoadAdapterOptions, model: Precision): CheckedLoadOptions {
+  checkKnown("options", options, ["precision", "signal"]);
   return {
-    ...checkLoadOptions(load),
-    generation: checkNumber("expectedGeneration", expectedGeneration, {
-      min: 1,
-      max: 2 ** 53 - 1,
-      default: 0,
-      integer: true,
-    }),
+    precision: checkInt8Choice("precision", options.precision, ["bfloat16", "int8"], model),
+    signal: checkSignal(options.signal),
   };
 }
+
+/** Of a swap or rollback; 0 stands for any. */
+export const checkGeneration = (expectedGeneration: unknown): number =>
+  checkNumber("expectedGeneration", expectedGeneration, {
+    min: 1,
+    max: 2 ** 53 - 1,
+    default: 0,
+    integer: true,
+  });
 
 export function checkName(name: unknown): void {
   if (typeof name !== "string" || name === "" || name.length > 256)

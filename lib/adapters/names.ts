@@ -1,4 +1,5 @@
 import { LowrankError } from "../errors/index.js";
+import type { KeptPrecision } from "./load.js";
 import { checkName, type AdapterGeneration, type NamedAdapter } from "./named-adapter.js";
 import type { AdapterStore } from "./store.js";
 import type { AdapterState, Version } from "./version.js";
@@ -21,6 +22,8 @@ export interface AdapterFacts {
   parameters: number;
   /** Memory that it takes where it is resident, in bytes. */
   bytes: number;
+  /** What its low-rank factors A and B are kept in: "float32" in the reference modes. */
+  precision: KeptPrecision;
   /** SHA-256 over configuration and weights, hex. */
   contentHash: string;
   dora: boolean;
@@ -165,7 +168,8 @@ export class AdapterNames {
   factsOf(name: string): AdapterFacts {
     const named = this.named(name);
     const { version, generation, origin } = named.current;
-    const { rank, targets, parameters, bytes, contentHash, dora, invocationTokens } = version.content;
+    const { rank, targets, parameters, bytes, precision, contentHash, dora, invocationTokens } =
+      version.content;
     return {
       name,
       aliasOf: this.#aliases.get(name) ?? null,
@@ -176,6 +180,7 @@ export class AdapterNames {
       targets: [...targets],
       parameters,
       bytes,
+      precision,
       contentHash,
       dora,
       invocationTokens: invocationTokens && [...invocationTokens],
@@ -190,6 +195,7 @@ export class AdapterNames {
     return named.entries.map((entry) => ({
       generation: entry.generation,
       contentHash: entry.version.content.contentHash,
+      precision: entry.version.content.precision,
       bytes: entry.version.content.bytes,
       origin: entry.origin,
       since: entry.since,

@@ -1,11 +1,11 @@
 import { checkBoolean, checkKnown } from "../errors/check.js";
 import { expected, LowrankError } from "../errors/index.js";
-import type { ModelFacts, NativeEngine } from "../native/types.js";
+import type { AdapterPrecision, ModelFacts, NativeEngine, Precision } from "../native/types.js";
 import { AdapterLease } from "./lease.js";
 import {
+  checkGeneration,
   checkLoadOptions,
   checkName,
-  checkSwapOptions,
   NamedAdapter,
   type AdapterGeneration,
   type LoadAdapterOptions,
@@ -26,6 +26,7 @@ export type AdapterReference = { name: string; generation?: number } | { version
  * began with, the next request gets the new one. Equal content is held once, under however many names.
  */
 export class AdapterRegistry {
+  readonly #precision: Precision;
   readonly #store: AdapterStore;
   readonly #names: AdapterNames;
   /** Loads and swaps of one name happen in the order they were asked for. */
@@ -35,6 +36,7 @@ export class AdapterRegistry {
 
   /** @internal Use `model.adapters`. */
   constructor(engine: NativeEngine, facts: ModelFacts, options: AdapterStoreOptions) {
+    this.#precision = facts.precision;
     this.#store = new AdapterStore(engine, facts, options);
     this.#names = new AdapterNames(this.#store);
   }
@@ -45,33 +47,36 @@ export class AdapterRegistry {
    * `adapterMemory`. A failed load leaves everything as it was.
    */
   async load(name: string, source: AdapterSource, options: LoadAdapterOptions = {}): Promise<AdapterFacts> {
-    const { signal } = checkLoadOptions(options);
+    const checked = checkLoadOptions(options, this.#precision);
     return this.#inTurn(name, async () => {
       this.#names.expectNew(name);
-      const obtained = await this.#store.obtain(source, { signal });
+      const obtained = await this.#store.obtain(source, checked);
       return this.#place(new NamedAdapter(name), obtained);
     });
   }
 
   /**
    * Moves a loaded name to another adapter, atomically. `source` is as for `load`, or of an adapter that is known: `{ name }`, with or
-   * without its `generation`, or `{ version }`, a content hash. Between adapters in memory it is a move of a pointer. With
-   * `expectedGeneration`, throws ERR_ADAPTER_CONFLICT where somebody else has swapped meanwhile: of two swaps that expect the same
-   * generation, one succeeds. A failed swap leaves everything as it was.
+   * without its `generation`, or `{ version }`, a content hash, in the `precision` that is asked for or else in any. Between adapters in
+   * memory it is a move of a pointer. With `expectedGeneration`, throws ERR_ADAPTER_CONFLICT where somebody else has swapped meanwhile:
+   * of two swaps that expect the same generation, one succeeds. A failed swap leaves everything as it was.
    */
   async swap(
     name: string,
     source: AdapterSource | AdapterReference,
     options: SwapAdapterOptions = {},
   ): Promise<AdapterFacts> {
-    const { signal, generation } = checkSwapOptions(options);
+    checkKnown("options", options, ["precision", "signal", "expectedGeneration"]);
+    const { expectedGeneration, ...load } = options;
+    const checked = checkLoadOptions(load, this.#precision);
+    const generation = checkGeneration(expectedGeneration);
     return this.#inTurn(name, async () => {
       const named = this.#names.own(name);
       named.expect(generation);
-      const known = this.#referred(source);
+      const known = this.#referred(source, checked.precision);
       if (known) return this.#placeKnown(named, known);
       const leaving = named.current.version;
-      return this.#place(named, await this.#store.obtain(source as AdapterSource, { signal, leaving }));
+      return this.#place(named, await this.#store.obtain(source as AdapterSource, { ...checked, leaving }));
     });
   }
 
@@ -83,7 +88,8 @@ export class AdapterRegistry {
     name: string,
     options: Pick<SwapAdapterOptions, "expectedGeneration"> = {},
   ): Promise<AdapterFacts> {
-    const { generation } = checkSwapOptions(options);
+    checkKnown("options", options, ["expectedGeneration"]);
+    const generation = checkGeneration(options.expectedGeneration);
     return this.#inTurn(name, async () => {
       const named = this.#names.own(name);
       named.expect(generation);
@@ -237,9 +243,16 @@ export class AdapterRegistry {
   }
 
   /** Null where the source is one to be read. */
-  #referred(source: unknown): Obtained | null {
+  #referred(source: unknown, precision: AdapterPrecision | undefined): Obtained | null {
     if (typeof source !== "object" || source === null) return null;
     if ("name" in source) {
+      if (precision !== undefined)
+        throw expected(
+          "a source to load",
+          "precision",
+          precision,
+          "Leave it out: what has a name keeps the precision that it was loaded with.",
+        );
       const { name, generation = 0, ...rest } = source as { name: string; generation?: number };
       checkKnown("the reference to an adapter", rest, []);
       const named = this.#names.named(name);
@@ -248,7 +261,8 @@ export class AdapterRegistry {
       return { version, origin: entry.origin };
     }
     if (!("version" in source)) return null;
-    const found = typeof source.version === "string" ? this.#store.find(source.version) : undefined;
+    const found =
+      typeof source.version === "string" ? this.#store.find(source.version, precision) : undefined;
     if (found) return { version: found, origin: found.content.origin };
     if (typeof source.version !== "string") throw expected("a content hash", "version", source.version);
     throw new LowrankError(

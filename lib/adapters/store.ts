@@ -1,8 +1,8 @@
 import { throwIfAborted } from "../errors/check.js";
 import { LowrankError } from "../errors/index.js";
-import type { ModelFacts, NativeEngine } from "../native/types.js";
+import type { AdapterPrecision, ModelFacts, NativeEngine } from "../native/types.js";
 import { unchanged } from "./file-identity.js";
-import { buildAdapter, type BuiltAdapter } from "./load.js";
+import { buildAdapter, type BuiltAdapter, type KeptPrecision } from "./load.js";
 import { Admissions } from "./admissions.js";
 import { AdapterMemory } from "./memory.js";
 import { readAdapter, type AdapterFiles, type AdapterSource } from "./source.js";
@@ -12,6 +12,8 @@ import { Version, versionKey } from "./version.js";
 
 /** How `loadModel` sets up the adapters of a model. */
 export interface AdapterStoreOptions {
+  /** What A and B are kept in unless a load says otherwise; the model's own precision being int8. */
+  precision: AdapterPrecision;
   /** Bytes that adapters may take in memory; Infinity for no limit. */
   memoryLimit: number;
   /** This model's own folder for adapters that no file holds; null: none. */
@@ -19,6 +21,8 @@ export interface AdapterStoreOptions {
 }
 
 export interface ObtainOptions {
+  /** Default: the store's. */
+  precision?: AdapterPrecision | undefined;
   signal?: AbortSignal | undefined;
   /** What it is to replace. */
   leaving?: Version | null;
@@ -39,6 +43,7 @@ export class AdapterStore {
   readonly spill: AdapterSpill | null;
   readonly #engine: NativeEngine;
   readonly #facts: ModelFacts;
+  readonly #precision: KeptPrecision;
   readonly #versions = new Map<string, Version>();
   /** Of one content, one is built at a time: the next finds it there. */
   readonly #turns = new Turns();
@@ -47,6 +52,7 @@ export class AdapterStore {
   constructor(engine: NativeEngine, facts: ModelFacts, options: AdapterStoreOptions) {
     this.#engine = engine;
     this.#facts = facts;
+    this.#precision = facts.precision === "int8" ? options.precision : "float32";
     this.spill = options.spillFolder === null ? null : new AdapterSpill(options.spillFolder);
     const { spill } = this;
     this.memory = new AdapterMemory(options.memoryLimit, {
@@ -66,8 +72,10 @@ export class AdapterStore {
     return this.#versions.get(key);
   }
 
-  /** By content hash; undefined where there is none. */
-  find(contentHash: string): Version | undefined {
+  /** By content hash; undefined where there is none. Without a precision, any will do, but first that of the store. */
+  find(contentHash: string, precision?: AdapterPrecision): Version | undefined {
+    const kept = this.#versions.get(versionKey(contentHash, precision ?? this.#precision));
+    if (kept || precision !== undefined) return kept;
     return [...this.#versions.values()].find(({ content }) => content.contentHash === contentHash);
   }
 
@@ -100,18 +108,19 @@ export class AdapterStore {
 
   async #enter(
     files: AdapterFiles,
-    { signal, leaving = null, copy = false }: ObtainOptions,
+    { signal, leaving = null, copy = false, ...options }: ObtainOptions,
   ): Promise<Version> {
     this.#check(signal);
     const contentHash = await files.contentHash;
-    const known = this.#versions.get(versionKey(contentHash));
+    const precision = options.precision ?? this.#precision;
+    const known = this.#versions.get(versionKey(contentHash, precision));
     if (known) this.hold(known);
     let version = known;
     const writing = files.path === null || copy ? this.spill?.write(contentHash, files) : undefined;
     try {
       await known?.loading?.catch(() => {}); // a request's: its failure need not be this one's
       if (!known || known.id === null) {
-        const { id, content } = await this.#build(files, signal);
+        const { id, content } = await this.#build(files, precision, signal);
         version = known ?? new Version(content);
         if (!known) this.hold(version);
         await this.memory.adopt(version, id, leaving);
@@ -128,8 +137,12 @@ export class AdapterStore {
     }
   }
 
-  async #build(files: AdapterFiles, signal: AbortSignal | undefined): Promise<BuiltAdapter> {
-    const built = await buildAdapter(files, this.#engine, this.#facts, signal);
+  async #build(
+    files: AdapterFiles,
+    precision: KeptPrecision,
+    signal: AbortSignal | undefined,
+  ): Promise<BuiltAdapter> {
+    const built = await buildAdapter(files, this.#engine, this.#facts, precision, signal);
     try {
       this.#check(signal);
     } catch (error) {
@@ -210,11 +223,11 @@ export class AdapterStore {
   }
 
   async #reload(version: Version): Promise<number> {
-    const { contentHash } = version.content;
+    const { contentHash, precision } = version.content;
     const files = this.spill?.has(contentHash)
       ? await this.spill.read(contentHash)
       : await this.#reread(version);
-    return (await this.#build(files, undefined)).id;
+    return (await this.#build(files, precision, undefined)).id;
   }
 
   async #reread({ source, content }: Version): Promise<AdapterFiles> {

@@ -1,14 +1,15 @@
 import type { FileIdentity } from "./file-identity.js";
-import type { AdapterContent } from "./load.js";
+import type { AdapterContent, KeptPrecision } from "./load.js";
 
 export type AdapterState = "resident" | "evicted" | "loading";
 
 /** What makes two versions the same. */
-export const versionKey = (contentHash: string): string => contentHash;
+export const versionKey = (contentHash: string, precision: KeptPrecision): string =>
+  `${precision}:${contentHash}`;
 
 /**
- * One content that this model knows: in memory, or to be read again. Names and generations point at versions; equal content is one
- * version, however often it is loaded.
+ * One content that this model knows, in one precision: in memory, or to be read again. Names and generations point at versions; equal
+ * content is one version, however often it is loaded.
  */
 export class Version {
   readonly content: AdapterContent;
@@ -38,7 +39,7 @@ export class Version {
 
   constructor(content: AdapterContent) {
     this.content = content;
-    this.key = versionKey(content.contentHash);
+    this.key = versionKey(content.contentHash, content.precision);
   }
 
   get state(): AdapterState {

@@ -36,6 +36,20 @@ export function checkChoice<T extends string>(
   return value as T;
 }
 
+/** A choice that only models of precision "int8" have; undefined where it is left out. */
+export function checkInt8Choice<T extends string>(
+  name: string,
+  value: unknown,
+  choices: readonly [T, ...T[]],
+  precision: string,
+): T | undefined {
+  if (value === undefined) return undefined;
+  const choice = checkChoice(name, value, choices, choices[0]);
+  if (precision !== "int8")
+    throw expected("a model of precision int8", name, choice, `Leave it out with precision ${precision}.`);
+  return choice;
+}
+
 export function checkFunction<T>(name: string, value: T | undefined): T | undefined {
   if (value !== undefined && typeof value !== "function") throw expected("a function", name, value);
   return value;

@@ -165,13 +165,14 @@ export async function loadModel(name: string, options: LoadModelOptions = {}): P
   void tidyPackedModels(await packed, engine.value.facts.packedWeights);
   // The first chat would otherwise wait for the worker that renders its template.
   if (text.value?.tokenizer.chatTemplate) text.value.warmUp();
-  const { adapterMemory, adapterDirectory } = checked;
+  const { adapterMemory, adapterDirectory, adapterPrecision } = checked;
   return new Model({
     engine: engine.value,
     router,
     text: text.value,
     name: resolved.name,
     adapters: {
+      precision: adapterPrecision,
       memoryLimit: adapterMemory,
       spillFolder: adapterSpillFolder(adapterDirectory, Number.isFinite(adapterMemory)),
     },

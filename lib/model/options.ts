@@ -1,6 +1,13 @@
-import { checkChoice, checkFunction, checkKnown, checkNumber, checkSignal } from "../errors/check.js";
+import {
+  checkChoice,
+  checkFunction,
+  checkInt8Choice,
+  checkKnown,
+  checkNumber,
+  checkSignal,
+} from "../errors/check.js";
 import { expected } from "../errors/index.js";
-import type { Precision } from "../native/types.js";
+import type { AdapterPrecision, Precision } from "../native/types.js";
 import type { ModelSourceProgress } from "./sources/index.js";
 
 /** What `onProgress` is told: files being fetched, then weights being read, quantised and packed. */
@@ -26,6 +33,11 @@ export interface LoadModelOptions {
    * 53 % of the memory at 64 dimensions a head. Default "bfloat16". The other precisions keep float32.
    */
   kvCache?: "bfloat16" | "int8";
+  /**
+   * What the A and B of adapters are kept in, with precision "int8", unless the load of an adapter says otherwise: "bfloat16", or "int8",
+   * which halves what a token reads of an adapter. Default "bfloat16". The other precisions keep float32.
+   */
+  adapterPrecision?: AdapterPrecision;
   /** Threads that compute. 1 … 256; default: physical cores within the process's affinity mask and cgroup quota. */
   threads?: number;
   /** Tokens that one sequence may hold, prompt and answer. 1 … 2^24; default: what the model was trained for, at most 8192. */
@@ -80,6 +92,7 @@ const KEYS = [
   "device",
   "precision",
   "kvCache",
+  "adapterPrecision",
   "threads",
   "contextLength",
   "maxSequences",
@@ -101,6 +114,7 @@ export interface CheckedLoadOptions {
   device: "auto" | "cpu" | "cuda";
   precision: Precision;
   int8KvCache: boolean;
+  adapterPrecision: AdapterPrecision;
   threads: number;
   contextLength: number;
   maxSequences: number;
@@ -126,13 +140,13 @@ export function checkLoadOptions(options: LoadModelOptions): CheckedLoadOptions 
     throw expected("a folder's path or false", name, value);
   };
   const precision = checkChoice("precision", options.precision, ["int8", "w8-float32", "float32"], "int8");
-  const kvCache = checkChoice("kvCache", options.kvCache, ["bfloat16", "int8"], "bfloat16");
-  if (options.kvCache !== undefined && precision !== "int8")
-    throw expected("precision int8", "kvCache", options.kvCache, `Leave it out with precision ${precision}.`);
+  const kept = (name: "kvCache" | "adapterPrecision"): "bfloat16" | "int8" =>
+    checkInt8Choice(name, options[name], ["bfloat16", "int8"], precision) ?? "bfloat16";
   return {
     device: checkChoice("device", options.device, ["auto", "cpu", "cuda"], "auto"),
     precision,
-    int8KvCache: kvCache === "int8",
+    int8KvCache: kept("kvCache") === "int8",
+    adapterPrecision: kept("adapterPrecision"),
     threads: integer("threads", 1, 256, 0),
     contextLength: integer("contextLength", 1, 2 ** 24, 0),
     maxSequences: integer("maxSequences", 1, 1024, 8),

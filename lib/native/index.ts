@@ -1,7 +1,7 @@
 import { addon } from "./addon.js";
 
 export { addon } from "./addon.js";
-export type { EngineStatistics, MemoryUse, ModelFacts, Precision } from "./types.js";
+export type { AdapterPrecision, EngineStatistics, MemoryUse, ModelFacts, Precision } from "./types.js";
 
 /** Instruction sets that this build has kernels for, best first. LOWRANK_ISA forces one by its name. */
 export function instructionSets(): { name: string; description: string; available: boolean }[] {

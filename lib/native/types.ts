@@ -51,6 +51,9 @@ export interface AdapterEntry {
 }
 
 /** Facts of the loaded base model. */
+/** What an adapter's A and B are kept in, with precision "int8" of the model. */
+export type AdapterPrecision = "bfloat16" | "int8";
+
 export interface ModelFacts {
   architecture: string;
   hiddenSize: number;
@@ -220,8 +223,13 @@ export interface NativeEngine {
   loadAdapter(
     bytes: Uint8Array,
     entries: AdapterEntry[],
+    /** Keep A and B in int8; only with the model's precision int8. */
+    int8: boolean,
   ): Promise<{ id: number; bytes: number; maxRank: number }>;
-  /** Equal texts stand for equal numbers: what one adapter has computed may serve another. Before its first request. */
+  /**
+   * Equal texts stand for equal files: with an equal precision, too, what one adapter has computed may serve another. Before its first
+   * request.
+   */
   setAdapterContent(id: number, content: string): void;
   /** Gives up the handle; memory is freed when the last sequence that uses it ends. */
   releaseAdapter(id: number): void;

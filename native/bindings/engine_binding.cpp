@@ -262,7 +262,6 @@ Napi::Value EngineBinding::load_adapter(const Napi::CallbackInfo& info) {
           result.Set("id", id);
           result.Set("bytes", static_cast<double>(adapter->bytes));
           result.Set("maxRank", adapter->max_rank);
-          result.Set("precision", lora_dtype_name(adapter->dtype));
           binding.adapters_.emplace(id, std::move(adapter));
           return result;
         });
