@@ -62,13 +62,13 @@ async function windowsOf(model, count) {
 
 const load = (name, precision) => loadModel(name, { precision, contextLength: WINDOW, maxSequences: 1 });
 
-/** Compares two models over the windows; `adapter` runs on both. */
-async function compare(title, reference, measured, inputs, adapter) {
+/** Compares two models over the windows; `adapter` runs on both, or `measuredAdapter` on the second. */
+async function compare(title, reference, measured, inputs, adapter, measuredAdapter = adapter) {
   const comparison = new Comparison();
   for (const [index, ids] of inputs.entries()) {
     const [expected, actual] = [
       await reference.logits(ids, { adapter }),
-      await measured.logits(ids, { adapter }),
+      await measured.logits(ids, { adapter: measuredAdapter }),
     ];
     compareLogits(expected, actual, ids, comparison);
     if (process.stdout.isTTY) process.stdout.write(`\r  ${title}: window ${index + 1} of ${inputs.length}`);
@@ -117,15 +117,20 @@ const int8 = await load(name, "int8");
 const base = await compare("int8", reference, int8, inputs);
 const adapters = {};
 for (const [adapter, folder] of Object.entries(ADAPTERS)) {
-  for (const model of [reference, int8]) await model.adapters.load(adapter, folder);
-  const { kl_mean, kl_p99, top1, perplexity, reference_perplexity } = await compare(
-    `int8 with ${adapter}`,
-    reference,
-    int8,
-    inputs,
-    adapter,
-  );
-  adapters[adapter] = { kl_mean, kl_p99, top1, perplexity_ratio: perplexity / reference_perplexity };
+  await reference.adapters.load(adapter, folder);
+  for (const precision of ["bfloat16", "int8"]) {
+    const title = precision === "int8" ? `${adapter} in int8` : adapter;
+    await int8.adapters.load(title, folder, { precision });
+    const { kl_mean, kl_p99, top1, perplexity, reference_perplexity } = await compare(
+      `int8 with ${title}`,
+      reference,
+      int8,
+      inputs,
+      adapter,
+      title,
+    );
+    adapters[title] = { kl_mean, kl_p99, top1, perplexity_ratio: perplexity / reference_perplexity };
+  }
 }
 const hash = configHash(int8);
 await Promise.all([reference.dispose(), int8.dispose()]);

@@ -18,6 +18,7 @@ async function loadAdapters(model) {
     const lora_alpha = config.lora_alpha * (1 + i / 1000);
     await model.adapters.load(`bench${i}`, { config: { ...config, lora_alpha }, weights });
   }
+  await model.adapters.load("int8", folder, { precision: "int8" });
 }
 
 /** The model with one kind of KV cache, loaded when it is first asked for. */
@@ -39,7 +40,7 @@ async function modelWith(kvCache = "bfloat16") {
 async function generate({ context, tokens, seed, adapter, kvCache, sampling }) {
   const model = await modelWith(kvCache);
   const options = { maxTokens: tokens, ignoreEndOfText: true, prefixCache: false, ...sampling };
-  if (adapter) options.adapter = "bench0";
+  if (adapter) options.adapter = adapter === "int8" ? "int8" : "bench0";
   const prompt = { tokens: promptTokens(context, seed) };
   const began = performance.now();
   let first;
