@@ -10,6 +10,7 @@ import {
   tinyModel,
   untilIdle,
 } from "../generate/tiny-models.js";
+import { pairAdapter } from "./forcing-adapter.js";
 
 const unloadAll = async (model: Model): Promise<void> => {
   await untilIdle(model);
@@ -97,6 +98,39 @@ describe("the option", () => {
     expect(distance(int8, bfloat16)).toBeLessThan(0.1 * distance(bfloat16, base));
     await adapters.swap("a", tinyAdapter("plain"), { precision: "bfloat16" });
     expect(sameBits(await logits("a"), bfloat16)).toBe(true);
+  });
+
+  test("goes with a version: through generations, by content hash, and back from disk", async () => {
+    await using small = await loadModel(folder, { threads: 1, adapterMemory: 40_000 });
+    const { adapters } = small;
+    const { contentHash } = await adapters.load("a", tinyAdapter("plain"));
+    const wanted = { version: contentHash };
+    expect((await failureOf(() => adapters.swap("a", wanted, { precision: "int8" }))).code).toBe(
+      "ERR_ADAPTER_NOT_FOUND",
+    );
+    await adapters.swap("a", tinyAdapter("plain"), { precision: "int8" });
+    expect(await adapters.rollback("a")).toMatchObject({ generation: 3, precision: "bfloat16" });
+    expect(adapters.history("a").map(({ precision }) => precision)).toEqual(["bfloat16", "int8", "bfloat16"]);
+    expect((await adapters.swap("a", wanted, { precision: "int8" })).precision).toBe("int8");
+    const logitsOf = async (): Promise<Float32Array> => (await small.logits(tokens, { adapter: "a" })).logits;
+    const before = await logitsOf();
+    for (let i = 0; adapters.get("a").state === "resident"; i++)
+      await adapters.load(`filler ${i}`, pairAdapter(small.facts, 8, i));
+    expect(adapters.get("a")).toMatchObject({ state: "evicted", precision: "int8" });
+    expect(sameBits(await logitsOf(), before)).toBe(true);
+    expect(adapters.get("a")).toMatchObject({ state: "resident", precision: "int8" });
+  });
+
+  test("tells what the prefix cache keeps of one file in both formats apart", async () => {
+    await model.adapters.load("bfloat16", tinyAdapter("plain"));
+    await model.adapters.load("int8", tinyAdapter("plain"), { precision: "int8" });
+    const prompt = { tokens: someTokens(100, 2) };
+    const cachedWith = async (adapter: string): Promise<number> =>
+      (await model.generate(prompt, { adapter, maxTokens: 1 }).result()).usage.cachedTokens;
+    expect(await cachedWith("bfloat16")).toBe(0);
+    expect(await cachedWith("int8")).toBe(0);
+    expect(await cachedWith("bfloat16")).toBeGreaterThan(0);
+    expect(await cachedWith("int8")).toBeGreaterThan(0);
   });
 
   test("holds for every kind of adapter: DoRA, patterns, biases, tables", async () => {

@@ -36,6 +36,7 @@ describe("facts", () => {
       targets: ["q_proj", "v_proj"],
       parameters: numbers,
       bytes: model.memory().adapterBytes,
+      precision: "bfloat16",
       contentHash: expect.stringMatching(/^[0-9a-f]{64}$/) as string,
       dora: false,
       invocationTokens: null,
