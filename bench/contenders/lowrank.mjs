@@ -3,10 +3,8 @@ import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { loadModel } from "lowrank";
 import { configHash } from "../config-hash.mjs";
-import { promptTokens, serve } from "./protocol.mjs";
+import { allDecoding, BATCH, promptTokens, serve } from "./protocol.mjs";
 
-const BATCH = 16;
-const BATCH_ADAPTERS = 4;
 const [name, threads, folder] = process.argv.slice(2);
 const models = new Map();
 
@@ -14,11 +12,12 @@ const models = new Map();
 async function loadAdapters(model) {
   const config = JSON.parse(await readFile(join(folder, "adapter_config.json"), "utf8"));
   const weights = new Uint8Array(await readFile(join(folder, "adapter_model.safetensors")));
-  for (let i = 0; i < BATCH_ADAPTERS; i++) {
+  for (let i = 0; i < BATCH; i++) {
     const lora_alpha = config.lora_alpha * (1 + i / 1000);
-    await model.adapters.load(`bench${i}`, { config: { ...config, lora_alpha }, weights });
+    const source = { config: { ...config, lora_alpha }, weights };
+    await model.adapters.load(`bench${i}`, source);
+    await model.adapters.load(`int8-${i}`, source, { precision: "int8" });
   }
-  await model.adapters.load("int8", folder, { precision: "int8" });
 }
 
 /** The model with one kind of KV cache, loaded when it is first asked for. */
@@ -40,7 +39,7 @@ async function modelWith(kvCache = "bfloat16") {
 async function generate({ context, tokens, seed, adapter, kvCache, sampling }) {
   const model = await modelWith(kvCache);
   const options = { maxTokens: tokens, ignoreEndOfText: true, prefixCache: false, ...sampling };
-  if (adapter) options.adapter = adapter === "int8" ? "int8" : "bench0";
+  if (adapter) options.adapter = adapter === "int8" ? "int8-0" : "bench0";
   const prompt = { tokens: promptTokens(context, seed) };
   const began = performance.now();
   let first;
@@ -51,25 +50,25 @@ async function generate({ context, tokens, seed, adapter, kvCache, sampling }) {
   return { prefill_ms: first - began, decode_ms: performance.now() - first, decoded: tokens - 1 };
 }
 
-/** 16 requests at once, each with its own prompt; with `adapter`, four adapters in turn. */
+/** The adapter of one of the requests of a batch. */
+const adapterOf = (adapter, i) =>
+  adapter === "shared" ? "bench0" : adapter === "int8" ? `int8-${i}` : `bench${i}`;
+
+/** 16 requests at once, each with its own prompt: how fast they go while all of them decode. */
 async function batch({ context, tokens, seed, adapter }) {
   const model = await modelWith();
-  const began = performance.now();
-  const requests = Array.from({ length: BATCH }, (_, i) =>
-    model
-      .generate(
-        { tokens: promptTokens(context, BATCH * seed + i) },
-        {
-          maxTokens: tokens,
-          ignoreEndOfText: true,
-          prefixCache: false,
-          ...(adapter ? { adapter: `bench${i % BATCH_ADAPTERS}` } : {}),
-        },
-      )
-      .result(),
+  const times = await Promise.all(
+    Array.from({ length: BATCH }, async (_, i) => {
+      const own = [];
+      const options = { maxTokens: tokens, ignoreEndOfText: true, prefixCache: false };
+      if (adapter) options.adapter = adapterOf(adapter, i);
+      const prompt = { tokens: promptTokens(context, BATCH * seed + i) };
+      for await (const part of model.generate(prompt, options))
+        own.push(...part.tokens.map(() => performance.now()));
+      return own;
+    }),
   );
-  await Promise.all(requests);
-  return { decode_ms: performance.now() - began, decoded: BATCH * tokens };
+  return allDecoding(times);
 }
 
 /** The demo adapter's job: an order e-mail becomes JSON, whose values stand in the mail and whose keys in the answer before. */

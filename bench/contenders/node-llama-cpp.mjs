@@ -2,7 +2,7 @@
 import { createRequire } from "node:module";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
-import { promptTokens, serve } from "./protocol.mjs";
+import { allDecoding, BATCH, promptTokens, serve } from "./protocol.mjs";
 
 const [folder, modelPath, threads, adapter] = process.argv.slice(2);
 const require = createRequire(join(folder, "package.json"));
@@ -32,5 +32,43 @@ async function generate({ context, tokens, seed, adapter: wanted }) {
   return { prefill_ms: first - began, decode_ms: performance.now() - first, decoded: count - 1 };
 }
 
-await serve({ threads: plain.currentThreads }, { generate });
+/** The same with 16 sequences of one context, which it evaluates together. */
+const many = new Map();
+async function sequencesOf(adapted) {
+  const key = Boolean(adapted);
+  if (!many.has(key)) {
+    const lora = adapted ? { lora: { adapters: [{ filePath: adapter }] } } : {};
+    const context = await model.createContext({
+      contextSize: 512,
+      batchSize: 512,
+      sequences: BATCH,
+      threads: Number(threads),
+      ...lora,
+    });
+    many.set(
+      key,
+      Array.from({ length: BATCH }, () => context.getSequence()),
+    );
+  }
+  return many.get(key);
+}
+
+async function batch({ context, tokens, seed, adapter: wanted }) {
+  const times = await Promise.all(
+    (await sequencesOf(wanted)).map(async (sequence, i) => {
+      await sequence.clearHistory();
+      const own = [];
+      const prompt = promptTokens(context, BATCH * seed + i);
+      for await (const token of sequence.evaluate(prompt, { temperature: 0, yieldEogToken: true })) {
+        own.push(performance.now());
+        void token;
+        if (own.length === tokens) break;
+      }
+      return own;
+    }),
+  );
+  return allDecoding(times);
+}
+
+await serve({ threads: plain.currentThreads }, { generate, batch });
 await llama.dispose();

@@ -34,8 +34,16 @@ class Stopwatch:
         }
 
 
-def serve(ready: dict, generate) -> None:
-    """Answers tasks one by one. generate(prompt, tokens, adapter): a Stopwatch that has seen `tokens` tokens."""
+# Sequences of the task `batch`.
+BATCH = 16
+
+
+def serve(ready: dict, generate, batch=None) -> None:
+    """Answers tasks one by one.
+
+    generate(prompt, tokens, adapter): a Stopwatch that has seen `tokens` tokens.
+    batch(prompts, tokens, adapter): a Stopwatch that has seen as many steps, each of which gave every prompt a token; or None.
+    """
 
     def say(message: dict) -> None:
         print("@" + json.dumps(message), flush=True)
@@ -44,12 +52,19 @@ def serve(ready: dict, generate) -> None:
     for line in sys.stdin:
         request = json.loads(line)
         try:
-            if request["task"] != "generate":
-                raise ValueError(f"Expected generate for the task, received {request['task']}.")
-            prompt = prompt_tokens(request["context"], request["seed"])
-            watch = generate(prompt, request["tokens"], request.get("adapter", False))
-            if watch.count != request["tokens"]:
-                raise ValueError(f"Expected {request['tokens']} tokens, received {watch.count}.")
-            say(watch.answer())
+            context, seed, tokens = request["context"], request["seed"], request["tokens"]
+            adapter = request.get("adapter", False)
+            if request["task"] == "generate":
+                watch, sequences = generate(prompt_tokens(context, seed), tokens, adapter), 1
+            elif request["task"] == "batch" and batch is not None:
+                prompts = [prompt_tokens(context, BATCH * seed + i) for i in range(BATCH)]
+                watch, sequences = batch(prompts, tokens, adapter), BATCH
+            else:
+                raise ValueError(f"Expected a task that this contender has, received {request['task']}.")
+            if watch.count != tokens:
+                raise ValueError(f"Expected {tokens} tokens, received {watch.count}.")
+            answer = watch.answer()
+            answer["decoded"] *= sequences
+            say(answer)
         except Exception:
             say({"error": traceback.format_exc()})

@@ -3,12 +3,13 @@
 const DECODED = 64;
 const prefill = (context) => ({ context, tokens: 1 });
 const decode = (context) => ({ context, tokens: DECODED + 1 });
-const batch = { suite: "batch", task: "batch", context: 128, tokens: DECODED, own: true };
+const batch = { suite: "batch", task: "batch", context: 128, tokens: DECODED + 1 };
 const extract = { suite: "prompt_lookup", task: "extract", own: true, by: "adapters" };
 
 /**
  * What is asked, and what is taken of the answer.
  * - by: which of our own processes answers, see own-contenders.mjs; "plain" where it is not said
+ * - adapter: true; "int8": its A and B in int8; of a batch true and "int8" are 16 different ones, "shared" is one for all
  * - own: peers are not asked; peersOf: they were, for another figure, which this one is put beside
  * - pairedWith: a figure of the plain process, measured in turn with this one: see paired.mjs
  * - shareOf: another figure, beside which this one is put
@@ -69,8 +70,28 @@ export const FIGURES = {
     own: true,
     pairedWith: "decode_128",
   },
-  batch_16: { ...batch, by: "plain" },
-  batch_16_adapters: { ...batch, by: "adapters", adapter: true, shareOf: "batch_16" },
+  prefill_512_adapter_int8: {
+    suite: "adapters",
+    ...prefill(512),
+    by: "adapters",
+    adapter: "int8",
+    own: true,
+    peersOf: "prefill_512_adapter",
+    shareOf: "prefill_512",
+  },
+  decode_128_adapter_int8: {
+    suite: "adapters",
+    ...decode(128),
+    by: "adapters",
+    adapter: "int8",
+    own: true,
+    peersOf: "decode_128_adapter",
+    shareOf: "decode_128",
+  },
+  batch_16: batch,
+  batch_16_shared: { ...batch, by: "adapters", adapter: "shared", shareOf: "batch_16" },
+  batch_16_adapters: { ...batch, by: "adapters", adapter: true, own: true, shareOf: "batch_16" },
+  batch_16_adapters_int8: { ...batch, by: "adapters", adapter: "int8", own: true, shareOf: "batch_16" },
   extraction: { ...extract, promptLookup: false },
   prompt_lookup: { ...extract, promptLookup: true, shareOf: "extraction" },
 };
