@@ -37,6 +37,7 @@ export {
   type SwapAdapterOptions,
   type AdapterTensor,
   type AdapterUse,
+  type ScaleStep,
   type AdapterWatch,
   type AdapterWatchEvent,
   type AdapterWatchOptions,

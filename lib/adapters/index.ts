@@ -2,7 +2,7 @@ export type { AdapterLease } from "./lease.js";
 export type { AdapterGeneration, LoadAdapterOptions, SwapAdapterOptions } from "./named-adapter.js";
 export type { AdapterFacts } from "./names.js";
 export { AdapterRegistry, type AdapterReference } from "./registry.js";
-export { checkSelection, type AdapterSelection, type AdapterUse } from "./selection.js";
+export { checkSelection, type AdapterSelection, type AdapterUse, type ScaleStep } from "./selection.js";
 export type { AdapterSource } from "./source.js";
 export type { AdapterStoreOptions } from "./store.js";
 export type { AdapterTensor } from "./typed-tensors.js";

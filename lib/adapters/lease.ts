@@ -2,13 +2,16 @@ import { throwIfAborted } from "../errors/check.js";
 import { LowrankError } from "../errors/index.js";
 import type { AppliedAdapter } from "../native/types.js";
 import type { Admission } from "./admissions.js";
-import type { AdapterUse } from "./selection.js";
+import type { AdapterUse, ScaleStep } from "./selection.js";
 import type { AdapterStore } from "./store.js";
 import type { Version } from "./version.js";
 
+/** Stands for the end of every text. */
+const END = 2 ** 31 - 1;
+
 /** The versions that one request began with: what is swapped or unloaded from now on does not touch it. */
 export class AdapterLease {
-  readonly #uses: readonly { version: Version; scale: number }[];
+  readonly #uses: readonly { version: Version; steps: readonly ScaleStep[] }[];
   readonly #store: AdapterStore;
   readonly #admission: Admission;
   #waitedMs = 0;
@@ -17,7 +20,10 @@ export class AdapterLease {
   /** @internal */
   constructor(store: AdapterStore, versions: readonly Version[], uses: readonly Required<AdapterUse>[]) {
     this.#store = store;
-    this.#uses = versions.map((version, i) => ({ version, scale: uses[i]!.scale }));
+    this.#uses = versions.map((version, i) => {
+      const { scale } = uses[i]!;
+      return { version, steps: typeof scale === "number" ? [{ fromToken: 0, scale }] : scale };
+    });
     for (const version of versions) {
       store.hold(version);
       version.lastUsed = Date.now();
@@ -62,12 +68,27 @@ export class AdapterLease {
     return timeoutMs === 0 ? 0 : Math.max(1, timeoutMs - this.#waitedMs);
   }
 
-  /** As the engine takes them; `tokens` is the request's text, in which an activated adapter looks for what wakes it. */
-  applied(tokens: Int32Array): AppliedAdapter[] {
-    return this.#uses.flatMap(({ version, scale }) => {
+  /**
+   * As the engine takes them. `tokens` is the request's text, in which an activated adapter looks for what wakes it; the row of its
+   * position `promptTokens` - 1 gives the first token that steps of scales count.
+   */
+  applied(tokens: Int32Array, promptTokens: number): AppliedAdapter[] {
+    return this.#uses.flatMap(({ version, steps }) => {
       const { invocationTokens } = version.content;
-      const fromPosition = invocationTokens ? lastOccurrence(tokens, invocationTokens) : 0;
-      return fromPosition < 0 ? [] : [{ id: version.id!, scale, fromPosition, toPosition: 2 ** 31 - 1 }];
+      const wakes = invocationTokens ? lastOccurrence(tokens, invocationTokens) : 0;
+      if (wakes < 0) return [];
+      const begin = (step: ScaleStep | undefined): number =>
+        step === undefined
+          ? END
+          : Math.min(END, step.fromToken === 0 ? 0 : promptTokens - 1 + step.fromToken);
+      return steps
+        .map((step, i) => ({
+          id: version.id!,
+          scale: step.scale,
+          fromPosition: Math.max(wakes, begin(step)),
+          toPosition: begin(steps[i + 1]),
+        }))
+        .filter(({ fromPosition, toPosition }) => fromPosition < toPosition);
     });
   }
 

@@ -44,6 +44,15 @@ const MAX_LOGITS = 2 ** 28;
 
 const TEMPLATE_KEYS = ["addGenerationPrompt", "tools", "documents", "variables", "now"] as const;
 
+/** Tokens before the first one that the request draws or evaluates; `logits` counts positions from 0. */
+function promptTokensOf(request: NativeRequest): number {
+  return request.kind === "generate"
+    ? request.tokens.length
+    : request.kind === "score"
+      ? request.from + 1
+      : 1;
+}
+
 /** What `loadModel` puts together. */
 export interface ModelParts {
   engine: NativeEngine;
@@ -315,7 +324,7 @@ export class Model implements AsyncDisposable {
     this.#alive();
     const id = this.#engine.submit({
       ...request,
-      adapters: lease.applied(request.tokens),
+      adapters: lease.applied(request.tokens, promptTokensOf(request)),
       timeoutMs: lease.remaining(request.timeoutMs),
     });
     this.#router.add(id, (event) => {

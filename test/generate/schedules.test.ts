@@ -106,6 +106,14 @@ const piece = fc.record<Piece>({
     "dora",
     { name: "plain", scale: 0.5 },
     ["plain", "rslora"],
+    {
+      name: "rslora",
+      scale: [
+        { fromToken: 0, scale: 1 },
+        { fromToken: 3, scale: -0.5 },
+        { fromToken: 40, scale: 2 },
+      ],
+    },
   ),
   maxTokens: fc.constantFrom(0, 1, 5, 30),
   temperature: fc.constantFrom(0, 1),
