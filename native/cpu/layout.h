@@ -31,8 +31,8 @@ struct PackedMatrix : Matrix {
   int32_t groups() const { return activation == ActivationFormat::kInt8 ? scale_groups(cols) : 1; }
 };
 
-// A: [rank/4][ceil64(in)/16][4][16], padding zero; of the last group's ranks there may be fewer than 4. B: [ceil(out/16)][rank][16],
-// padding zero. So a decode streams both strictly forwards.
+// A: [rank/4][ceil64(in)/16][4][16], padding zero; of the last group's ranks there may be fewer than 4.
+// B: [ceil(out/16)][rank][16], padding zero. So a decode streams both strictly forwards.
 struct PackedFactor : LoraFactor {
   BufferPart data;
   LoraDType dtype = LoraDType::kBFloat16;

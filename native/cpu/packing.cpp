@@ -459,7 +459,8 @@ std::unique_ptr<LoraFactor> pack_lora_b(const float* b, int32_t out, int32_t ran
 }
 
 void join_factors(const std::vector<LoraFactor*>& factors) {
-  const auto aligned = [](size_t bytes) { return (bytes + kActivationAlignment - 1) / kActivationAlignment * kActivationAlignment; };
+  constexpr size_t kLine = 64;
+  const auto aligned = [](size_t bytes) { return (bytes + kLine - 1) / kLine * kLine; };
   size_t bytes = 0;
   for (const LoraFactor* factor : factors) bytes += aligned(factor->bytes);
   const auto joined = std::make_shared<const Buffer>(bytes, Buffer::Pages::kOwn);

@@ -22,7 +22,9 @@ size_t vector_bytes(const std::vector<float>& values) { return values.size() * s
 
 class Builder {
  public:
-  Builder(const TensorSource& source, const BaseModel& base) : tensors_(source), base_(base) { adapter_->dtype = base.lora_dtype; }
+  Builder(const TensorSource& source, const BaseModel& base) : tensors_(source), base_(base) {
+    adapter_->dtype = base.lora_dtype;
+  }
 
   std::shared_ptr<Adapter> build(const std::vector<AdapterEntry>& entries) {
     const SortedEntries sorted = sort_entries(entries, base_);

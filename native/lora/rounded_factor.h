@@ -21,8 +21,8 @@ struct RoundedFactor {
 RoundedFactor round_a(FloatMatrix a, LoraDType dtype, const std::string& tensor);  // [rank, in]
 RoundedFactor round_b(FloatMatrix b, LoraDType dtype, const std::string& tensor);  // [out, rank]
 
-// [rank] scale_a[r] * scale_b[r], see ShrinkTerm; empty where the factors are not int8. Throws Error(kAdapterFormat) where one leaves
-// float32's range.
+// [rank] scale_a[r] * scale_b[r], see ShrinkTerm; empty where the factors are not int8. Throws Error(kAdapterFormat) where one
+// leaves float32's range.
 std::vector<float> rank_scale(const RoundedFactor& a, const RoundedFactor& b, const std::string& tensor);
 
 // The numbers that the values stand for.

@@ -8,9 +8,9 @@
 // The order knows nothing of the tile's size, so a row's result does not depend on how many rows were beside
 // it.
 //
-// B lies as [ceil(out/16)][rank][16] in bfloat16, float32 or int8 (its scales are in h), so a term whose first column is a multiple of 16 streams it, one vector
-// for each r, shared by the rows of the block. Other terms (never seen in real models, whose heads are
-// multiples of 16) are added lane by lane, with the same fused multiply-add.
+// B lies as [ceil(out/16)][rank][16] in bfloat16, float32 or int8 (whose scales are in h), so a term whose first column is
+// a multiple of 16 streams it, one vector for each r, widened in registers and shared by the rows of the block. Other terms
+// (never seen in real models, whose heads are multiples of 16) are added lane by lane, with the same fused multiply-add.
 #pragma once
 
 #include "cpu/layout.h"

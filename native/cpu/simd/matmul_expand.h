@@ -40,8 +40,8 @@ static LOWRANK_INLINE void prefetch_output(const MatmulExpandArgs& args, const T
 #endif
 }
 
-// Asks for the B of the adapters whose rows begin in the tile, at its columns: the epilogue reads it once the sums are made. Later
-// tiles of rows find it in the cache. cursor: see row_run.
+// Asks for the B of the adapters whose rows begin in the tile, at its columns: the epilogue reads it once the sums are
+// made. Later tiles of rows find it in the cache. cursor: see row_run.
 static LOWRANK_INLINE void prefetch_expand(const MatmulExpandArgs& args, int32_t cursor, const TileArgs& tile) {
 #if defined(__GNUC__)
   constexpr size_t kMost = 4096;  // bytes of a term: the hardware follows longer ones

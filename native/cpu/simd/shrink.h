@@ -1,10 +1,10 @@
-// h[m, r] = scale * rank_scale[r] * sum_k u[m, k] A[r, k], the LoRA shrink of ops/quantize_shrink.h, for a few rows of one
-// adapter.
+// h[m, r] = scale * rank_scale[r] * sum_k u[m, k] A[r, k], the LoRA shrink of ops/quantize_shrink.h, for a few rows of
+// one adapter.
 //
-// A lies as [rank/4][ceil64(K)/16][4][16] in bfloat16, float32 or int8, and is widened to float32 in registers. Tiles of rows x ranks share their loads: 4 x 4
-// accumulators of 16 lanes, each lane summing every 16th k in ascending order, lanes added in halves at the
-// end; so the order of one sum knows neither rows nor ranks beside it. K is taken in the chunks of the
-// caller, whose sums are added in order.
+// A lies as [rank/4][ceil64(K)/16][4][16] in bfloat16, float32 or int8, and is widened to float32 in registers. Tiles of
+// rows x ranks share their loads: 4 x 4 accumulators of 16 lanes, each lane summing every 16th k in ascending order, lanes
+// added in halves at the end; so the order of one sum knows neither rows nor ranks beside it. K is taken in the chunks of
+// the caller, whose sums are added in order.
 #pragma once
 
 #include "cpu/layout.h"

@@ -74,7 +74,9 @@ TEST("lora/rounded_factor: the other formats have no scale; what leaves a format
     CHECK_EQ(held_a.values.values == a.values, dtype == LoraDType::kFloat32);
   }
   const float largest = std::numeric_limits<float>::max();
-  const auto refused = [](const auto& body) { return message_of(ErrorCode::kAdapterFormat, body).find("some.A") != std::string::npos; };
+  const auto refused = [](const auto& body) {
+    return message_of(ErrorCode::kAdapterFormat, body).find("some.A") != std::string::npos;
+  };
   CHECK(refused([&] { round_a({1, 1, {largest}}, LoraDType::kBFloat16, "some.A"); }));
   CHECK(refused([&] {
     rank_scale(round_a({1, 1, {largest}}, LoraDType::kInt8, "A"), round_b({1, 1, {largest}}, LoraDType::kInt8, "B"), "some.A");
