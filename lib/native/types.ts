@@ -88,6 +88,8 @@ export interface MemoryUse {
   kvCacheBytes: number;
   adapterBytes: number;
   scratchBytes: number;
+  /** Logits that comparisons hold now. */
+  comparisonBytes: number;
 }
 
 /** What the engine has done since it was loaded, and what it does now. */
@@ -164,6 +166,9 @@ export interface EvaluateRequest extends ServedRequest {
   to: number;
   /** score only: as in GenerateRequest. */
   topLogprobs: number;
+  /** logits only: the id of an open comparison that takes the rows, as those of `variant`; then no event brings them. */
+  comparison?: number;
+  variant?: number;
 }
 
 export type NativeRequest = GenerateRequest | EvaluateRequest;
@@ -216,6 +221,16 @@ export interface LoadOptions {
   int8KvCache: boolean;
 }
 
+/** What the variants of a comparison differ by, at each row. */
+export interface LogitDifferences {
+  /** [variants, rows] KL(reference || variant), nats. */
+  divergences: Float64Array;
+  /** [variants, rows] of the given tokens, natural logarithms. */
+  logprobs: Float64Array;
+  /** [variants, rows] token ids; of equals the lowest. */
+  mostLikely: Int32Array;
+}
+
 export interface NativeEngine {
   readonly facts: ModelFacts;
   submit(request: NativeRequest): number;
@@ -233,6 +248,19 @@ export interface NativeEngine {
   setAdapterContent(id: number, content: string): void;
   /** Gives up the handle; memory is freed when the last sequence that uses it ends. */
   releaseAdapter(id: number): void;
+  /** Room for logits: 4 * variants * rows * vocabularySize bytes, 1 GiB at most, until it is closed. Returns its id. */
+  openComparison(shape: { variants: number; rows: number }): number;
+  /**
+   * Compares as many rows as there are tokens, off the event loop. Requests that write them must have ended. Rejects with ERR_INTERNAL
+   * where logits are not finite.
+   */
+  compareLogits(asked: {
+    comparison: number;
+    reference: number;
+    tokens: Int32Array;
+  }): Promise<LogitDifferences>;
+  /** Resolves when the memory is free. */
+  closeComparison(comparison: number): Promise<void>;
   memory(): MemoryUse;
   statistics(): EngineStatistics;
   checksum(): Promise<bigint>;

@@ -115,6 +115,16 @@ AdapterEntry::Role role_of(const std::string& name) {
   invalid("Expected the role of an adapter's tensor, received " + name + ".");
 }
 
+void set_comparison(Request& request, const Napi::Object& object, const ComparisonMap& comparisons) {
+  const auto found = comparisons.find(static_cast<int32_t>(integer_of(object, "comparison", 0, INT32_MAX)));
+  if (found == comparisons.end()) invalid("Expected the id of an open comparison.");
+  request.comparison = found->second;
+  request.variant = static_cast<int32_t>(integer_of(object, "variant", 0, request.comparison->variants() - 1));
+  if (request.to - request.from > request.comparison->rows())
+    invalid("Expected at most " + std::to_string(request.comparison->rows()) + " positions.");
+  request.comparison->restart(request.variant);
+}
+
 template <class T>
 Napi::Value typed(Napi::Env env, const std::vector<T>& values) {
   auto array = Napi::TypedArrayOf<T>::New(env, values.size());
@@ -230,7 +240,8 @@ const char* packed_state_name(PackedState state) {
 
 const char* layer_norm_name(LayerNorm norm) { return kLayerNormNames[static_cast<size_t>(norm)]; }
 
-Request request_of(const Napi::Object& object, const ModelConfig& config, int32_t context_length, const AdapterMap& adapters) {
+Request request_of(const Napi::Object& object, const ModelConfig& config, int32_t context_length, const AdapterMap& adapters,
+                   const ComparisonMap& comparisons) {
   Request request;
   const std::string kind = string_of(object, "kind");
   request.kind = kind == "generate" ? Request::Kind::kGenerate
@@ -264,8 +275,18 @@ Request request_of(const Napi::Object& object, const ModelConfig& config, int32_
     const auto size = static_cast<int64_t>(request.tokens.size());
     request.from = static_cast<int32_t>(integer_of(object, "from", 0, size - 1));
     request.to = static_cast<int32_t>(integer_of(object, "to", request.from + 1, size));
+    if (request.kind == Request::Kind::kLogits && !object.Get("comparison").IsUndefined())
+      set_comparison(request, object, comparisons);
   }
   return request;
+}
+
+std::vector<int32_t> compared_tokens_of(const Napi::Value& value, const LogitComparison& comparison, int32_t vocabulary) {
+  auto tokens = typed_array<int32_t>(value, "tokens", napi_int32_array);
+  if (tokens.size() > static_cast<size_t>(comparison.rows()))
+    invalid("Expected at most " + std::to_string(comparison.rows()) + " tokens, received " + std::to_string(tokens.size()) + ".");
+  check_tokens(tokens, "tokens", vocabulary);
+  return tokens;
 }
 
 std::vector<int32_t> calibration_ids_of(const Napi::Value& value) {
@@ -302,6 +323,14 @@ std::vector<uint8_t> bytes_of(const Napi::Value& value) {
     invalid("Expected a Uint8Array for bytes.");
   const auto array = value.As<Napi::Uint8Array>();
   return std::vector<uint8_t>(array.Data(), array.Data() + array.ElementLength());
+}
+
+Napi::Object differences_object(Napi::Env env, const LogitDifferences& differences) {
+  auto object = Napi::Object::New(env);
+  object.Set("divergences", typed(env, differences.divergences));
+  object.Set("logprobs", typed(env, differences.logprobs));
+  object.Set("mostLikely", typed(env, differences.most_likely));
+  return object;
 }
 
 Napi::Object event_object(Napi::Env env, const Event& event) {

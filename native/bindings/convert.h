@@ -20,6 +20,7 @@
 namespace lowrank::bindings {
 
 using AdapterMap = std::map<int32_t, std::shared_ptr<Adapter>>;
+using ComparisonMap = std::map<int32_t, std::shared_ptr<LogitComparison>>;
 
 std::string string_of(const Napi::Object& object, const char* key);
 int64_t integer_of(const Napi::Object& object, const char* key, int64_t least, int64_t most);
@@ -31,12 +32,16 @@ const char* lora_dtype_name(LoraDType dtype);
 const char* packed_state_name(PackedState state);
 const char* layer_norm_name(LayerNorm norm);
 
-Request request_of(const Napi::Object& object, const ModelConfig& config, int32_t context_length, const AdapterMap& adapters);
+Request request_of(const Napi::Object& object, const ModelConfig& config, int32_t context_length, const AdapterMap& adapters,
+                   const ComparisonMap& comparisons);
 std::vector<AdapterEntry> entries_of(const Napi::Array& array);
+// Token ids of a vocabulary, one for each row at most. `comparison` is theirs.
+std::vector<int32_t> compared_tokens_of(const Napi::Value& value, const LogitComparison& comparison, int32_t vocabulary);
 // At most 256 ids that are not negative.
 std::vector<int32_t> calibration_ids_of(const Napi::Value& value);
 std::vector<uint8_t> bytes_of(const Napi::Value& value);
 
+Napi::Object differences_object(Napi::Env env, const LogitDifferences& differences);
 Napi::Object event_object(Napi::Env env, const Event& event);
 Napi::Array tensors_array(Napi::Env env, const TensorSource& source);
 Napi::Object gguf_object(Napi::Env env, const GgufFile& file);

@@ -1,5 +1,6 @@
 #include "bindings/engine_binding.h"
 
+#include <algorithm>
 #include <chrono>
 #include <cstring>
 #include <utility>
@@ -102,6 +103,9 @@ void EngineBinding::define(Napi::Env env) {
                    InstanceMethod<&EngineBinding::cancel>("cancel"), InstanceMethod<&EngineBinding::load_adapter>("loadAdapter"),
                    InstanceMethod<&EngineBinding::set_adapter_content>("setAdapterContent"),
                    InstanceMethod<&EngineBinding::release_adapter>("releaseAdapter"),
+                   InstanceMethod<&EngineBinding::open_comparison>("openComparison"),
+                   InstanceMethod<&EngineBinding::compare_logits>("compareLogits"),
+                   InstanceMethod<&EngineBinding::close_comparison>("closeComparison"),
                    InstanceMethod<&EngineBinding::memory>("memory"), InstanceMethod<&EngineBinding::statistics>("statistics"),
                    InstanceMethod<&EngineBinding::checksum>("checksum"),
                    InstanceMethod<&EngineBinding::dispose>("dispose")});
@@ -170,6 +174,7 @@ void EngineBinding::shut_down() {
     engine_->shut_down();
     engine_.reset();
     adapters_.clear();
+    comparisons_.clear();
   }
   // An ending environment is gone before this object is: also where dispose has already taken the engine.
   if (environment_ != nullptr && environment_->ending()) environment_ = nullptr;
@@ -219,7 +224,7 @@ Napi::Value EngineBinding::submit(const Napi::CallbackInfo& info) {
   return guarded(info.Env(), [&]() -> Napi::Value {
     Engine& engine = *this->engine();
     Request request =
-        request_of(info[0].As<Napi::Object>(), engine.model().config(), engine.options().context_length, adapters_);
+        request_of(info[0].As<Napi::Object>(), engine.model().config(), engine.options().context_length, adapters_, comparisons_);
     request.id = next_request_++;
     const auto id = static_cast<double>(request.id);
     engine.submit(std::move(request));
@@ -283,16 +288,67 @@ Napi::Value EngineBinding::release_adapter(const Napi::CallbackInfo& info) {
   return info.Env().Undefined();
 }
 
+Napi::Value EngineBinding::open_comparison(const Napi::CallbackInfo& info) {
+  return guarded(info.Env(), [&]() -> Napi::Value {
+    constexpr int64_t kMostLogits = int64_t{1} << 28;  // 1 GiB
+    const int32_t vocabulary = this->engine()->model().config().vocabulary_size;
+    const auto shape = info[0].As<Napi::Object>();
+    const auto variants = static_cast<int32_t>(integer_of(shape, "variants", 1, 1024));
+    const int64_t most = std::max<int64_t>(1, kMostLogits / variants / vocabulary);
+    const auto rows = static_cast<int32_t>(integer_of(shape, "rows", 1, most));
+    const int32_t id = next_comparison_++;
+    comparisons_.emplace(id, std::make_shared<LogitComparison>(variants, rows, vocabulary));
+    return Napi::Number::New(info.Env(), id);
+  });
+}
+
+Napi::Value EngineBinding::compare_logits(const Napi::CallbackInfo& info) {
+  return guarded(info.Env(), [&]() -> Napi::Value {
+    const int32_t vocabulary = this->engine()->model().config().vocabulary_size;
+    const auto asked = info[0].As<Napi::Object>();
+    const auto found = comparisons_.find(static_cast<int32_t>(integer_of(asked, "comparison", 0, INT32_MAX)));
+    if (found == comparisons_.end()) throw Error(ErrorCode::kInvalidArgument, "Expected the id of an open comparison.");
+    const auto reference = static_cast<int32_t>(integer_of(asked, "reference", 0, found->second->variants() - 1));
+    auto tokens = compared_tokens_of(asked.Get("tokens"), *found->second, vocabulary);
+    return run_async<LogitDifferences>(
+        info.Env(),
+        [comparison = found->second, reference, tokens = std::move(tokens)] { return comparison->compare(reference, tokens); },
+        [](Napi::Env env, LogitDifferences&& differences) -> Napi::Value { return differences_object(env, differences); });
+  });
+}
+
+// Off the event loop: the system takes milliseconds to take back so many pages.
+Napi::Value EngineBinding::close_comparison(const Napi::CallbackInfo& info) {
+  return guarded(info.Env(), [&]() -> Napi::Value {
+    const auto found = info[0].IsNumber() ? comparisons_.find(info[0].As<Napi::Number>().Int32Value()) : comparisons_.end();
+    const auto closed = std::make_shared<std::shared_ptr<LogitComparison>>();
+    if (found != comparisons_.end()) {
+      *closed = std::move(found->second);
+      comparisons_.erase(found);
+    }
+    return run_async<bool>(
+        info.Env(),
+        [closed] {
+          closed->reset();
+          return true;
+        },
+        [](Napi::Env env, bool&&) -> Napi::Value { return env.Undefined(); });
+  });
+}
+
 Napi::Value EngineBinding::memory(const Napi::CallbackInfo& info) {
   return guarded(info.Env(), [&]() -> Napi::Value {
     const EngineMemory memory = this->engine()->memory();
     size_t adapters = 0;
     for (const auto& [id, adapter] : adapters_) adapters += adapter->bytes;
+    size_t comparisons = 0;
+    for (const auto& [id, comparison] : comparisons_) comparisons += comparison->bytes();
     auto object = Napi::Object::New(info.Env());
     object.Set("weightBytes", static_cast<double>(memory.weight_bytes));
     object.Set("kvCacheBytes", static_cast<double>(memory.kv_cache_bytes));
     object.Set("scratchBytes", static_cast<double>(memory.scratch_bytes));
     object.Set("adapterBytes", static_cast<double>(adapters));
+    object.Set("comparisonBytes", static_cast<double>(comparisons));
     return object;
   });
 }
@@ -331,6 +387,7 @@ Napi::Value EngineBinding::dispose(const Napi::CallbackInfo& info) {
     const auto engine = std::make_shared<std::shared_ptr<Engine>>(std::move(engine_));
     engine_.reset();
     adapters_.clear();
+    comparisons_.clear();
     return run_async<bool>(
         info.Env(),
         [engine] {

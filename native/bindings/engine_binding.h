@@ -31,6 +31,9 @@ class EngineBinding : public Napi::ObjectWrap<EngineBinding> {
   Napi::Value load_adapter(const Napi::CallbackInfo& info);
   Napi::Value set_adapter_content(const Napi::CallbackInfo& info);
   Napi::Value release_adapter(const Napi::CallbackInfo& info);
+  Napi::Value open_comparison(const Napi::CallbackInfo& info);
+  Napi::Value compare_logits(const Napi::CallbackInfo& info);
+  Napi::Value close_comparison(const Napi::CallbackInfo& info);
   Napi::Value memory(const Napi::CallbackInfo& info);
   Napi::Value statistics(const Napi::CallbackInfo& info);
   Napi::Value checksum(const Napi::CallbackInfo& info);
@@ -41,7 +44,9 @@ class EngineBinding : public Napi::ObjectWrap<EngineBinding> {
   Environment* environment_;
   std::shared_ptr<Engine> engine_;
   AdapterMap adapters_;
+  ComparisonMap comparisons_;
   int32_t next_adapter_ = 1;
+  int32_t next_comparison_ = 1;
   uint64_t next_request_ = 1;
 };
 

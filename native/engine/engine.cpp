@@ -311,8 +311,12 @@ void Engine::step() {
 void Engine::accept_logits(Sequence& sequence, int32_t position, const Readout& readout) {
   const Request& request = sequence.request;
   const int32_t vocabulary = model_->config().vocabulary_size;
-  Event& event = event_of(sequence);
   sequence.reported = position + 1;
+  if (request.comparison != nullptr) {
+    request.comparison->add(request.variant, readout.logits);
+    return;
+  }
+  Event& event = event_of(sequence);
   if (request.kind == Request::Kind::kLogits) {
     event.logits.insert(event.logits.end(), readout.logits, readout.logits + vocabulary);
     return;

@@ -28,4 +28,32 @@ inline float exp_of_negative(float x) {
   return std::bit_cast<float>((std::bit_cast<uint32_t>(p) + (std::bit_cast<uint32_t>(shifted) << 23)) & keep);
 }
 
+// The same in float64, 0 below -708: ln 2 in the two parts of fdlibm's e_exp.c, e^r by its Taylor polynomial of degree 13, whose
+// rest is below 2^-57. Within 2 ulp.
+inline double exp_of_negative(double x) {
+  constexpr double kLog2E = 0x1.71547652b82fep+0;
+  constexpr double kLn2High = 0x1.62e42feep-1;  // 32 bits: exact times n
+  constexpr double kLn2Low = 1.90821492927058770002e-10;
+  constexpr double kRound = 0x1.8p52;
+  const double in = x > -708.0 ? x : -708.0;
+  const double shifted = in * kLog2E + kRound;
+  const double n = shifted - kRound;
+  const double r = (in - n * kLn2High) - n * kLn2Low;
+  double p = 1.0 / 6227020800.0 * r + 1.0 / 479001600.0;
+  p = p * r + 1.0 / 39916800.0;
+  p = p * r + 1.0 / 3628800.0;
+  p = p * r + 1.0 / 362880.0;
+  p = p * r + 1.0 / 40320.0;
+  p = p * r + 1.0 / 5040.0;
+  p = p * r + 1.0 / 720.0;
+  p = p * r + 1.0 / 120.0;
+  p = p * r + 1.0 / 24.0;
+  p = p * r + 1.0 / 6.0;
+  p = p * r + 0.5;
+  p = p * r + 1.0;
+  p = p * r + 1.0;
+  const uint64_t keep = uint64_t{0} - static_cast<uint64_t>(x > -708.0);
+  return std::bit_cast<double>((std::bit_cast<uint64_t>(p) + (std::bit_cast<uint64_t>(shifted) << 52)) & keep);
+}
+
 }  // namespace lowrank

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "core/error.h"
+#include "engine/logit_comparison.h"
 #include "engine/sampler.h"
 #include "lora/adapter.h"
 
@@ -40,6 +41,9 @@ struct Request {
   // kScore, kLogits: positions [from, to) whose next-token distribution is wanted
   int32_t from = 0;
   int32_t to = 0;
+  // kLogits: the rows go here, as those of this variant, and not into events.
+  std::shared_ptr<LogitComparison> comparison;
+  int32_t variant = 0;
 };
 
 enum class Finish : uint8_t { kNone, kStop, kLength, kAborted, kComplete, kError };
