@@ -7,6 +7,7 @@ const LAYERS = [
   ["tokenizer"],
   ["adapters"],
   ["generate"],
+  ["compare"],
   ["model"],
   ["training", "collaboration"],
   ["server"],
