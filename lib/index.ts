@@ -26,6 +26,23 @@ export {
   type EncodeOptions,
 } from "./tokenizer/index.js";
 export {
+  Comparison,
+  type ComparedAdapter,
+  type ComparedGeneration,
+  type ComparedPrompt,
+  type ComparedToken,
+  type ComparedVariant,
+  type CompareOptions,
+  type ComparePrompt,
+  type CompareProgress,
+  type CompareVariant,
+  type ComparisonData,
+  type Estimate,
+  type TextSummary,
+  type TokenMeasure,
+  type VariantSummary,
+} from "./compare/index.js";
+export {
   AdapterRegistry,
   type AdapterFacts,
   type AdapterGeneration,

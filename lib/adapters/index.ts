@@ -1,4 +1,4 @@
-export type { AdapterLease } from "./lease.js";
+export type { AdapterLease, LeasedAdapters } from "./lease.js";
 export type { AdapterGeneration, LoadAdapterOptions, SwapAdapterOptions } from "./named-adapter.js";
 export type { AdapterFacts } from "./names.js";
 export { AdapterRegistry, type AdapterReference } from "./registry.js";

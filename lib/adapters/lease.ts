@@ -2,12 +2,16 @@ import { throwIfAborted } from "../errors/check.js";
 import { LowrankError } from "../errors/index.js";
 import type { AppliedAdapter } from "../native/types.js";
 import type { Admission } from "./admissions.js";
+import type { AdapterContent } from "./load.js";
 import type { AdapterUse, ScaleStep } from "./selection.js";
 import type { AdapterStore } from "./store.js";
 import type { Version } from "./version.js";
 
 /** Stands for the end of every text. */
 const END = 2 ** 31 - 1;
+
+/** What a request needs of a lease. */
+export type LeasedAdapters = Pick<AdapterLease, "applied" | "remaining" | "release">;
 
 /** The versions that one request began with: what is swapped or unloaded from now on does not touch it. */
 export class AdapterLease {
@@ -68,12 +72,18 @@ export class AdapterLease {
     return timeoutMs === 0 ? 0 : Math.max(1, timeoutMs - this.#waitedMs);
   }
 
+  /** By use. */
+  get contents(): AdapterContent[] {
+    return this.#uses.map(({ version }) => version.content);
+  }
+
   /**
    * As the engine takes them. `tokens` is the request's text, in which an activated adapter looks for what wakes it; the row of its
-   * position `promptTokens` - 1 gives the first token that steps of scales count.
+   * position `promptTokens` - 1 gives the first token that steps of scales count. Of uses [first, last) alone, where several requests
+   * share the lease.
    */
-  applied(tokens: Int32Array, promptTokens: number): AppliedAdapter[] {
-    return this.#uses.flatMap(({ version, steps }) => {
+  applied(tokens: Int32Array, promptTokens: number, first = 0, last = this.#uses.length): AppliedAdapter[] {
+    return this.#uses.slice(first, last).flatMap(({ version, steps }) => {
       const { invocationTokens } = version.content;
       const wakes = invocationTokens ? lastOccurrence(tokens, invocationTokens) : 0;
       if (wakes < 0) return [];

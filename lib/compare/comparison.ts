@@ -26,7 +26,7 @@ export class Comparison implements ComparisonData {
 
   /**
    * One HTML page with plots, complete in itself: no script, no network. Texts of prompts and models are shown as text only. Takes about
-   * 20 µs for each token and variant, on the calling thread.
+   * 30 µs for each token and variant, on the calling thread.
    */
   toHtml(): string {
     return comparisonPage(this);

@@ -1,10 +1,12 @@
 import type { Interval } from "./bootstrap.js";
 
-/** An adapter of a variant, in the version that was pinned when the comparison began. */
+/** An adapter of a variant, in the version that the comparison began with. */
 export interface ComparedAdapter {
   name: string;
   scale: number;
   generation: number;
+  /** What its low-rank factors are kept in. */
+  precision: string;
   /** SHA-256 over configuration and weights, hex. */
   contentHash: string;
 }

@@ -16,7 +16,7 @@ export {
   type ScoreOptions,
   type ScoreResult,
 } from "./evaluate.js";
-export type { ServingOptions } from "./serving.js";
+export { checkServing, type ServingOptions } from "./serving.js";
 export type {
   FinishReason,
   GenerationPart,

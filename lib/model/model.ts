@@ -3,7 +3,16 @@ import {
   type AdapterLease,
   type AdapterStoreOptions,
   type AdapterUse,
+  type LeasedAdapters,
 } from "../adapters/index.js";
+import {
+  checkCompareOptions,
+  compare,
+  type CompareOptions,
+  type ComparePrompt,
+  type CompareVariant,
+  type Comparison,
+} from "../compare/index.js";
 import { expected, LowrankError, type ErrorCode } from "../errors/index.js";
 import { checkKnown, checkTokens, throwIfAborted } from "../errors/check.js";
 import {
@@ -170,7 +179,7 @@ export class Model implements AsyncDisposable {
       tokens.set(before);
       tokens.set(after, before.length);
       const scored: TokenLogprob[] = [];
-      await this.#evaluate(
+      await this.#run(
         {
           kind: "score",
           tokens,
@@ -207,7 +216,7 @@ export class Model implements AsyncDisposable {
     return this.#leasing(adapter, serving, signal, async (lease) => {
       const logits = new Float32Array((to - from) * vocabularySize);
       let filled = 0;
-      await this.#evaluate(
+      await this.#run(
         { kind: "logits", tokens: ids, from, to, topLogprobs: -1, adapters: [], ...serving },
         lease,
         signal,
@@ -219,6 +228,37 @@ export class Model implements AsyncDisposable {
       );
       return { logits, positions: to - from, vocabularySize };
     });
+  }
+
+  /**
+   * Measures how adapters, scales or versions differ: every token of the texts under every variant, all variants of a text in one batch,
+   * with the versions that are loaded at the time of the call. For each token its log-probability, the KL divergence from the reference
+   * variant and the most likely token; for each variant means with paired bootstrap intervals over prompts. Rejects with
+   * ERR_INVALID_ARGUMENT, ERR_ADAPTER_NOT_FOUND, ERR_CONTEXT_LENGTH, ERR_TOKENIZER, ERR_CHAT_TEMPLATE, ERR_QUEUE_FULL,
+   * ERR_OUT_OF_MEMORY, ERR_ABORTED, ERR_DISPOSED.
+   */
+  async compare(
+    prompts: readonly ComparePrompt[],
+    adapters: readonly CompareVariant[],
+    options: CompareOptions = {},
+  ): Promise<Comparison> {
+    this.#alive();
+    const checked = checkCompareOptions(prompts, adapters, options, this.facts.vocabularySize);
+    return compare(
+      {
+        name: this.name,
+        facts: this.facts,
+        tokenizer: this.#tokenizer,
+        engine: this.#engine,
+        lease: (selection) => this.adapters.lease(selection),
+        generationOf: (name) => this.adapters.get(name).generation,
+        tokensOf: async (prompt, name, encoding) => this.#tokensOf(this.#checkPrompt(prompt, name), encoding),
+        chatTokensOf: async (messages, signal) =>
+          (this.#text ?? this.#noTokenizer()).applyChatTemplate(messages, { signal }),
+        run: (request, lease, signal, onEvent) => this.#run(request, lease, signal, onEvent),
+      },
+      checked,
+    );
   }
 
   /** Bytes held natively, and what adapters take on disk. */
@@ -320,7 +360,7 @@ export class Model implements AsyncDisposable {
   }
 
   /** Submits with the leased versions, which are released when the request ends. */
-  #submit(request: NativeRequest, lease: AdapterLease, onEvent: (event: NativeEvent) => void): () => void {
+  #submit(request: NativeRequest, lease: LeasedAdapters, onEvent: (event: NativeEvent) => void): () => void {
     this.#alive();
     const id = this.#engine.submit({
       ...request,
@@ -351,9 +391,10 @@ export class Model implements AsyncDisposable {
     }
   }
 
-  #evaluate(
+  /** Runs a request to its end; rejects where it is aborted or fails. */
+  #run(
     request: NativeRequest,
-    lease: AdapterLease,
+    lease: LeasedAdapters,
     signal: AbortSignal | undefined,
     onEvent: (event: NativeEvent) => void,
   ): Promise<void> {
@@ -363,9 +404,9 @@ export class Model implements AsyncDisposable {
         onEvent(event);
         if (event.finish === undefined) return;
         signal?.removeEventListener("abort", cancel);
-        if (event.finish === "complete") return resolve();
         if (event.finish === "error")
           return reject(new LowrankError(event.error!.code as ErrorCode, event.error!.message));
+        if (event.finish !== "aborted") return resolve();
         reject(
           signal?.aborted
             ? new LowrankError("ERR_ABORTED", "The request was aborted.", { cause: signal.reason })

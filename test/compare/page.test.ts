@@ -31,7 +31,10 @@ function comparison(text: string, tokens = 3): Comparison {
     reference: 0,
     variants: [
       { label: text, adapters: [] },
-      { label: `b ${text}`, adapters: [{ name: text, scale: 1, generation: 1, contentHash: "00" }] },
+      {
+        label: `b ${text}`,
+        adapters: [{ name: text, scale: 1, generation: 1, precision: "bfloat16", contentHash: "00" }],
+      },
     ],
     prompts: [
       {

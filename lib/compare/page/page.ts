@@ -49,8 +49,8 @@ function adaptersOf({ adapters }: ComparedVariant): string {
   if (adapters.length === 0) return "no adapter";
   return adapters
     .map(
-      ({ name, scale, generation, contentHash }) =>
-        `${name} × ${scale}, generation ${generation}, ${contentHash.slice(0, 12)}`,
+      ({ name, scale, generation, precision, contentHash }) =>
+        `${name} × ${scale}, generation ${generation}, ${precision}, ${contentHash.slice(0, 12)}`,
     )
     .join("; ");
 }

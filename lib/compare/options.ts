@@ -1,0 +1,202 @@
+import { checkSelection, type AdapterSelection, type AdapterUse } from "../adapters/index.js";
+import { checkBoolean, checkFunction, checkKnown, checkNumber, checkSignal } from "../errors/check.js";
+import { expected } from "../errors/index.js";
+import { checkServing, type Prompt, type ServingOptions } from "../generate/index.js";
+import type { ServedRequest } from "../native/types.js";
+import type { ChatMessage } from "../tokenizer/index.js";
+
+/**
+ * A text to compare on. With a completion, its tokens are scored after the prompt; without, the reference variant answers the prompt
+ * greedily, and all variants are scored on its answer, the token that ended it included. `messages` go through the model's chat template.
+ */
+export type ComparePrompt =
+  | Prompt
+  | { prompt: Prompt; completion?: Prompt }
+  | { messages: readonly ChatMessage[]; completion?: Prompt };
+
+/** null: the base model alone. A label names the variant in the report; by default it is made of names and scales. */
+export type CompareVariant = AdapterSelection | null | { label: string; adapter: AdapterSelection | null };
+
+export interface CompareProgress {
+  /** Answers being generated, then tokens being scored. */
+  stage: "generate" | "score";
+  /** Answers, or tokens of the texts (each counted once, not for each variant). */
+  done: number;
+  total: number;
+}
+
+export interface CompareOptions extends Pick<ServingOptions, "priority" | "cacheSalt" | "signal"> {
+  /** Index of the variant that the others are measured against, and that answers prompts without a completion. Default 0. */
+  reference?: number;
+  /** Tokens that an answer has at most. 1 … 2^31-1, default 128; it also ends where the context is full. */
+  maxTokens?: number;
+  /** Let each variant answer each prompt itself, too, greedily. Default false. */
+  generations?: boolean;
+  /** Level of the intervals. 0.5 … 0.999, default 0.95. */
+  confidence?: number;
+  /** Resamples of the bootstrap. 100 … 20000, default 2000. */
+  resamples?: number;
+  /** Of the bootstrap: the same seed gives the same intervals. An integer, 0 … 2^53-1, default 0. */
+  seed?: number;
+  /**
+   * Bytes of logits that are held at once; longer texts are scored in pieces. 4 bytes for each token of the vocabulary and each variant
+   * at least. Up to 2^30, default 64 MiB.
+   */
+  logitMemory?: number;
+  /** Put the tokenizer's special tokens around text prompts. Default true; `messages` have them in their template. */
+  addSpecialTokens?: boolean;
+  /** Let control tokens be written in the texts. Default false. */
+  parseSpecialTokens?: boolean;
+  /** Called when something is done. What it throws ends the comparison. */
+  onProgress?: (progress: CompareProgress) => void;
+}
+
+const KEYS = [
+  "reference",
+  "maxTokens",
+  "generations",
+  "confidence",
+  "resamples",
+  "seed",
+  "logitMemory",
+  "addSpecialTokens",
+  "parseSpecialTokens",
+  "onProgress",
+  "priority",
+  "cacheSalt",
+  "signal",
+] as const;
+
+const MAX_PROMPTS = 10_000;
+const MAX_VARIANTS = 64;
+const MAX_LABEL = 200;
+const MAX_LOGIT_MEMORY = 2 ** 30;
+
+export interface CheckedVariant {
+  label: string;
+  adapter: Required<AdapterUse>[];
+}
+
+/** Where a text comes from; prompts and completions are checked by the model, which knows its vocabulary. */
+export interface CheckedPrompt {
+  /** How messages of errors call it. */
+  name: string;
+  prompt: { text: Prompt } | { messages: readonly ChatMessage[] };
+  completion: Prompt | undefined;
+}
+
+export interface CheckedCompareOptions {
+  prompts: CheckedPrompt[];
+  variants: CheckedVariant[];
+  reference: number;
+  maxTokens: number;
+  generations: boolean;
+  confidence: number;
+  resamples: number;
+  seed: number;
+  /** Positions that are scored at once. */
+  rows: number;
+  addSpecialTokens: boolean;
+  parseSpecialTokens: boolean;
+  onProgress: ((progress: CompareProgress) => void) | undefined;
+  serving: ServedRequest;
+  signal: AbortSignal | undefined;
+}
+
+function checkPrompts(prompts: unknown): CheckedPrompt[] {
+  if (!Array.isArray(prompts) || prompts.length === 0 || prompts.length > MAX_PROMPTS)
+    throw expected(`an array of 1 to ${MAX_PROMPTS} prompts`, "prompts", prompts);
+  return prompts.map((given: unknown, i) => {
+    const name = `prompts[${i}]`;
+    if (typeof given === "object" && given !== null && "messages" in given) {
+      checkKnown(name, given, ["messages", "completion"]);
+      const { messages, completion } = given as { messages: ChatMessage[]; completion?: Prompt };
+      return { name, prompt: { messages }, completion };
+    }
+    if (typeof given === "object" && given !== null && "prompt" in given) {
+      checkKnown(name, given, ["prompt", "completion"]);
+      const { prompt, completion } = given as { prompt: Prompt; completion?: Prompt };
+      return { name, prompt: { text: prompt }, completion };
+    }
+    return { name, prompt: { text: given as Prompt }, completion: undefined };
+  });
+}
+
+function defaultLabel(adapter: readonly Required<AdapterUse>[]): string {
+  if (adapter.length === 0) return "base";
+  return adapter
+    .map(({ name, scale, generation }) => {
+      const version = generation === 0 ? name : `${name} (generation ${generation})`;
+      return scale === 1 ? version : `${version} × ${scale}`;
+    })
+    .join(" + ");
+}
+
+function checkVariant(given: CompareVariant, i: number): CheckedVariant {
+  const labelled =
+    typeof given === "object" && given !== null && ("label" in given || "adapter" in given)
+      ? (given as { label: string; adapter: AdapterSelection | null })
+      : null;
+  if (labelled) checkKnown(`adapters[${i}]`, labelled, ["label", "adapter"]);
+  const selection = labelled ? labelled.adapter : (given as AdapterSelection | null);
+  // An absent selection would quietly be the base.
+  if (selection === undefined)
+    throw expected(
+      "null, an adapter's name, { name, scale }, or { label, adapter }",
+      `adapters[${i}]`,
+      given,
+    );
+  const adapter = checkSelection(selection ?? undefined);
+  if (!labelled) return { label: defaultLabel(adapter), adapter };
+  const { label } = labelled;
+  if (typeof label !== "string" || label === "" || label.length > MAX_LABEL)
+    throw expected(`a string of 1 to ${MAX_LABEL} characters`, `adapters[${i}].label`, label);
+  return { label, adapter };
+}
+
+function checkVariants(variants: unknown): CheckedVariant[] {
+  if (!Array.isArray(variants) || variants.length < 2 || variants.length > MAX_VARIANTS)
+    throw expected(
+      `an array of 2 to ${MAX_VARIANTS} variants`,
+      "adapters",
+      variants,
+      "null stands for the base model alone.",
+    );
+  const seen = new Map<string, number>();
+  return (variants as CompareVariant[]).map((given, i) => {
+    const variant = checkVariant(given, i);
+    const count = (seen.get(variant.label) ?? 0) + 1;
+    seen.set(variant.label, count);
+    return count === 1 ? variant : { ...variant, label: `${variant.label} (${count})` };
+  });
+}
+
+export function checkCompareOptions(
+  prompts: unknown,
+  adapters: unknown,
+  options: CompareOptions,
+  vocabularySize: number,
+): CheckedCompareOptions {
+  checkKnown("options", options, KEYS);
+  const variants = checkVariants(adapters);
+  const integer = (name: keyof CompareOptions, min: number, max: number, fallback: number): number =>
+    checkNumber(name, options[name], { min, max, default: fallback, integer: true });
+  const rowBytes = 4 * variants.length * vocabularySize;
+  const memory = integer("logitMemory", rowBytes, MAX_LOGIT_MEMORY, Math.max(rowBytes, 2 ** 26));
+  return {
+    prompts: checkPrompts(prompts),
+    variants,
+    reference: integer("reference", 0, variants.length - 1, 0),
+    maxTokens: integer("maxTokens", 1, 2 ** 31 - 1, 128),
+    generations: checkBoolean("generations", options.generations, false),
+    confidence: checkNumber("confidence", options.confidence, { min: 0.5, max: 0.999, default: 0.95 }),
+    resamples: integer("resamples", 100, 20_000, 2000),
+    seed: integer("seed", 0, Number.MAX_SAFE_INTEGER, 0),
+    rows: Math.floor(memory / rowBytes),
+    addSpecialTokens: checkBoolean("addSpecialTokens", options.addSpecialTokens, true),
+    parseSpecialTokens: checkBoolean("parseSpecialTokens", options.parseSpecialTokens, false),
+    onProgress: checkFunction("onProgress", options.onProgress),
+    serving: checkServing({ priority: options.priority, cacheSalt: options.cacheSalt }),
+    signal: checkSignal(options.signal),
+  };
+}

@@ -1,0 +1,123 @@
+import type { LeasedAdapters } from "../adapters/index.js";
+import { throwIfAborted } from "../errors/check.js";
+import { expected, LowrankError } from "../errors/index.js";
+import { checkGenerateOptions } from "../generate/index.js";
+import { inTurns } from "./in-turns.js";
+import type { CheckedCompareOptions } from "./options.js";
+import type { ComparedGeneration } from "./result.js";
+import { Slices } from "./slices.js";
+import type { CompareSource } from "./source.js";
+
+/** Token ids of what is compared on. */
+export interface Text {
+  prompt: Int32Array;
+  completion: Int32Array;
+  generated: boolean;
+  /** By variant, where they were asked for. */
+  generations: ComparedGeneration[] | undefined;
+}
+
+interface TokenisedPrompt {
+  name: string;
+  prompt: Int32Array;
+  /** Undefined: the reference's answer is to be scored. */
+  completion: Int32Array | undefined;
+}
+
+async function tokenise(source: CompareSource, options: CheckedCompareOptions): Promise<TokenisedPrompt[]> {
+  const { addSpecialTokens, parseSpecialTokens, signal } = options;
+  const { contextLength } = source.facts;
+  const texts: TokenisedPrompt[] = [];
+  const slices = new Slices(signal);
+  for (const { name, prompt, completion } of options.prompts) {
+    const before =
+      "messages" in prompt
+        ? await source.chatTokensOf(prompt.messages, signal)
+        : await source.tokensOf(prompt.text, name, { addSpecialTokens, parseSpecialTokens, signal });
+    const after =
+      completion === undefined
+        ? undefined
+        : await source.tokensOf(completion, `${name}.completion`, {
+            addSpecialTokens: false,
+            parseSpecialTokens,
+            signal,
+          });
+    if (before.length === 0) throw expected("at least one token", name, "");
+    if (after?.length === 0) throw expected("at least one token", `${name}.completion`, "");
+    // An answer has one token at least.
+    const least = before.length + Math.max(after?.length ?? 1, options.generations ? 1 : 0);
+    if (least > contextLength)
+      throw new LowrankError(
+        "ERR_CONTEXT_LENGTH",
+        `Expected at most ${contextLength} tokens for ${name} with its completion, received ${least}. ` +
+          "Shorten it or load the model with a larger contextLength.",
+      );
+    texts.push({ name, prompt: before, completion: after });
+    await slices.pause();
+  }
+  return texts;
+}
+
+/** Token ids of all texts, the answers among them generated. `variants` are the leased versions. */
+export async function prepareTexts(
+  source: CompareSource,
+  options: CheckedCompareOptions,
+  variants: readonly LeasedAdapters[],
+): Promise<Text[]> {
+  const { reference, signal } = options;
+  const prompts = await tokenise(source, options);
+  const jobs = prompts.flatMap(({ completion }, i) =>
+    variants.flatMap((_, variant) =>
+      options.generations || (variant === reference && !completion) ? [{ prompt: i, variant }] : [],
+    ),
+  );
+  const answers = prompts.map((): ComparedGeneration[] => []);
+  const answer = answering(source, options);
+  let done = 0;
+  await inTurns(jobs.length, source.facts.maxSequences, signal, async (job, stop) => {
+    const { prompt, variant } = jobs[job]!;
+    answers[prompt]![variant] = await answer(prompts[prompt]!.prompt, variants[variant]!, stop);
+    throwIfAborted(stop, "The comparison");
+    options.onProgress?.({ stage: "generate", done: ++done, total: jobs.length });
+  });
+  return prompts.map(({ prompt, completion }, i) => ({
+    prompt,
+    completion: completion ?? Int32Array.from(answers[i]![reference]!.tokens),
+    generated: completion === undefined,
+    generations: options.generations ? answers[i]! : undefined,
+  }));
+}
+
+/** Answers a prompt greedily. */
+function answering(
+  source: CompareSource,
+  { maxTokens, serving }: CheckedCompareOptions,
+): (prompt: Int32Array, adapters: LeasedAdapters, signal: AbortSignal) => Promise<ComparedGeneration> {
+  const { facts, tokenizer } = source;
+  const greedy = checkGenerateOptions({ maxTokens, temperature: 0, seed: 0 }, facts.vocabularySize);
+  const stopTokens = Int32Array.from(tokenizer?.eosTokenIds ?? []);
+  return async (prompt, adapters, signal) => {
+    const tokens: number[] = [];
+    let finishReason: "stop" | "length" = "length";
+    await source.run(
+      {
+        kind: "generate",
+        tokens: prompt,
+        adapters: [],
+        maxTokens,
+        stopTokens,
+        maxDraftTokens: greedy.maxDraftTokens,
+        sampling: greedy.sampling,
+        topLogprobs: greedy.topLogprobs,
+        ...serving,
+      },
+      adapters,
+      signal,
+      (event) => {
+        if (event.tokens) tokens.push(...event.tokens);
+        if (event.finish === "stop") finishReason = "stop";
+      },
+    );
+    return { text: tokenizer?.decode(tokens, { skipSpecialTokens: true }) ?? "", tokens, finishReason };
+  };
+}
