@@ -63,7 +63,7 @@ function partsOf(lease: AdapterLease, { variants }: CheckedCompareOptions): Leas
     const begin = next;
     const end = (next += adapter.length);
     return {
-      applied: (tokens) => lease.applied(tokens, begin, end),
+      applied: (tokens, promptTokens) => lease.applied(tokens, promptTokens, begin, end),
       remaining: (timeoutMs) => timeoutMs,
       release: () => {},
     };

@@ -4,6 +4,7 @@ import { expected } from "../errors/index.js";
 import { checkServing, type Prompt, type ServingOptions } from "../generate/index.js";
 import type { ServedRequest } from "../native/types.js";
 import type { ChatMessage } from "../tokenizer/index.js";
+import { scaleText } from "./result.js";
 
 /**
  * A text to compare on. With a completion, its tokens are scored after the prompt; without, the reference variant answers the prompt
@@ -127,7 +128,7 @@ function defaultLabel(adapter: readonly Required<AdapterUse>[]): string {
   return adapter
     .map(({ name, scale, generation }) => {
       const version = generation === 0 ? name : `${name} (generation ${generation})`;
-      return scale === 1 ? version : `${version} × ${scale}`;
+      return scale === 1 ? version : `${version} × ${scaleText(scale)}`;
     })
     .join(" + ");
 }

@@ -1,9 +1,20 @@
+import type { ScaleStep } from "../adapters/index.js";
 import type { Interval } from "./bootstrap.js";
+
+/** "0.5", or "1, 0.3 from token 20". */
+export const scaleText = (scale: number | readonly ScaleStep[]): string =>
+  typeof scale === "number"
+    ? String(scale)
+    : scale
+        .map((step) =>
+          step.fromToken === 0 ? `${step.scale}` : `${step.scale} from token ${step.fromToken}`,
+        )
+        .join(", ");
 
 /** An adapter of a variant, in the version that the comparison began with. */
 export interface ComparedAdapter {
   name: string;
-  scale: number;
+  scale: number | readonly ScaleStep[];
   generation: number;
   /** What its low-rank factors are kept in. */
   precision: string;

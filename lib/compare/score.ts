@@ -27,7 +27,7 @@ export async function scoreText(
   const whole = new Int32Array(prompt.length + completion.length);
   whole.set(prompt);
   whole.set(completion, prompt.length);
-  const applied = variants.map((variant) => variant.applied(prompt));
+  const applied = variants.map((variant) => variant.applied(prompt, prompt.length));
   const textOf = (id: number): string => source.tokenizer?.decode([id], { skipSpecialTokens: false }) ?? "";
 
   const scored: ComparedToken[] = [];

@@ -1,6 +1,12 @@
 import { createHash } from "node:crypto";
 import { quantile } from "../bootstrap.js";
-import type { ComparedVariant, ComparisonData, Estimate, VariantSummary } from "../result.js";
+import {
+  scaleText,
+  type ComparedVariant,
+  type ComparisonData,
+  type Estimate,
+  type VariantSummary,
+} from "../result.js";
 import { dotPlot, linePlot, type DotRow, type Line } from "./charts.js";
 import { Markup, markup } from "./markup.js";
 import { percent, shortNumber } from "./numbers.js";
@@ -50,7 +56,7 @@ function adaptersOf({ adapters }: ComparedVariant): string {
   return adapters
     .map(
       ({ name, scale, generation, precision, contentHash }) =>
-        `${name} × ${scale}, generation ${generation}, ${precision}, ${contentHash.slice(0, 12)}`,
+        `${name} × ${scaleText(scale)}, generation ${generation}, ${precision}, ${contentHash.slice(0, 12)}`,
     )
     .join("; ");
 }
