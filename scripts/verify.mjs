@@ -161,7 +161,7 @@ function partsOf(instructionSets) {
       name: "soak",
       about: "random load on one engine: results and memory stay the same",
       tools: [],
-      commands: () => [[process.execPath, "test/leak/soak.mjs", limits.soak]],
+      commands: () => [[process.execPath, "test/leak/soak.mjs", "--minutes", String(limits.soak / 60)]],
     },
     {
       name: "node-versions",

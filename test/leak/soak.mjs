@@ -1,17 +1,30 @@
 #!/usr/bin/env node
-// Random load on one engine for some time: requests of all kinds come, end, are cut off, with adapters being swapped
-// beneath them; each result must be what the same request gives alone, and memory must stay where it is.
+// Random load on one engine for some time: requests of all kinds come, end, are cut off, run out of time, give way to others, with
+// adapters being swapped, evicted and unloaded beneath them, and a second model that comes and goes; each result must be what
+// the same request gives alone, no error may come that was not asked for, and memory must stay where it is.
 //
-//   node test/leak/soak.mjs [SECONDS] [SEED]      (default 120 and 1)
+//   npm run soak -- --minutes 2 [--seed 1]
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
+import { parseArgs } from "node:util";
 import { loadModel } from "#lib/index.js";
 
 const data = fileURLToPath(new URL("../golden/data/", import.meta.url));
-const seconds = Number(process.argv[2] ?? 120);
-let state = Number(process.argv[3] ?? 1) >>> 0;
+const { values } = parseArgs({
+  options: {
+    minutes: { type: "string", default: "2" },
+    seed: { type: "string", default: "1" },
+    help: { type: "boolean", default: false },
+  },
+});
+if (values.help) {
+  process.stdout.write("npm run soak -- [--minutes N] [--seed N]      (default 2 and 1)\n");
+  process.exit(0);
+}
+const seconds = 60 * Number(values.minutes);
+let state = Number(values.seed) >>> 0;
 if (!(seconds > 0)) {
-  process.stderr.write("Expected a number of seconds above 0.\n");
+  process.stderr.write(`Expected a number above 0 for --minutes, received ${values.minutes}.\n`);
   process.exit(2);
 }
 
@@ -21,10 +34,17 @@ function random(below) {
   return Math.floor((state / 2 ** 32) * below);
 }
 
+/** Of the small model: keys and values of a token; and about what one of its adapters takes. */
+const KV_BYTES_PER_TOKEN = 256;
+const ADAPTER_BYTES = 64 * 1024;
+
 const model = await loadModel(`${data}tiny-models/llama`, {
   threads: 2,
   maxSequences: 6,
   contextLength: 700,
+  maxStepTokens: 64,
+  kvCacheMemory: 2 * 704 * KV_BYTES_PER_TOKEN, // two contexts for six requests
+  adapterMemory: 6 * ADAPTER_BYTES,
 });
 const ADAPTERS = ["plain", "dora", "rslora", "lora-bias"];
 for (const name of ADAPTERS) await model.adapters.load(name, `${data}tiny-adapters/${name}`);
@@ -51,10 +71,22 @@ function requestOf(number) {
   return { tokens, options };
 }
 
+/** How a request is served: none of it changes the outcome. */
+const serving = () => ({
+  priority: random(3) - 1,
+  prefixCache: random(4) > 0,
+  cacheSalt: random(8) === 0 ? "another" : "",
+});
+
 async function outcomeOf(number) {
   const { tokens, options } = requestOf(number);
+  Object.assign(options, serving());
   if (number % 7 === 6) {
-    const { logprob } = await model.score({ tokens }, { tokens: [1, 2, 3] }, { adapter: options.adapter });
+    const { logprob } = await model.score(
+      { tokens },
+      { tokens: [1, 2, 3] },
+      { adapter: options.adapter, ...serving() },
+    );
     return String(logprob);
   }
   const result = await model.generate({ tokens }, options).result();
@@ -65,11 +97,25 @@ for (let number = 0; number < KINDS; number++) alone.set(number, await outcomeOf
 let done = 0;
 let cut = 0;
 let swaps = 0;
+let late = 0;
+let comings = 0;
 const until = Date.now() + seconds * 1000;
 
 async function client() {
   while (Date.now() < until) {
     const number = random(KINDS);
+    if (random(16) === 0) {
+      const { tokens, options } = requestOf(number);
+      const timeoutMs = 1 + random(20);
+      const outcome = await model
+        .generate({ tokens }, { ...options, maxTokens: 600, timeoutMs })
+        .result()
+        .catch(codeOf);
+      if (outcome === "ERR_TIMEOUT") late++;
+      else if (typeof outcome === "string")
+        throw new Error(`Expected an answer or ERR_TIMEOUT, received ${outcome}.`);
+      continue;
+    }
     if (random(4) === 0) {
       // Cut off: by leaving the loop, by a signal, at once.
       const { tokens, options } = requestOf(number);
@@ -97,6 +143,37 @@ async function client() {
   }
 }
 
+const codeOf = (error) => error.code ?? String(error);
+const pause = (most) => new Promise((resolve) => setTimeout(resolve, random(most)));
+
+/** Loads an adapter under a name of its own, runs requests with it and unloads it beneath them. */
+async function visitor() {
+  const options = { adapter: "visitor", maxTokens: 20, ignoreEndOfText: true };
+  while (Date.now() < until) {
+    await model.adapters.load("visitor", `${data}tiny-adapters/patterns`);
+    const running = [1, 2, 3].map((token) => model.generate({ tokens: [token] }, options).result());
+    await Promise.all([model.adapters.unload("visitor"), ...running]);
+    await pause(40);
+  }
+}
+
+/** A second model that is loaded, used and disposed of in the middle of its work. */
+async function guest() {
+  while (Date.now() < until) {
+    const other = await loadModel(`${data}tiny-models/qwen2`, { threads: 2, contextLength: 512 });
+    const running = [1, 2, 3].map((token) =>
+      other.generate({ tokens: [token] }, { maxTokens: 500, ignoreEndOfText: true }).result(),
+    );
+    await pause(30);
+    await other.dispose();
+    for (const { finishReason } of await Promise.all(running))
+      if (finishReason !== "aborted" && finishReason !== "length")
+        throw new Error(`Expected the guest's requests to be aborted, one ended with ${finishReason}.`);
+    comings++;
+    await pause(200);
+  }
+}
+
 /** Swaps each name to the same numbers again and again, under another content hash: another version, the same result. */
 async function swapper() {
   const files = (name, file) => readFileSync(`${data}tiny-adapters/${name}/${file}`);
@@ -106,7 +183,7 @@ async function swapper() {
     const weights = new Uint8Array(files(name, "adapter_model.safetensors"));
     await model.adapters.swap(name, { config: { ...config, base_model_name_or_path: `${swaps}` }, weights });
     swaps++;
-    await new Promise((resolve) => setTimeout(resolve, random(5)));
+    await pause(5);
   }
 }
 
@@ -120,12 +197,13 @@ const sampler = setInterval(
   () => {
     memory.push(residentMib());
     process.stdout.write(
-      `${done} requests, ${cut} cut off, ${swaps} swaps, ${memory.at(-1).toFixed(0)} MiB\n`,
+      `${done} requests, ${cut} cut off, ${late} late, ${swaps} swaps, ${comings} guests, ` +
+        `${model.statistics().preemptions} preemptions, ${memory.at(-1).toFixed(0)} MiB\n`,
     );
   },
   Math.max(1000, (seconds * 1000) / 12),
 );
-await Promise.all([...Array.from({ length: 12 }, client), swapper()]);
+await Promise.all([...Array.from({ length: 12 }, client), swapper(), visitor(), guest()]);
 clearInterval(sampler);
 
 const { adapterBytes } = model.memory();
@@ -138,7 +216,15 @@ if ((await model.checksum()) !== checksum) problems.push("the base weights chang
 const settled = memory.slice(Math.ceil(memory.length / 3));
 if (settled.length > 1 && settled.at(-1) > Math.max(...settled.slice(0, -1)) + 24)
   problems.push(`memory grows: ${memory.map((mib) => mib.toFixed(0)).join(", ")} MiB`);
+const { preemptions, cachedTokens, promptTokens, waiting, active, kvCache } = model.statistics();
+if (preemptions === 0 || cachedTokens === 0)
+  problems.push("nothing was preempted, or nothing found in the prefix cache");
+if (waiting + active !== 0 || kvCache.usedBytes !== 0)
+  problems.push(`${kvCache.usedBytes} bytes of keys and values are left`);
 await model.dispose();
-process.stdout.write(`${done} requests as alone, ${cut} cut off, ${swaps} swaps\n`);
+process.stdout.write(
+  `${done} requests as alone, ${cut} cut off, ${late} late, ${swaps} swaps, ${comings} guests, ${preemptions} preemptions, ` +
+    `${cachedTokens} of ${promptTokens} prompt tokens cached\n`,
+);
 for (const problem of problems) process.stderr.write(`Expected a quiet end, but ${problem}.\n`);
 process.exit(problems.length === 0 && done > 0 ? 0 : 1);
