@@ -125,6 +125,11 @@ test("every request gets its version, memory stays within the limit, and nothing
     fc.array(operation, { minLength: 5, maxLength: 60 }),
     async (operations) => {
       const outcomes: Promise<unknown>[] = [];
+      // Each name at its second generation: most operations then have something to work on.
+      for (const [i, name] of NAMES.entries()) {
+        await model.adapters.load(name, sources.get(TOKENS[i]!)!);
+        await model.adapters.swap(name, sources.get(TOKENS[i + 1]!)!);
+      }
       for (const one of operations) {
         const outcome = perform(one).catch((error: unknown) => {
           if (!LowrankError.isInstance(error) || !EXPECTED.includes(error.code)) throw error;

@@ -14,7 +14,7 @@ const prompt = someTokens(20, 1);
 const LENGTH = 48;
 let model: Model;
 beforeAll(async () => {
-  model = await loadModel(tinyModel("llama"), { threads: 1 });
+  model = await loadModel(tinyModel("llama"), { threads: 1, maxQueue: 10_000 });
 });
 afterAll(() => model?.dispose());
 

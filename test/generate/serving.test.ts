@@ -14,8 +14,8 @@ afterEach(async () => {
 const endless = { maxTokens: 60_000, ignoreEndOfText: true } as const;
 
 /** A request that runs until it is ended, with its first token drawn. */
-async function occupy(target: Model): Promise<{ end: () => Promise<GenerationResult> }> {
-  const generation = target.generate({ tokens: [1, 2, 3] }, endless);
+async function occupy(target: Model, options = {}): Promise<{ end: () => Promise<GenerationResult> }> {
+  const generation = target.generate({ tokens: [1, 2, 3] }, { ...endless, ...options });
   const parts = generation[Symbol.asyncIterator]();
   await parts.next();
   return {
@@ -73,24 +73,33 @@ describe("the queue", () => {
     expect((await target.generate({ tokens: [9] }, { maxTokens: 2 }).result()).finishReason).toBe("length");
   });
 
-  test("higher priority first, then by arrival; a running request of less priority gives way and gets the same text", async () => {
-    const target = await load({ maxSequences: 1, contextLength: 4096 });
-    const alone = await target
-      .generate({ tokens: [5, 6] }, { maxTokens: 3000, ignoreEndOfText: true })
-      .result();
+  test("higher priority first, then by arrival", async () => {
+    const target = await load({ maxSequences: 1, contextLength: 1 << 16 });
+    const running = await occupy(target, { priority: 10 });
     const ended: string[] = [];
-    const request = (name: string, priority: number, maxTokens = 3): Promise<GenerationResult> =>
+    const waiting = Object.entries({ low: -1, first: 0, second: 0, high: 5 }).map(([name, priority]) =>
       target
-        .generate({ tokens: [5, 6] }, { maxTokens, priority, ignoreEndOfText: true })
+        .generate({ tokens: [5, 6] }, { maxTokens: 3, priority })
         .result()
-        .finally(() => ended.push(name));
-    const low = request("low", -1, 3000);
-    await expect.poll(() => target.statistics().active).toBe(1);
-    const others = [request("first", 0), request("second", 0), request("high", 5)];
-    await Promise.all([low, ...others]);
+        .finally(() => ended.push(name)),
+    );
+    await expect.poll(() => target.statistics().waiting).toBe(4);
+    await running.end();
+    await Promise.all(waiting);
     expect(ended).toEqual(["high", "first", "second", "low"]);
-    expect(await low).toMatchObject({ tokens: alone.tokens });
-    expect(target.statistics().preemptions).toBeGreaterThan(0);
+  });
+
+  test("a running request of less priority gives way, goes on later and gets the same text", async () => {
+    const target = await load({ maxSequences: 1, contextLength: 1 << 16 });
+    const request = (maxTokens: number, priority: number): Promise<GenerationResult> =>
+      target.generate({ tokens: [5, 6] }, { maxTokens, priority, ignoreEndOfText: true }).result();
+    const low = request(8000, -1);
+    await expect.poll(() => target.statistics().active).toBe(1);
+    await request(3, 0);
+    expect(target.activeRequests).toBe(1);
+    expect(target.statistics().preemptions).toBe(1);
+    const { tokens } = await low;
+    expect(tokens).toEqual((await request(8000, 0)).tokens);
   });
 });
 
