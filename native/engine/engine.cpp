@@ -18,7 +18,7 @@ KvCacheSpec cache_spec(const Model& model, const EngineOptions& options) {
   const ModelConfig& config = model.config();
   KvCacheSpec spec = {static_cast<int32_t>(config.layers.size()), config.kv_heads, config.head_dim,
                       options.int8_kv ? KvFormat::kInt8 : model.kv_format(), 0};
-  const int64_t context = (options.context_length + kPageTokens - 1) / kPageTokens;
+  const int64_t context = pages_for(options.context_length);
   int64_t pages = context * options.max_sequences;
   if (options.kv_cache_bytes != 0) {
     const size_t page = kv_page_bytes(spec);
@@ -50,7 +50,7 @@ Engine::Engine(std::unique_ptr<Model> model, const EngineOptions& options, Sink 
       base_(model_->base(options.threads)),
       sink_(std::move(sink)),
       cache_(cache_spec(*model_, options)),
-      scheduler_({options_.max_sequences, options_.max_rows, options_.context_length}, cache_,
+      scheduler_({options_.max_sequences, options_.max_rows}, cache_,
                  [this](Sequence& sequence, int32_t most) { return draft(sequence, most); }),
       scratch_(model_->config(), options_.max_rows, kMaxLogitRows),
       kv_bytes_per_token_(cache_.bytes_per_token()) {
@@ -259,6 +259,7 @@ void Engine::step() {
   };
   try {
     const auto started = Clock::now();
+    const int32_t vocabulary = model_->config().vocabulary_size;
     program_.clear();
     Graph graph(program_, model_->backend().ops(), model_->config(), model_->weights(), cache_, scratch_, batch_);
     graph.embed();
@@ -266,7 +267,6 @@ void Engine::step() {
     size_t done = 0;
     do {
       const size_t count = std::min<size_t>(outputs_.size() - done, static_cast<size_t>(scratch_.max_logit_rows));
-      const int32_t vocabulary = model_->config().vocabulary_size;
       std::vector<int32_t> rows;
       Readouts readouts(program_);
       for (size_t i = 0; i < count; ++i) {

@@ -10,8 +10,6 @@ constexpr double kSecondsPerPriority = 5;
 // Rows of a step that answers leave to prompts, at most; a quarter of the step where it is small.
 constexpr int32_t kRowsForPrompts = 16;
 
-int32_t blocks_of(int32_t tokens) { return (tokens + kPageTokens - 1) / kPageTokens; }
-
 bool before(const Sequence& a, const Sequence& b) {
   return a.request.priority > b.request.priority || (a.request.priority == b.request.priority && a.arrival < b.arrival);
 }
@@ -51,7 +49,7 @@ Sequence* Scheduler::find(uint64_t request) {
 bool Scheduler::fits(const Sequence& sequence) const {
   const int32_t shared = prefix_.shared_blocks(sequence.tokens, cacheable(sequence), sequence.context);
   // Each running sequence will soon want a page more.
-  const int32_t wanted = blocks_of(sequence.length() + 1) - shared + static_cast<int32_t>(active_.size());
+  const int32_t wanted = pages_for(sequence.length() + 1) - shared + static_cast<int32_t>(active_.size());
   return active_.empty() || wanted <= pages_.free_pages() + pages_.idle_pages();
 }
 

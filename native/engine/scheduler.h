@@ -16,7 +16,6 @@ namespace lowrank {
 struct SchedulerOptions {
   int32_t max_sequences;  // that are computed at once
   int32_t max_rows;       // of a step
-  int32_t context_length;
 };
 
 // Positions [begin, begin + count) of a sequence, for the next step. Those behind its tokens are its draft.
@@ -69,7 +68,6 @@ class Scheduler {
   }
 
   const SchedulerCounts& counts() const { return counts_; }
-  PrefixCache& prefix_cache() { return prefix_; }
 
  private:
   bool fits(const Sequence& sequence) const;

@@ -18,6 +18,9 @@ struct KvCacheSpec {
   int32_t max_pages;  // the budget
 };
 
+// Pages that hold so many positions.
+inline constexpr int32_t pages_for(int32_t tokens) { return (tokens + kPageTokens - 1) / kPageTokens; }
+
 // Bytes of a page, all layers, keys and values.
 size_t kv_page_bytes(const KvCacheSpec& spec);
 

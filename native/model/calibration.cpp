@@ -29,7 +29,7 @@ std::vector<int32_t> ids_or_default(std::vector<int32_t> ids) {
 
 KvCacheSpec cache_spec(const ModelConfig& config, int32_t tokens) {
   return {static_cast<int32_t>(config.layers.size()), config.kv_heads, config.head_dim, KvFormat::kBFloat16,
-          (tokens + kPageTokens - 1) / kPageTokens};
+          pages_for(tokens)};
 }
 
 // The root mean square of each column of a matrix over some of its rows.
