@@ -115,17 +115,19 @@ export class AdapterRegistry {
     const wait = checkBoolean("wait", options.wait, true);
     const left = await this.#inTurn(name, async () => {
       if (this.#names.dropAlias(name)) return null;
-      const { version } = this.#names.own(name).current;
+      const named = this.#names.own(name);
+      const { version } = named.current;
       if (!wait && version.users > 0)
         throw new LowrankError(
           "ERR_ADAPTER_IN_USE",
           `Expected no request with "${name}", ${version.users} run with it.`,
         );
       this.#names.remove(name);
-      return version;
+      return { current: version, all: named.entries.map((entry) => entry.version) };
     });
     // Outside the turn: the name may be loaded anew meanwhile.
-    if (left?.names === 0) await this.#store.idle(left);
+    if (left?.current.names === 0) await this.#store.idle(left.current);
+    if (left) await this.#store.loaded(left.all.filter(({ names }) => names === 0));
   }
 
   /**

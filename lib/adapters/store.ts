@@ -193,6 +193,11 @@ export class AdapterStore {
     if (version.users > 0) await new Promise<void>((resolve) => version.idle.push(resolve));
   }
 
+  /** Resolves when no load of these is under way: one goes on though the requests that wanted it are gone. */
+  async loaded(versions: readonly Version[]): Promise<void> {
+    await Promise.all(versions.map(({ loading }) => loading?.catch(() => {})));
+  }
+
   /** Loads what is not in memory, at once: throws ERR_OUT_OF_MEMORY where nothing can be evicted for it, and what loading may throw. */
   async ensure(versions: readonly Version[]): Promise<void> {
     await this.memory.ensure([...new Set(versions)]);

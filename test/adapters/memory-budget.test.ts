@@ -461,6 +461,25 @@ describe("unloading", () => {
     expect(model.memory().adapterBytes).toBe(2 * size);
   });
 
+  test("of one whose load goes on though its request has ended: it resolves when that is free, too", async () => {
+    await loadMany(ROOM + 1);
+    const copies = model.memory().adapterDiskBytes;
+    let open!: () => void;
+    gate = new Promise((resolve) => (open = resolve));
+    const cold = start1(1);
+    await sleep(20);
+    cold.abort();
+    expect((await cold.result()).finishReason).toBe("aborted");
+    let unloaded = false;
+    const unloading = model.adapters.unload("force1").then(() => (unloaded = true));
+    await sleep(20);
+    expect(unloaded).toBe(false);
+    open();
+    await unloading;
+    expect(model.memory().adapterBytes).toBe(2 * size);
+    expect(model.memory().adapterDiskBytes).toBe((copies / (ROOM + 1)) * ROOM);
+  });
+
   test("a swap while the old version is being loaded", async () => {
     await loadMany(ROOM + 1);
     let open!: () => void;
