@@ -195,7 +195,7 @@ export class AdapterStore {
 
   /** Resolves when no load of these is under way: one goes on though the requests that wanted it are gone. */
   async loaded(versions: readonly Version[]): Promise<void> {
-    await Promise.all(versions.map(({ loading }) => loading?.catch(() => {})));
+    await Promise.allSettled(versions.flatMap(({ loading }) => loading ?? []));
   }
 
   /** Loads what is not in memory, at once: throws ERR_OUT_OF_MEMORY where nothing can be evicted for it, and what loading may throw. */
