@@ -6,6 +6,8 @@
 #include <string>
 #include <vector>
 
+#include "backend/program.h"
+#include "core/buffer.h"
 #include "ops/op_table.h"
 
 namespace lowrank {
@@ -34,6 +36,23 @@ struct MemoryRange {
   size_t bytes;
 };
 
+// A block of memory that the ops of a backend read and write: of this process on the CPU, of the device else. Zeroed when it is
+// made; freed with the last copy of this handle.
+class BackendMemory {
+ public:
+  BackendMemory() = default;
+  BackendMemory(std::shared_ptr<void> data, size_t bytes) : data_(std::move(data)), bytes_(bytes) {}
+  template <class T = uint8_t>
+  T* as() const {
+    return static_cast<T*>(data_.get());
+  }
+  size_t bytes() const { return bytes_; }
+
+ private:
+  std::shared_ptr<void> data_;
+  size_t bytes_ = 0;
+};
+
 class Backend {
  public:
   virtual ~Backend() = default;
@@ -58,6 +77,18 @@ class Backend {
   virtual std::unique_ptr<LoraFactor> pack_lora_b(const float* b, int32_t out, int32_t rank, LoraDType dtype) const = 0;
   // Moves packed factors into one block of memory in this order, the one in which they are read: a decode then streams it.
   virtual void join(const std::vector<LoraFactor*>& factors) const = 0;
+
+  // Memory for what ops read and write: scratch, caches, gains, biases. Throws Error(kOutOfMemory).
+  virtual BackendMemory reserve(size_t bytes, Buffer::Pages pages) const = 0;
+  // Between such memory and the host's, and within it. They return when it is done, and never overlap a run.
+  virtual void write(void* memory, const void* host, size_t bytes) const = 0;
+  virtual void read(void* host, const void* memory, size_t bytes) const = 0;
+  virtual void copy(void* to, const void* from, size_t bytes) const = 0;
+  // Whether ops read and write the host's memory, so that nobody need copy.
+  virtual bool shares_host_memory() const = 0;
+
+  // Runs what was recorded of this backend's ops, and returns when it is done. `threads` are the host's.
+  virtual void run(Program& program, int threads) const = 0;
 };
 
 // The CPU backend for the best instruction set of this machine, or the one that LOWRANK_ISA names.

@@ -1,6 +1,7 @@
 #include "backend/backend.h"
 
 #include <cstdlib>
+#include <cstring>
 #include <string>
 
 #include "core/error.h"
@@ -42,6 +43,17 @@ class CpuBackend final : public Backend {
     return cpu::pack_lora_b(b, out, rank, dtype);
   }
   void join(const std::vector<LoraFactor*>& factors) const override { cpu::join_factors(factors); }
+
+  BackendMemory reserve(size_t bytes, Buffer::Pages pages) const override {
+    auto buffer = std::make_shared<Buffer>(bytes, pages);
+    void* data = buffer->as<void>();
+    return {std::shared_ptr<void>(std::move(buffer), data), bytes};
+  }
+  void write(void* memory, const void* host, size_t bytes) const override { std::memcpy(memory, host, bytes); }
+  void read(void* host, const void* memory, size_t bytes) const override { std::memcpy(host, memory, bytes); }
+  void copy(void* to, const void* from, size_t bytes) const override { std::memcpy(to, from, bytes); }
+  bool shares_host_memory() const override { return true; }
+  void run(Program& program, int threads) const override { program.run(threads); }
 
  private:
   const char* instruction_set_;

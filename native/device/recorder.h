@@ -1,0 +1,77 @@
+// One step's ops on their way to a device: parameters with device addresses, and the bytes that go there with them.
+//
+// The device ops of an op table (native/device/<op>.cpp) turn the arguments of ops/<op>.h into the parameters of
+// device/params/<op>.h. In those arguments what lives as long as an engine (scratch, cache, weights, gains, biases) is
+// device memory already; the small descriptors of a step (rows, positions, tables, adapters) are host memory and are
+// staged here.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <type_traits>
+
+#include "device/op_code.h"
+
+namespace lowrank::device {
+
+template <class T>
+struct Staged {
+  T* host;          // to be filled before the step runs
+  const T* device;  // where it will lie then
+};
+
+class Recorder {
+ public:
+  virtual ~Recorder() = default;
+
+  // The recorder of the step that this thread records.
+  static Recorder& current();
+
+  // Room for `count` elements that travel to the device before the step's first op. The order and the sizes of a step's
+  // calls should follow from its shape alone (rows, not adapters): equal steps are then one CUDA graph.
+  template <class T>
+  Staged<T> stage(size_t count) {
+    static_assert(std::is_trivially_copyable_v<T>);
+    const Room room = stage_bytes(count * sizeof(T), nullptr);
+    return {static_cast<T*>(room.host), static_cast<const T*>(room.device)};
+  }
+
+  // The same for what lies in host memory and stays as it is while the step is recorded: a second call with this address
+  // gives the same copy.
+  template <class T>
+  const T* upload(const T* host, size_t count) {
+    static_assert(std::is_trivially_copyable_v<T>);
+    if (host == nullptr) return nullptr;
+    const Room room = stage_bytes(count * sizeof(T), host);
+    if (room.host != nullptr) std::memcpy(room.host, host, count * sizeof(T));
+    return static_cast<const T*>(room.device);
+  }
+
+  // Memory of the device that is copied to `host` (which must live until then) when the step has run.
+  template <class T>
+  T* download(T* host, size_t count) {
+    static_assert(std::is_trivially_copyable_v<T>);
+    return static_cast<T*>(download_bytes(count * sizeof(T), host));
+  }
+
+  // Memory of the device for this step alone, not cleared.
+  virtual void* workspace(size_t bytes) = 0;
+
+  template <class Params>
+  void add(OpCode code, const Params& params) {
+    static_assert(std::is_trivially_copyable_v<Params>);
+    add_op(code, &params, sizeof params);
+  }
+
+ protected:
+  struct Room {
+    void* host;  // null: `key` is there already
+    void* device;
+  };
+  virtual Room stage_bytes(size_t bytes, const void* key) = 0;
+  virtual void* download_bytes(size_t bytes, void* host) = 0;
+  virtual void add_op(OpCode code, const void* params, size_t bytes) = 0;
+};
+
+}  // namespace lowrank::device
