@@ -48,6 +48,15 @@ class Recorder {
     return static_cast<const T*>(room.device);
   }
 
+  // As `stage`, once a step for each `key`, an address that stands for what is staged: where it is there already, host is null.
+  // A later call with the key may ask for less than the first.
+  template <class T>
+  Staged<T> stage_once(const void* key, size_t count) {
+    static_assert(std::is_trivially_copyable_v<T>);
+    const Room room = stage_bytes(count * sizeof(T), key);
+    return {static_cast<T*>(room.host), static_cast<const T*>(room.device)};
+  }
+
   // Memory of the device that is copied to `host` (which must live until then) when the step has run.
   template <class T>
   T* download(T* host, size_t count) {

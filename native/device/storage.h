@@ -6,7 +6,6 @@
 
 #include "backend/backend.h"
 #include "device/params/common.h"
-#include "device/recorder.h"
 
 namespace lowrank::device {
 
@@ -31,8 +30,5 @@ inline Activations view_of(const lowrank::Activations& in) {
 inline InputTransform view_of(const lowrank::InputTransform& input) {
   return {input.smoothing, input.outliers, input.outlier_count, input.rotated};
 }
-
-// Stages the segments of a batch of `rows` rows. `norm_gain`, `output_gain`, `bias` and `rank_scale` are device memory.
-AdapterSegments stage_segments(Recorder& recorder, const lowrank::AdapterSegments& segments, int32_t rows);
 
 }  // namespace lowrank::device
