@@ -57,14 +57,15 @@ class Recorder {
     return {static_cast<T*>(room.host), static_cast<const T*>(room.device)};
   }
 
-  // Memory of the device that is copied to `host` (which must live until then) when the step has run.
+  // Memory of the device that is copied to `host` (which must live until then) when the step has run. A second call with this
+  // address gives the same memory.
   template <class T>
   T* download(T* host, size_t count) {
     static_assert(std::is_trivially_copyable_v<T>);
     return static_cast<T*>(download_bytes(count * sizeof(T), host));
   }
 
-  // Memory of the device for this step alone, not cleared.
+  // Memory of the device for the op that is added next, not cleared: the op after that one gets the same memory again.
   virtual void* workspace(size_t bytes) = 0;
 
   template <class Params>
@@ -81,6 +82,18 @@ class Recorder {
   virtual Room stage_bytes(size_t bytes, const void* key) = 0;
   virtual void* download_bytes(size_t bytes, void* host) = 0;
   virtual void add_op(OpCode code, const void* params, size_t bytes) = 0;
+};
+
+// While it lives, `recorder` is the one of this thread's ops.
+class Recording {
+ public:
+  explicit Recording(Recorder& recorder);
+  ~Recording();
+  Recording(const Recording&) = delete;
+  Recording& operator=(const Recording&) = delete;
+
+ private:
+  Recorder* before_;
 };
 
 }  // namespace lowrank::device
