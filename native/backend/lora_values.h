@@ -14,10 +14,6 @@ namespace lowrank {
 // Above any real adapter's; bounds what one tensor can ask for.
 inline constexpr int32_t kMaxLoraRank = 1 << 13;
 
-inline constexpr size_t element_bytes(LoraDType dtype) {
-  return dtype == LoraDType::kInt8 ? 1 : dtype == LoraDType::kBFloat16 ? 2 : 4;
-}
-
 inline void check_factor_shape(int32_t rank, int32_t dimension) {
   check_bound(rank, kMaxLoraRank, "the rank of a LoRA factor");
   check_bound(dimension, kMaxMatrixRows, "the size of a LoRA factor");

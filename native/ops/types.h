@@ -27,6 +27,9 @@ enum class LoraDType : uint8_t {
   kFloat32,
   kInt8,  // integers from -127 to 127; their scales lie in ShrinkTerm::rank_scale
 };
+inline constexpr size_t element_bytes(LoraDType dtype) {
+  return dtype == LoraDType::kInt8 ? 1 : dtype == LoraDType::kBFloat16 ? 2 : 4;
+}
 
 struct LoraFactor;
 
