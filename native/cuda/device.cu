@@ -1,6 +1,5 @@
 #include "cuda/device.h"
 
-#include "cuda/dispatch.h"
 #include "cuda/probe.h"
 #include "cuda/status.h"
 
@@ -46,7 +45,8 @@ void Device::Lane::wait() {
 
 Device::Device(int32_t index)
     : index_(index),
-      launches_(facts_of(index)),
+      facts_(facts_of(index)),
+      graphs_(facts_),
       arena_({[](size_t bytes) {
                 void* memory = nullptr;
                 check(cudaMalloc(&memory, bytes), bytes_text(bytes));
@@ -133,8 +133,6 @@ void Device::finish_uploads() {
 void Device::run(const device::StepRecord& step) {
   watched([&] {
     const std::lock_guard<std::mutex> lock(steps_.mutex);
-    launches_.clear();
-    for (size_t i = 0; i < step.op_count; ++i) enqueue_op(launches_, step.ops[i]);
     for (size_t i = 0; i < step.copies_in_count; ++i) {
       const device::HostCopy& one = step.copies_in[i];
       check(cudaMemcpyAsync(one.device, one.host, one.bytes, cudaMemcpyHostToDevice, steps_.stream), "what a step brings");
@@ -143,7 +141,7 @@ void Device::run(const device::StepRecord& step) {
       const std::lock_guard<std::mutex> uploads_lock(uploads_.mutex);
       check(cudaStreamWaitEvent(steps_.stream, uploads_.done, 0), "the end of uploads");
     }
-    graphs_.launch(launches_, steps_.stream);
+    graphs_.launch(step, steps_.stream);
     for (size_t i = 0; i < step.copies_out_count; ++i) {
       const device::HostCopy& one = step.copies_out[i];
       check(cudaMemcpyAsync(one.host, one.device, one.bytes, cudaMemcpyDeviceToHost, steps_.stream), "what a step gives");

@@ -53,7 +53,7 @@ class Device {
   const int32_t index_;
   std::mutex lost_mutex_;
   std::string lost_;  // why; empty: it is not
-  Launches launches_;
+  const DeviceFacts facts_;
   Lane steps_, copies_, uploads_;
   GraphCache graphs_;
   uint64_t steps_run_ = 0;

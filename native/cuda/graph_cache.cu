@@ -1,9 +1,11 @@
 #include "cuda/graph_cache.h"
 
 #include <algorithm>
-#include <bit>
-#include <cstring>
+#include <functional>
+#include <string>
+#include <string_view>
 
+#include "cuda/dispatch.h"
 #include "cuda/status.h"
 #if !defined(__CUDACC__)
 #include "emulator/emulator.h"
@@ -14,48 +16,8 @@ namespace {
 
 constexpr size_t kSharedWithoutAsking = size_t{48} << 10;
 
-class Hash {
- public:
-  void add(uint64_t word) { state_ = std::rotl((state_ ^ word) * 0x9e3779b97f4a7c15u, 29); }
-  void add(const void* data, size_t bytes) {
-    const auto* at = static_cast<const unsigned char*>(data);
-    for (; bytes >= sizeof(uint64_t); at += sizeof(uint64_t), bytes -= sizeof(uint64_t)) {
-      uint64_t word;
-      std::memcpy(&word, at, sizeof word);
-      add(word);
-    }
-    uint64_t rest = 0;
-    std::memcpy(&rest, at, bytes);
-    add(rest);
-  }
-  uint64_t value() const { return state_; }
-
- private:
-  uint64_t state_ = 0;
-};
-
-uint64_t hash_of(const Launches& launches) {
-  Hash hash;
-  for (const Launches::Launch& one : launches.all()) {
-    hash.add(reinterpret_cast<uintptr_t>(one.kernel));
-    hash.add(uint64_t{one.grid.x} << 32 | one.grid.y);
-    hash.add(uint64_t{one.grid.z} << 32 | one.block.x);
-    hash.add(uint64_t{one.block.y} << 32 | one.block.z);
-    hash.add(one.shared_bytes);
-    hash.add(launches.params_of(one), one.params_bytes);
-  }
-  return hash.value();
-}
-
-bool same(const dim3& a, const dim3& b) { return a.x == b.x && a.y == b.y && a.z == b.z; }
-
-bool same(const std::vector<Launches::Launch>& known, const std::vector<unsigned char>& params, const Launches& launches) {
-  return known.size() == launches.all().size() &&
-         std::equal(known.begin(), known.end(), launches.all().begin(), [&](const auto& a, const auto& b) {
-           return a.kernel == b.kernel && same(a.grid, b.grid) && same(a.block, b.block) && a.shared_bytes == b.shared_bytes &&
-                  a.params_bytes == b.params_bytes &&
-                  std::memcmp(params.data() + a.params_at, launches.params_of(b), a.params_bytes) == 0;
-         });
+uint64_t hash_of(const std::vector<unsigned char>& key) {
+  return std::hash<std::string_view>()({reinterpret_cast<const char*>(key.data()), key.size()});
 }
 
 cudaError_t launch_kernel(const Launches& launches, const Launches::Launch& one, cudaStream_t stream) {
@@ -74,45 +36,50 @@ GraphCache::~GraphCache() {
   for (const Entry& entry : entries_) cudaGraphExecDestroy(entry.executable);
 }
 
-void GraphCache::launch(const Launches& launches, cudaStream_t stream) {
-  if (launches.all().empty()) return;
-  for (const Launches::Launch& one : launches.all()) allow_shared(one);
-  const uint64_t hash = hash_of(launches);
-  Place place = find(hash, launches);
+void GraphCache::launch(const device::StepRecord& step, cudaStream_t stream) {
+  if (step.op_count == 0) return;
+  key_.clear();
+  for (size_t i = 0; i < step.op_count; ++i) {
+    const device::OpRecord& op = step.ops[i];
+    const uint32_t head[] = {static_cast<uint32_t>(op.code), op.params_bytes};
+    const auto append = [&](const void* data, size_t bytes) {
+      key_.insert(key_.end(), static_cast<const unsigned char*>(data), static_cast<const unsigned char*>(data) + bytes);
+    };
+    append(head, sizeof head);
+    append(op.params, op.params_bytes);
+  }
+  const uint64_t hash = hash_of(key_);
+  Place place = find(hash);
   if (place == entries_.end()) {
+    enqueue(step);
     if (seen_.size() >= kMostSeen) seen_.clear();
-    if (seen_.insert(hash).second) return launch_each(launches, stream);
-    place = build(hash, launches, stream);
+    if (seen_.insert(hash).second) return launch_each(stream);
+    place = build(hash, stream);
   }
   entries_.splice(entries_.end(), entries_, place);
   check(cudaGraphLaunch(place->executable, stream), "launching a step");
   ++launched_;
 }
 
-GraphCache::Place GraphCache::find(uint64_t hash, const Launches& launches) {
+// Of the key at hand.
+GraphCache::Place GraphCache::find(uint64_t hash) {
   const auto [first, last] = by_hash_.equal_range(hash);
   for (auto at = first; at != last; ++at)
-    if (same(at->second->launches, at->second->params, launches)) return at->second;
+    if (at->second->key == key_) return at->second;
   return entries_.end();
 }
 
-GraphCache::Place GraphCache::build(uint64_t hash, const Launches& launches, cudaStream_t stream) {
-  if (entries_.size() >= kMostGraphs) {
-    const Place oldest = entries_.begin();
-    const auto [first, last] = by_hash_.equal_range(oldest->hash);
-    by_hash_.erase(std::find_if(first, last, [&](const auto& pair) { return pair.second == oldest; }));
-    cudaGraphExecDestroy(oldest->executable);
-    entries_.erase(oldest);
-  }
+GraphCache::Place GraphCache::build(uint64_t hash, cudaStream_t stream) {
+  if (entries_.size() >= kMostGraphs) drop_oldest();
   cudaGraph_t graph = nullptr;
   check(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal), "beginning the capture of a step");
   cudaError_t error = cudaSuccess;
-  for (const Launches::Launch& one : launches.all())
-    if (error == cudaSuccess) error = launch_kernel(launches, one, stream);
+  for (const Launches::Launch& one : launches_.all())
+    if (error == cudaSuccess) error = launch_kernel(launches_, one, stream);
   const cudaError_t ended = cudaStreamEndCapture(stream, &graph);
   check(error, "capturing a kernel of a step");
   check(ended, "ending the capture of a step");
-  Entry entry{hash, launches.all(), launches.params(), nullptr};
+  Entry entry{hash, key_, nullptr};
   error = cudaGraphInstantiate(&entry.executable, graph, 0);
   cudaGraphDestroy(graph);
   check(error, "making a CUDA graph of a step");
@@ -122,9 +89,23 @@ GraphCache::Place GraphCache::build(uint64_t hash, const Launches& launches, cud
   return place;
 }
 
-void GraphCache::launch_each(const Launches& launches, cudaStream_t stream) {
-  for (const Launches::Launch& one : launches.all()) check(launch_kernel(launches, one, stream), "launching a kernel");
-  kernels_ += launches.all().size();
+void GraphCache::drop_oldest() {
+  const Place oldest = entries_.begin();
+  const auto [first, last] = by_hash_.equal_range(oldest->hash);
+  by_hash_.erase(std::find_if(first, last, [&](const auto& pair) { return pair.second == oldest; }));
+  cudaGraphExecDestroy(oldest->executable);
+  entries_.erase(oldest);
+}
+
+void GraphCache::enqueue(const device::StepRecord& step) {
+  launches_.clear();
+  for (size_t i = 0; i < step.op_count; ++i) enqueue_op(launches_, step.ops[i]);
+  for (const Launches::Launch& one : launches_.all()) allow_shared(one);
+}
+
+void GraphCache::launch_each(cudaStream_t stream) {
+  for (const Launches::Launch& one : launches_.all()) check(launch_kernel(launches_, one, stream), "launching a kernel");
+  kernels_ += launches_.all().size();
 }
 
 void GraphCache::allow_shared(const Launches::Launch& launch) {

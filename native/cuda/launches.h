@@ -37,11 +37,8 @@ class Launches {
 #endif
     constexpr size_t kAlignment = 16;
     static_assert(alignof(Params) <= kAlignment);
-    // Steps are compared by these bytes, so what lies between members must not differ.
-    Params copy = params;
-    __builtin_clear_padding(&copy);
     params_.resize((params_.size() + sizeof(Params) + kAlignment - 1) / kAlignment * kAlignment);
-    std::memcpy(params_.data() + launch.params_at, &copy, sizeof copy);
+    std::memcpy(params_.data() + launch.params_at, &params, sizeof params);
     launches_.push_back(launch);
   }
 
@@ -56,7 +53,6 @@ class Launches {
   };
   const std::vector<Launch>& all() const { return launches_; }
   const void* params_of(const Launch& launch) const { return params_.data() + launch.params_at; }
-  const std::vector<unsigned char>& params() const { return params_; }
   void clear() {
     launches_.clear();
     params_.clear();

@@ -71,7 +71,14 @@ class Recorder {
   template <class Params>
   void add(OpCode code, const Params& params) {
     static_assert(std::is_trivially_copyable_v<Params>);
-    add_op(code, &params, sizeof params);
+    // Steps are compared by these bytes, so what lies between the members must not differ.
+    Params copy = params;
+#if defined(__has_builtin)
+#if __has_builtin(__builtin_clear_padding)
+    __builtin_clear_padding(&copy);
+#endif
+#endif
+    add_op(code, &copy, sizeof copy);
   }
 
  protected:
