@@ -40,11 +40,11 @@ void profile(const std::string& path, int32_t rows, int32_t context, int threads
   const auto model = Model::load(path, cpu_backend(), {Precision::kInt8, threads, {}, {}, {}});
   const ModelConfig& config = model->config();
   const int32_t length = context + rows;
-  KvCache cache({static_cast<int32_t>(config.layers.size()), config.kv_heads, config.head_dim, int8_kv ? KvFormat::kInt8 : KvFormat::kBFloat16,
+  KvCache cache(model->backend(), {static_cast<int32_t>(config.layers.size()), config.kv_heads, config.head_dim, int8_kv ? KvFormat::kInt8 : KvFormat::kBFloat16,
                  (length + kPageTokens - 1) / kPageTokens});
   BlockTable blocks(cache);
   blocks.reserve(length);
-  Scratch scratch(config, rows, 1);
+  Scratch scratch(model->backend(), config, rows, 1);
   Program program;
   Batch batch;
   for (int32_t i = 0; i < rows; ++i) {

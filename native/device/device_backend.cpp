@@ -41,6 +41,7 @@ std::unique_ptr<lowrank::Matrix> DeviceBackend::pack(const MatrixSpec& spec, con
   return pack_matrix(*device_, spec, read, threads);
 }
 std::unique_ptr<lowrank::Matrix> DeviceBackend::allocate(const MatrixSpec& spec) const { return allocate_matrix(*device_, spec); }
+MatrixSpec DeviceBackend::spec_of(const lowrank::Matrix& matrix) const { return own(matrix).spec; }
 std::vector<MemoryRange> DeviceBackend::memory(const lowrank::Matrix& matrix) const { return device::memory(own(matrix)); }
 void DeviceBackend::unpack(const lowrank::Matrix& matrix, int32_t row_begin, int32_t row_count, float* out) const {
   unpack_rows(*device_, own(matrix), row_begin, row_count, out);

@@ -26,6 +26,7 @@ class DeviceBackend final : public Backend {
 
   std::unique_ptr<lowrank::Matrix> pack(const MatrixSpec& spec, const RowReader& read, int threads) const override;
   std::unique_ptr<lowrank::Matrix> allocate(const MatrixSpec& spec) const override;
+  MatrixSpec spec_of(const lowrank::Matrix& matrix) const override;
   std::vector<MemoryRange> memory(const lowrank::Matrix& matrix) const override;
   void unpack(const lowrank::Matrix& matrix, int32_t row_begin, int32_t row_count, float* out) const override;
   uint64_t checksum(const lowrank::Matrix& matrix) const override;
