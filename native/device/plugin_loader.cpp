@@ -17,35 +17,34 @@ namespace lowrank::device {
 namespace {
 
 constexpr const char* kFileName = "liblowrank_cuda.so";
-constexpr const char* kRemedy = " Install the package lowrank-cuda of this version, or build it with npm run cuda:build.";
 
 [[noreturn]] void refuse(const std::string& path, const std::string& what) {
-  throw Error(ErrorCode::kBackendUnavailable, "Expected the CUDA plugin at " + path + ", " + what);
+  throw Error(ErrorCode::kBackendUnavailable, "the CUDA plugin " + path + " " + what);
 }
 
 #if defined(__linux__)
 
+constexpr const char* kRemedy = " (install lowrank-cuda in the version of lowrank, or run npm run cuda:build)";
+
 void check_table(const std::string& path, const PluginTable* table) {
-  if (table == nullptr) refuse(path, "its table is empty." + std::string(kRemedy));
-  if (table->version != kPluginVersion || table->table_bytes != sizeof(PluginTable))
-    refuse(path, "received one of interface " + std::to_string(table->version) + ", this is interface " +
-                     std::to_string(kPluginVersion) + "." + kRemedy);
+  if (table == nullptr || table->version != kPluginVersion || table->table_bytes != sizeof(PluginTable))
+    refuse(path, "has interface " + std::to_string(table == nullptr ? 0 : table->version) + ", and interface " +
+                     std::to_string(kPluginVersion) + " is needed" + kRemedy);
   for (uint32_t i = 0; i < kOpCodes; ++i)
     if (table->op_params_bytes[i] != kOpParamsBytes[i])
-      refuse(path, "received one that was built from other sources: the parameters of op " + std::to_string(i) + " have " +
-                       std::to_string(table->op_params_bytes[i]) + " bytes there and " + std::to_string(kOpParamsBytes[i]) +
-                       " here." + kRemedy);
+      refuse(path, "was built from other sources: the parameters of op " + std::to_string(i) + " have " +
+                       std::to_string(table->op_params_bytes[i]) + " bytes there, and " + std::to_string(kOpParamsBytes[i]) +
+                       " here" + kRemedy);
 }
 
 const PluginTable& open_library(const std::string& path) {
-  // The message of dlopen begins with the path.
   void* library = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
-  if (library == nullptr) refuse(path, "received an error: " + std::string(dlerror()) + "." + kRemedy);
+  if (library == nullptr) refuse(path, "does not load: " + std::string(dlerror()));
   using Entry = const PluginTable* (*)();
   const auto entry = reinterpret_cast<Entry>(dlsym(library, kPluginEntry));
   if (entry == nullptr) {
     dlclose(library);
-    refuse(path, "received a library without " + std::string(kPluginEntry) + "." + kRemedy);
+    refuse(path, "is none of lowrank: it has no " + std::string(kPluginEntry));
   }
   const PluginTable* table = entry();
   check_table(path, table);
@@ -83,16 +82,16 @@ std::string plugin_path(const std::string& found, std::string& why) {
   const std::filesystem::path beside = own_folder() / kFileName;
   std::error_code error;
   if (std::filesystem::exists(beside, error)) return beside.string();
-  why = "no CUDA plugin is installed." + std::string(kRemedy);
+  why = "no CUDA plugin is installed" + std::string(kRemedy);
   return "";
 }
 
 #else
 
-const PluginTable& load_plugin(const std::string& path) { refuse(path, "received a system that has none: it needs Linux."); }
+const PluginTable& load_plugin(const std::string& path) { refuse(path, "needs Linux"); }
 
 std::string plugin_path(const std::string&, std::string& why) {
-  why = "the CUDA plugin needs Linux.";
+  why = "the CUDA plugin needs Linux";
   return "";
 }
 
