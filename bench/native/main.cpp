@@ -16,7 +16,7 @@ using namespace lowrank;
 namespace {
 constexpr const char* kUsage =
     "Usage: lowrank_bench ceilings THREADS | matmul ROWS THREADS | adapter ROWS THREADS |\n"
-    "       sampling VOCABULARY THREADS | profile MODEL ROWS CONTEXT THREADS [int8-kv]\n";
+    "       sampling VOCABULARY THREADS | profile MODEL ROWS CONTEXT THREADS [int8-kv] [decode]\n";
 }  // namespace
 
 int main(int count, char** arguments) {
@@ -41,9 +41,20 @@ int main(int count, char** arguments) {
       bench::measure_sampling(std::atoi(arguments[2]), std::atoi(arguments[3]));
       return 0;
     }
-    if ((count == 6 || (count == 7 && std::strcmp(arguments[6], "int8-kv") == 0)) && std::strcmp(arguments[1], "profile") == 0) {
-      bench::profile(arguments[2], std::atoi(arguments[3]), std::atoi(arguments[4]), std::atoi(arguments[5]), count == 7);
-      return 0;
+    if (count >= 6 && std::strcmp(arguments[1], "profile") == 0) {
+      bench::ProfileOptions options = {std::atoi(arguments[3]), std::atoi(arguments[4]), std::atoi(arguments[5])};
+      bool known = true;
+      for (int i = 6; i < count; ++i) {
+        const bool int8_kv = std::strcmp(arguments[i], "int8-kv") == 0;
+        const bool decode = std::strcmp(arguments[i], "decode") == 0;
+        options.int8_kv = options.int8_kv || int8_kv;
+        options.decode = options.decode || decode;
+        known = known && (int8_kv || decode);
+      }
+      if (known) {
+        bench::profile(arguments[2], options);
+        return 0;
+      }
     }
   } catch (const std::exception& error) {
     std::fprintf(stderr, "lowrank_bench: %s\n", error.what());

@@ -3,6 +3,7 @@
 
 #include <cstdio>
 #include <map>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -36,26 +37,41 @@ std::string name_of(const OpTable& ops, const Program::Step& step) {
 
 }  // namespace
 
-void profile(const std::string& path, int32_t rows, int32_t context, int threads, bool int8_kv) {
+void profile(const std::string& path, const ProfileOptions& options) {
+  const auto [rows, context, threads, int8_kv, decode] = options;
   const auto model = Model::load(path, cpu_backend(), {Precision::kInt8, threads, {}, {}, {}});
   const ModelConfig& config = model->config();
-  const int32_t length = context + rows;
+  const int32_t sequences = decode ? rows : 1;
+  const int32_t length = context + rows / sequences;
   KvCache cache(model->backend(), {static_cast<int32_t>(config.layers.size()), config.kv_heads, config.head_dim, int8_kv ? KvFormat::kInt8 : KvFormat::kBFloat16,
-                 (length + kPageTokens - 1) / kPageTokens});
-  BlockTable blocks(cache);
-  blocks.reserve(length);
-  Scratch scratch(model->backend(), config, rows, 1);
+                 sequences * pages_for(length)});
+  std::vector<std::unique_ptr<BlockTable>> blocks;
+  for (int32_t i = 0; i < sequences; ++i) {
+    blocks.push_back(std::make_unique<BlockTable>(cache));
+    blocks.back()->reserve(length);
+  }
+  Scratch scratch(model->backend(), config, rows, sequences);
   Program program;
   Batch batch;
   for (int32_t i = 0; i < rows; ++i) {
     batch.tokens.push_back(1000 + i);
-    batch.positions.push_back(context + i);
-    batch.block_tables.push_back(blocks.pages());
+    batch.positions.push_back(decode ? context : context + i);
+    batch.block_tables.push_back(blocks[static_cast<size_t>(decode ? i : 0)]->pages());
   }
   Graph graph(program, model->backend().ops(), config, model->weights(), cache, scratch, batch);
   graph.embed();
   graph.layers();
-  graph.logits({rows - 1});
+  std::vector<int32_t> outputs;
+  std::vector<LogitsRow> asked;
+  for (int32_t i = 0; i < sequences; ++i) {
+    outputs.push_back(rows - sequences + i);
+    LogitsRow row{};
+    row.logits = scratch.logits.as<float>() + int64_t{i} * config.vocabulary_size;
+    row.candidate_limit = 1;
+    asked.push_back(row);
+  }
+  graph.logits(outputs);
+  graph.candidates(asked);
 
   struct Kind {
     double seconds = 0;
@@ -83,8 +99,8 @@ void profile(const std::string& path, int32_t rows, int32_t context, int threads
     ++kind.count;
   }
   const double step = spread_of(whole).median;
-  std::printf("%d rows at context %d, %d threads: %.3f ms a step (%.1f tokens/s)\n", rows, context, threads, step * 1e3,
-              rows / step);
+  std::printf("%d rows of %d sequences at context %d, %d threads: %.3f ms a step (%.1f tokens/s)\n", rows, sequences, context,
+              threads, step * 1e3, rows / step);
   for (const auto& [name, kind] : kinds)
     std::printf("  %-28s %4d x %9.2f us = %8.3f ms  %5.1f %%\n", name.c_str(), kind.count, kind.seconds / kind.count * 1e6,
                 kind.seconds * 1e3, 100 * kind.seconds / step);

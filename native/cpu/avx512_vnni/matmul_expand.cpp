@@ -54,6 +54,7 @@ struct Operands {
   const uint16_t* w_scale;  // [tiles][groups][16] bfloat16
   size_t cols;              // padded to a multiple of 64
   size_t groups;
+  const uint8_t* ahead;     // weights to ask for meanwhile, a line for each four of K
 };
 
 constexpr size_t kGroupBytes = size_t{kScaleGroup} * kTileRows;
@@ -78,6 +79,7 @@ void compute_tile(const Operands& in, float* out) {
     for (int t = 0; t < Tiles; ++t) sum[r][t] = _mm512_setzero_ps();
   const int8_t* x = in.x;
   const uint8_t* w = in.w;
+  const uint8_t* ahead = in.ahead;
   for (size_t g = 0; g < in.groups; ++g) {
     __m512i acc[Rows][Tiles];
 #pragma GCC unroll 16
@@ -86,7 +88,8 @@ void compute_tile(const Operands& in, float* out) {
       for (int t = 0; t < Tiles; ++t)
         acc[r][t] = _mm512_set1_epi32(in.compensation[static_cast<size_t>(r) * in.groups + g]);
     const uint8_t* const end = w + group_bytes(in, g);
-    for (; w != end; w += 64, x += kTileDepth) {
+    for (; w != end; w += 64, x += kTileDepth, ahead += 64) {
+      _mm_prefetch(reinterpret_cast<const char*>(ahead), _MM_HINT_T1);
       __m512i weights[Tiles];
 #pragma GCC unroll 4
       for (int t = 0; t < Tiles; ++t) weights[t] = _mm512_load_si512(w + static_cast<size_t>(t) * tile_bytes);
@@ -169,6 +172,7 @@ void compute_rows(const Operands& in, float* out) {
     rest.x += kRegisterRows * in.x_stride;
     rest.x_scale += kRegisterRows * in.groups;
     rest.compensation += kRegisterRows * in.groups;
+    rest.ahead += in.cols * kTileRows;
     compute_rows<Rows - kRegisterRows, Tiles>(rest, out + kRegisterRows * Tiles * kTileRows);
   }
 }
@@ -216,7 +220,8 @@ struct Int8Kernel {
             args.w->data.as<uint8_t>() + n * cols,
             args.w->scale.as<uint16_t>() + n * groups,
             cols,
-            groups};
+            groups,
+            args.w->data.as<uint8_t>() + n * cols + (static_cast<size_t>(args.tiles) * kTileRows + static_cast<size_t>(args.m - args.first_row) / kRegisterRows * kTileRows) * cols};
   }
 };
 

@@ -15,6 +15,9 @@
 // attention_products.h or attention_dot.h.
 #pragma once
 
+#include <optional>
+
+#include "cpu/simd/attention_cursor.h"
 #include "cpu/simd/attention_dot.h"
 #include "cpu/simd/attention_products.h"
 #include "cpu/simd/attention_stage.h"
@@ -24,7 +27,7 @@ namespace lowrank::cpu {
 
 inline constexpr int32_t kTileQueries = 32;
 inline constexpr int32_t kTileQueryFloats = 2048;  // queries times head_dim rounded up to 64
-inline constexpr int32_t kBlocksAhead = 4;          // that a decode asks for in advance
+inline constexpr int32_t kBlocksAhead = 4;          // that a decode asks for in advance: its blocks are done sooner than memory answers
 inline constexpr float kNoKeys = -__builtin_inff();
 
 template <class S, class Products>
@@ -40,16 +43,18 @@ class AttentionTile {
     return fit < kTileQueries ? fit : kTileQueries;
   }
 
-  // Asks for the first blocks that row m reads of a kv head, ahead of `run` for that row alone.
-  void prefetch_first_blocks(int32_t m, int32_t kv_head) const {
-    const int32_t position = args_.positions[m];
-    const int32_t first = args_.window > 0 && position >= args_.window ? position - args_.window + 1 : 0;
-    const int32_t* table = args_.block_tables[m];
-    for (int32_t page = first / kPageTokens, i = 0; page <= position / kPageTokens && i < kBlocksAhead; ++page, ++i) {
-      const KvBlock block(args_, table[page], kv_head);
+  // Before `run` for row m, alone, with all heads of kv head `kv_head`, where the parts take such pairs in turn: asks memory for
+  // their first blocks, unless that was done as an earlier pair went on.
+  void begin_alone(int32_t m, int32_t kv_head, int parts) {
+    if (near_ && near_->at(m, kv_head)) return;
+    far_.emplace(args_, m, kv_head, parts);
+    near_ = far_;
+    for (int32_t i = 0; i < kBlocksAhead && !far_->ended(); ++i) {
+      const KvBlock block = far_->block();
       const size_t bytes = block.row_bytes * kPageTokens;
       for (size_t line = 0; line < bytes; line += 64) prefetch_far(block.k + line);
       for (size_t line = 0; line < bytes; line += 64) prefetch_far(block.v + line);
+      far_->advance();
     }
   }
 
@@ -68,17 +73,23 @@ class AttentionTile {
     for (int32_t j = begin / kPageTokens * kPageTokens; j < end; j += kPageTokens) {
       if (j % kAttentionSplit == 0) merge_splits();
       const KvBlock block(args_, table[j / kPageTokens], kv_head);
-      const auto later = [&](int32_t blocks) {
-        const int32_t at = j + blocks * kPageTokens;
-        return at >= end ? block : KvBlock(args_, table[at / kPageTokens], kv_head);
-      };
-      // A decode's blocks are done sooner than memory answers, so it asks for much later ones, too.
+      KvBlock next = block, far = block;
+      if (near_ && near_->at(m, kv_head)) {
+        near_->advance();
+        if (!near_->ended()) next = near_->block();
+        if (!far_->ended()) {
+          far = far_->block();
+          far_->advance();
+        }
+      } else if (j + kPageTokens < end) {
+        next = KvBlock(args_, table[j / kPageTokens + 1], kv_head);
+      }
       if (block.k_scale != nullptr) {
         take_scales(block);
-        const KvBlock staged = staged_.widen(block, later(1), later(direct_ ? kBlocksAhead : 1), args_.head_dim);
+        const KvBlock staged = staged_.widen(block, next, far, args_.head_dim);
         add_block(staged, staged, staged, j);
       } else {
-        add_block(block, later(1), direct_ ? later(kBlocksAhead) : block, j);
+        add_block(block, next, far, j);
       }
     }
     merge_splits();
@@ -291,6 +302,7 @@ class AttentionTile {
   }
 
   const AttentionPagedArgs& args_;
+  std::optional<BlockCursor> near_, far_;  // of rows that are alone: at the next block, and kBlocksAhead further
   const size_t stride_;  // of q_, o_ and total_: head_dim rounded up to 64, the rest zero
   int32_t queries_ = 0;
   const float* k_scale_ = nullptr;  // [32] of the block, of an int8 cache
@@ -329,13 +341,13 @@ void attend_rows(const AttentionPagedArgs& args, int part, int parts) {
     int32_t rows = 1;
     while (rows < tile_rows && m + rows < args.rows && args.block_tables[m + rows] == args.block_tables[m])
       ++rows;
-    if (rows == 1)
-      for (int32_t kv_head = 0, i = index; kv_head < args.kv_heads; ++kv_head, i += tiles_of_kv_head)
-        if (tiles_of_kv_head > 1 || i % parts == part) tile.prefetch_first_blocks(m, kv_head);
+    const bool alone = rows == 1 && tiles_of_kv_head == 1;
     for (int32_t kv_head = 0; kv_head < args.kv_heads; ++kv_head)
-      for (int32_t h = 0; h < group; h += tile_heads, ++index)
-        if (index % parts == part)
-          tile.run(m, rows, kv_head, kv_head * group + h, group - h < tile_heads ? group - h : tile_heads);
+      for (int32_t h = 0; h < group; h += tile_heads, ++index) {
+        if (index % parts != part) continue;
+        if (alone) tile.begin_alone(m, kv_head, parts);
+        tile.run(m, rows, kv_head, kv_head * group + h, group - h < tile_heads ? group - h : tile_heads);
+      }
     m += rows;
   }
 }

@@ -26,6 +26,7 @@ struct TileArgs {
   int32_t rows;
   int32_t n;      // first column, a multiple of 16
   int32_t tiles;  // columns / 16
+  int32_t first_row;  // of the batch
 };
 
 // Asks for the lines of y that the tile will write, while its sums are made: a y larger than the second cache
@@ -87,7 +88,7 @@ void multiply(const MatmulExpandArgs& args, int part, int parts) {
     int32_t cursor = 0;
     for (int32_t m = args.row_begin; m < args.row_end; m += tile_rows) {
       const int32_t m_end = m + tile_rows < args.row_end ? m + tile_rows : args.row_end;
-      TileArgs tile{&w, &args.x, m, m_end - m, block, 0};
+      TileArgs tile{&w, &args.x, m, m_end - m, block, 0, args.row_begin};
       kernel.begin_rows(tile);
       for (; tile.n < block_end; tile.n += tile_columns) {
         const int32_t n_end = tile.n + tile_columns < block_end ? tile.n + tile_columns : block_end;
