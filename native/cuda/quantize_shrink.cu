@@ -1,6 +1,6 @@
-// See ops/quantize_shrink.h. A block of 256 threads makes the float rows u of one or a few rows of the batch, a chunk of channels at
-// a time; a warp takes a scale group of 128 channels, four a lane. It quantises u in registers; where the row has an adapter, u
-// goes to shared memory, too, and the warps share out the ranks of A.
+// See ops/quantize_shrink.h. A block of 256 threads makes the float rows u of one or a few rows of the batch, a chunk of channels
+// at a time; a warp takes a scale group of 128 channels, four a lane. It quantises u in registers; where the row has an adapter,
+// u goes to shared memory, too, and the warps share out the ranks of A.
 //
 // Where there are few rows, several blocks (parts) work on the same: each quantises some of the groups and takes some of the
 // ranks. They make u again, which costs less than a device that waits for one block.
