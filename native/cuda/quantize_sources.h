@@ -50,8 +50,9 @@ struct NormSource {
 template <Activation kActivation>
 LOWRANK_DEVICE float activate(float x) {
   if constexpr (kActivation == Activation::kSilu) return x / (1.0f + expf(-x));
-  constexpr float kSqrtTwoOverPi = 0.79788456080286535588f;
-  return 0.5f * x * (1.0f + tanhf(kSqrtTwoOverPi * (x + 0.044715f * x * x * x)));
+  // 0.5 x (1 + tanh z) = x / (1 + e^-2z)
+  constexpr float kMinusTwoSqrtTwoOverPi = -1.5957691216057308f;
+  return x / (1.0f + expf(kMinusTwoSqrtTwoOverPi * (x + 0.044715f * x * x * x)));
 }
 
 template <Activation kActivation>
