@@ -10,6 +10,7 @@
 
 #include "backend/backend.h"
 #include "backend/backend_vector.h"
+#include "backend/lora_values.h"
 
 namespace lowrank {
 
@@ -20,9 +21,6 @@ inline constexpr int kProjections = 7;
 // architecture.
 enum class LayerNorm : uint8_t { kInput, kPostAttention, kPreFeedForward, kPostFeedForward, kQ, kK };
 inline constexpr int kLayerNorms = 6;
-
-// Above any real adapter's; bounds what one tensor can ask for.
-inline constexpr int32_t kMaxLoraRank = 1 << 13;
 
 // What the lora layer must know of the base model. The functions read the base as the engine holds it.
 struct BaseModel {
