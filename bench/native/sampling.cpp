@@ -47,7 +47,7 @@ void measure_sampling(int32_t vocabulary, int threads) {
   std::vector<LogitsBlock> blocks(static_cast<size_t>(logit_blocks(vocabulary)));
   std::vector<LogitCandidate> candidates(kMaxLogitCandidates);
   LogitsSummary summary{};
-  Sampler sampler;
+  Sampler sampler(cpu_backend());
   std::printf("A row of %d logits, %d threads; medians of %d draws\n", vocabulary, threads, kDraws);
   for (const Setting& setting : kSettings) {
     SamplingOptions options;

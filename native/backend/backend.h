@@ -27,10 +27,7 @@ struct MatrixSpec {
   std::vector<float> smoothing = {};
 };
 
-// What a matrix was packed by.
-MatrixSpec spec_of(const Matrix& matrix);
-
-// Memory of a packed matrix.
+// Memory of a packed matrix, the backend's.
 struct MemoryRange {
   void* data;
   size_t bytes;
@@ -64,9 +61,11 @@ class Backend {
   virtual std::unique_ptr<Matrix> pack(const MatrixSpec& spec, const RowReader& read, int threads) const = 0;
   // A matrix of this spec whose weights are yet to be written, through `memory`. Throws as `pack` does for a wrong spec.
   virtual std::unique_ptr<Matrix> allocate(const MatrixSpec& spec) const = 0;
-  // Where the packed weights lie, in an order that two matrices of one spec share: for keeping them on disk. What the spec
-  // says is not among them.
+  // Where the packed weights lie in the backend's memory, in an order that two matrices of one spec share: for keeping them on
+  // disk. What the spec says is not among them.
   virtual std::vector<MemoryRange> memory(const Matrix& matrix) const = 0;
+  // What it was packed by.
+  virtual MatrixSpec spec_of(const Matrix& matrix) const = 0;
   // The logical weights of rows [row_begin, row_begin + row_count) as the engine holds them: out [row_count, cols].
   virtual void unpack(const Matrix& matrix, int32_t row_begin, int32_t row_count, float* out) const = 0;
   // A hash of everything the matrix holds, to prove that base weights stay untouched.
@@ -80,7 +79,8 @@ class Backend {
 
   // Memory for what ops read and write: scratch, caches, gains, biases. Throws Error(kOutOfMemory).
   virtual BackendMemory reserve(size_t bytes, Buffer::Pages pages) const = 0;
-  // Between such memory and the host's, and within it. They return when it is done, and never overlap a run.
+  // Between such memory and the host's, and within it. They return when it is done. Any thread may call them, and those above,
+  // while another one is in `run`, which must not see them half done.
   virtual void write(void* memory, const void* host, size_t bytes) const = 0;
   virtual void read(void* host, const void* memory, size_t bytes) const = 0;
   virtual void copy(void* to, const void* from, size_t bytes) const = 0;

@@ -8,6 +8,8 @@
 #include <bit>
 #include <cstdint>
 
+#include "core/host_device.h"
+
 namespace lowrank {
 
 // float16: 1 sign bit, 5 exponent bits (bias 15), 10 mantissa bits. NaNs keep their payload.
@@ -52,12 +54,12 @@ inline uint16_t float32_to_float16(float value) {
 }
 
 // bfloat16: the upper half of a float32.
-inline float bfloat16_to_float32(uint16_t brain) {
+LOWRANK_HOST_DEVICE inline float bfloat16_to_float32(uint16_t brain) {
   return std::bit_cast<float>(static_cast<uint32_t>(brain) << 16);
 }
 
 // NaN stays NaN (made quiet, so that dropping the lower half cannot turn it into infinity).
-inline uint16_t float32_to_bfloat16(float value) {
+LOWRANK_HOST_DEVICE inline uint16_t float32_to_bfloat16(float value) {
   const uint32_t bits = std::bit_cast<uint32_t>(value);
   if ((bits & 0x7fffffffu) > 0x7f800000u) return static_cast<uint16_t>((bits >> 16) | 0x0040u);
   return static_cast<uint16_t>((bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16);

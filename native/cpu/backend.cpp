@@ -28,6 +28,13 @@ class CpuBackend final : public Backend {
   std::vector<MemoryRange> memory(const Matrix& matrix) const override {
     return cpu::memory(static_cast<const cpu::PackedMatrix&>(matrix));
   }
+  MatrixSpec spec_of(const Matrix& matrix) const override {
+    const InputTransform& input = matrix.input;
+    MatrixSpec spec = {matrix.rows,     matrix.cols, matrix.format, matrix.activation, input.rotated,
+                       {input.outliers, input.outliers + input.outlier_count}, {}};
+    if (input.smoothing != nullptr) spec.smoothing.assign(input.smoothing, input.smoothing + matrix.cols);
+    return spec;
+  }
   void unpack(const Matrix& matrix, int32_t row_begin, int32_t row_count, float* out) const override {
     cpu::unpack_rows(static_cast<const cpu::PackedMatrix&>(matrix), row_begin, row_count, out);
   }

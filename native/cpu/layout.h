@@ -40,10 +40,6 @@ struct PackedFactor : LoraFactor {
   int32_t stride = 0;  // A only: ceil64(in)
 };
 
-inline constexpr size_t element_bytes(LoraDType dtype) {
-  return dtype == LoraDType::kInt8 ? 1 : dtype == LoraDType::kBFloat16 ? 2 : 4;
-}
-
 inline constexpr int32_t kFactorRanks = 4;  // ranks of A side by side
 
 // Ranks of the group that holds rank r.

@@ -9,18 +9,9 @@
 
 namespace lowrank::cpu {
 
-// Bounds of a matrix. cols (K): an int32 sum of K products of two int8 must not overflow; rows * cols then
-// fit size_t.
-inline constexpr int32_t kMaxMatrixRows = 1 << 27;
-inline constexpr int32_t kMaxMatrixCols = 1 << 17;
-inline constexpr int32_t kMaxLoraRank = 1 << 13;
-
 // Elements of one lane that lie side by side: the [4], [2] or [1] that ends the layout.
 inline constexpr int32_t tile_depth(WeightFormat format) {
   return format == WeightFormat::kInt8 ? kTileDepth : format == WeightFormat::kBFloat16 ? 2 : 1;
-}
-inline constexpr size_t element_bytes(WeightFormat format) {
-  return format == WeightFormat::kInt8 ? 1 : format == WeightFormat::kBFloat16 ? 2 : 4;
 }
 
 // Where element (lane, k) lies within its tile of 16 rows.
@@ -43,11 +34,8 @@ float scale_of(const PackedMatrix& matrix, int32_t row, int32_t k);
 // out [cols]: the logical weights of a row as the engine holds them: dequantised, rotated back, outliers put in.
 void unpack_row(const PackedMatrix& matrix, int32_t row, float* out);
 
-// Reads the rows through `read`, quantises and packs them, on up to `threads` threads. Beside the packed matrix, each
-// thread holds a block of at most 1 MiB of float rows (or 16 rows, where those are larger). An exception of `read` is
-// rethrown here, on the caller's thread. Throws Error: kModelFormat for weights that are not finite; kInvalidArgument for
-// a spec outside the bounds above, a smoothing that is not [cols] of finite factors above zero, outliers that are not
-// ascending channels, or int8 activations with weights that are not int8.
+// Reads the rows through `read`, quantises and packs them, on up to `threads` threads: see backend/matrix_rows.h for the memory
+// that they take and for what is thrown.
 std::unique_ptr<Matrix> pack_matrix(const MatrixSpec& spec, const RowReader& read, int threads);
 
 // A matrix without its weights: int8 ones hold 0, as all of the padding does. Throws as pack_matrix does for the spec.

@@ -48,20 +48,37 @@ class Recorder {
     return static_cast<const T*>(room.device);
   }
 
-  // Memory of the device that is copied to `host` (which must live until then) when the step has run.
+  // As `stage`, once a step for each `key`, an address that stands for what is staged: where it is there already, host is null.
+  // A later call with the key may ask for less than the first.
+  template <class T>
+  Staged<T> stage_once(const void* key, size_t count) {
+    static_assert(std::is_trivially_copyable_v<T>);
+    const Room room = stage_bytes(count * sizeof(T), key);
+    return {static_cast<T*>(room.host), static_cast<const T*>(room.device)};
+  }
+
+  // Memory of the device that is copied to `host` (which must live until then) when the step has run. A second call with this
+  // address gives the same memory.
   template <class T>
   T* download(T* host, size_t count) {
     static_assert(std::is_trivially_copyable_v<T>);
     return static_cast<T*>(download_bytes(count * sizeof(T), host));
   }
 
-  // Memory of the device for this step alone, not cleared.
+  // Memory of the device for the op that is added next, not cleared: the op after that one gets the same memory again.
   virtual void* workspace(size_t bytes) = 0;
 
   template <class Params>
   void add(OpCode code, const Params& params) {
     static_assert(std::is_trivially_copyable_v<Params>);
-    add_op(code, &params, sizeof params);
+    // Steps are compared by these bytes, so what lies between the members must not differ.
+    Params copy = params;
+#if defined(__has_builtin)
+#if __has_builtin(__builtin_clear_padding)
+    __builtin_clear_padding(&copy);
+#endif
+#endif
+    add_op(code, &copy, sizeof copy);
   }
 
  protected:
@@ -72,6 +89,18 @@ class Recorder {
   virtual Room stage_bytes(size_t bytes, const void* key) = 0;
   virtual void* download_bytes(size_t bytes, void* host) = 0;
   virtual void add_op(OpCode code, const void* params, size_t bytes) = 0;
+};
+
+// While it lives, `recorder` is the one of this thread's ops.
+class Recording {
+ public:
+  explicit Recording(Recorder& recorder);
+  ~Recording();
+  Recording(const Recording&) = delete;
+  Recording& operator=(const Recording&) = delete;
+
+ private:
+  Recorder* before_;
 };
 
 }  // namespace lowrank::device

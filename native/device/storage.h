@@ -6,24 +6,28 @@
 
 #include "backend/backend.h"
 #include "device/params/common.h"
-#include "device/recorder.h"
 
 namespace lowrank::device {
 
-// Matrix::input points to device memory, as the quantise ops want it.
+class FactorBlock;
+
+// Matrix::input points to device memory, as the quantise ops want it; Matrix::outlier_columns stays null.
 struct DeviceMatrix : lowrank::Matrix {
   device::Matrix view{};
   MatrixSpec spec;
-  BackendMemory data, scale, smoothing, outlier_ids, outlier_columns;
+  BackendMemory data, scale, smoothing, outlier_ids, outliers;  // the latter: view.outlier_columns
 };
 
+// Its values may come and go on the device with its block: see factor_store.h.
 struct DeviceFactor : LoraFactor {
-  device::Factor view{};
-  BackendMemory data;
+  device::Factor view{};  // data: null where it has a block
+  std::shared_ptr<FactorBlock> block;
+  size_t offset = 0;      // bytes from the block's begin
 };
 
 inline Matrix view_of(const lowrank::Matrix& matrix) { return static_cast<const DeviceMatrix&>(matrix).view; }
-inline Factor view_of(const LoraFactor& factor) { return static_cast<const DeviceFactor&>(factor).view; }
+// Only while a step is recorded: the address holds for that step.
+Factor view_of(const LoraFactor& factor);
 
 inline Activations view_of(const lowrank::Activations& in) {
   return {in.q, in.scale, in.outliers, in.values, in.cols, in.stride, in.format};
@@ -31,8 +35,5 @@ inline Activations view_of(const lowrank::Activations& in) {
 inline InputTransform view_of(const lowrank::InputTransform& input) {
   return {input.smoothing, input.outliers, input.outlier_count, input.rotated};
 }
-
-// Stages the segments of a batch of `rows` rows. `norm_gain`, `output_gain`, `bias` and `rank_scale` are device memory.
-AdapterSegments stage_segments(Recorder& recorder, const lowrank::AdapterSegments& segments, int32_t rows);
 
 }  // namespace lowrank::device

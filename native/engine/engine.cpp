@@ -49,10 +49,11 @@ Engine::Engine(std::unique_ptr<Model> model, const EngineOptions& options, Sink 
       options_(within_bounds(options)),
       base_(model_->base(options.threads)),
       sink_(std::move(sink)),
-      cache_(cache_spec(*model_, options)),
+      cache_(model_->backend(), cache_spec(*model_, options)),
       scheduler_({options_.max_sequences, options_.max_rows}, cache_,
                  [this](Sequence& sequence, int32_t most) { return draft(sequence, most); }),
-      scratch_(model_->config(), options_.max_rows, kMaxLogitRows),
+      scratch_(model_->backend(), model_->config(), options_.max_rows, kMaxLogitRows),
+      sampler_(model_->backend()),
       kv_bytes_per_token_(cache_.bytes_per_token()) {
   scratch_bytes_ = scratch_.bytes();
   keep_statistics();
@@ -261,7 +262,8 @@ void Engine::step() {
     const auto started = Clock::now();
     const int32_t vocabulary = model_->config().vocabulary_size;
     program_.clear();
-    Graph graph(program_, model_->backend().ops(), model_->config(), model_->weights(), cache_, scratch_, batch_);
+    const Backend& backend = model_->backend();
+    Graph graph(program_, backend.ops(), model_->config(), model_->weights(), cache_, scratch_, batch_);
     graph.embed();
     graph.layers();
     size_t done = 0;
@@ -277,7 +279,7 @@ void Engine::step() {
       }
       if (count != 0) graph.logits(rows);
       readouts.record(graph);
-      program_.run(options_.threads);
+      backend.run(program_, options_.threads);
       for (size_t i = 0; i < count; ++i) {
         const Output& output = outputs_[done + i];
         const bool generates = output.sequence->request.kind == Request::Kind::kGenerate;
@@ -312,15 +314,17 @@ void Engine::accept_logits(Sequence& sequence, int32_t position, const Readout& 
   const Request& request = sequence.request;
   const int32_t vocabulary = model_->config().vocabulary_size;
   sequence.reported = position + 1;
-  if (request.comparison != nullptr) {
-    request.comparison->add(request.variant, readout.logits);
+  if (request.kind == Request::Kind::kLogits) {
+    const float* row = view_.of(model_->backend(), readout.logits, static_cast<size_t>(vocabulary));
+    if (request.comparison != nullptr) {
+      request.comparison->add(request.variant, row);
+    } else {
+      Event& event = event_of(sequence);
+      event.logits.insert(event.logits.end(), row, row + vocabulary);
+    }
     return;
   }
   Event& event = event_of(sequence);
-  if (request.kind == Request::Kind::kLogits) {
-    event.logits.insert(event.logits.end(), readout.logits, readout.logits + vocabulary);
-    return;
-  }
   int32_t token = -1;
   if (request.kind == Request::Kind::kGenerate) {
     token = sampler_.draw(*readout.to_draw, vocabulary, request.sampling, static_cast<uint64_t>(position) + 1);
@@ -338,7 +342,8 @@ void Engine::accept_logits(Sequence& sequence, int32_t position, const Readout& 
       fail_not_finite(sequence);
       return;
     }
-    event.logprobs.push_back(token < 0 ? std::numeric_limits<float>::quiet_NaN() : distribution.logprob(readout.logits[token]));
+    event.logprobs.push_back(token < 0 ? std::numeric_limits<float>::quiet_NaN()
+                                       : distribution.logprob(*view_.of(model_->backend(), readout.logits + token, 1)));
     event.entropies.push_back(distribution.entropy);
     event.logsumexps.push_back(static_cast<float>(distribution.logsumexp));
     for (const auto& [id, logprob] : distribution.top) {

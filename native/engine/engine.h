@@ -9,6 +9,7 @@
 #include <thread>
 #include <vector>
 
+#include "backend/host_view.h"
 #include "backend/program.h"
 #include "engine/earlier_answers.h"
 #include "engine/readout.h"
@@ -114,6 +115,7 @@ class Engine {
   Program program_;
   Batch batch_;
   Sampler sampler_;
+  HostView view_;
   CompositionCache compositions_;
   EarlierAnswers earlier_answers_;
   std::vector<Output> outputs_;

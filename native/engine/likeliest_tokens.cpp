@@ -27,7 +27,8 @@ size_t LikeliestTokens::bucket_of(float logit) const {
 }
 
 void LikeliestTokens::begin(const LogitsRow& row, int32_t vocabulary) {
-  row_ = &row;
+  row_ = row;
+  on_host_ = false;
   vocabulary_ = vocabulary;
   floor_ = row.summary->peak - kWeightlessExponent / row.factor;
   candidates_.clear();
@@ -45,25 +46,27 @@ bool LikeliestTokens::behind_candidates(float logit, int32_t id) const {
 }
 
 template <class Visit>
-void LikeliestTokens::for_each_group(float bound, Visit visit) const {
+void LikeliestTokens::for_each_group(float bound, Visit visit) {
+  if (!on_host_) row_.logits = view_.of(backend_, row_.logits, static_cast<size_t>(vocabulary_));
+  on_host_ = true;
   for (int32_t group = 0; group < logit_groups(vocabulary_); ++group) {
-    if (row_->group_peaks[group] < bound) continue;
+    if (row_.group_peaks[group] < bound) continue;
     const int32_t first = group * kLogitGroup;
     const int32_t size = std::min(kLogitGroup, vocabulary_ - first);
-    if (!row_->adjusted() && size == kLogitGroup) {
-      visit(row_->logits + first, first, size);
+    if (!row_.adjusted() && size == kLogitGroup) {
+      visit(row_.logits + first, first, size);
       continue;
     }
     float x[kLogitGroup];
     std::fill(x, x + kLogitGroup, -std::numeric_limits<float>::infinity());
-    adjusted_logits(*row_, first, size, x);
+    adjusted_logits(row_, first, size, x);
     visit(x, first, size);
   }
 }
 
 bool LikeliestTokens::count_buckets() {
   if (!buckets_.empty()) return true;
-  if (row_->candidate_limit == vocabulary_) return false;
+  if (row_.candidate_limit == vocabulary_) return false;
   // Where the last candidate lies at the floor, what is behind it weighs nothing.
   buckets_per_logit_ = static_cast<float>(kBuckets) / (candidates_.back().logit - floor_);
   if (!(buckets_per_logit_ > 0 && std::isfinite(buckets_per_logit_))) return false;
@@ -117,7 +120,7 @@ uint64_t LikeliestTokens::sum_from_exponent(float least) {
   uint64_t sum = 0;
   for (const Token& token : candidates_)
     if (exponent(token.logit) >= least) sum += token.weight;
-  if (exponent(candidates_.back().logit) < least || row_->candidate_limit == vocabulary_) return sum;
+  if (exponent(candidates_.back().logit) < least || row_.candidate_limit == vocabulary_) return sum;
   for_each_group(floor_, [&](const float* x, int32_t first, int32_t size) {
     for (int32_t i = 0; i < size; ++i)
       if (exponent(x[i]) >= least && behind_candidates(x[i], first + i)) sum += weight(x[i]);

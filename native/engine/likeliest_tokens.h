@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "backend/host_view.h"
 #include "ops/logits_candidates.h"
 
 namespace lowrank {
@@ -18,6 +19,9 @@ inline constexpr double kWeightOfPeak = 0x1p42;  // sums of 2^22 tokens fit 64 b
 
 class LikeliestTokens {
  public:
+  // Of rows whose logits lie in this backend's memory: a row that is wanted as a whole is read from there.
+  explicit LikeliestTokens(const Backend& backend) : backend_(backend) {}
+
   // Begins with a row that the ops have filled in, which is finite and has sums and candidates. It must live as long as this is
   // asked; the memory is kept for the next row.
   void begin(const LogitsRow& row, int32_t vocabulary);
@@ -44,20 +48,23 @@ class LikeliestTokens {
     size_t count;
   };
 
-  float exponent(float logit) const { return (logit - row_->summary->peak) * row_->factor; }
+  float exponent(float logit) const { return (logit - row_.summary->peak) * row_.factor; }
   uint64_t weight(float logit) const;
   // Of a logit from `floor_` to that of the last candidate; rises as the logit falls.
   size_t bucket_of(float logit) const;
   bool behind_candidates(float logit, int32_t id) const;
   // Calls visit(x, first id, ids) for the groups that reach `bound`, x [kLogitGroup] being minus infinity behind the last id.
   template <class Visit>
-  void for_each_group(float bound, Visit visit) const;
+  void for_each_group(float bound, Visit visit);
   // Fills buckets_; false where the candidates are all tokens that weigh something.
   bool count_buckets();
   // Fills sorted_.
   void sort_bucket(size_t index);
 
-  const LogitsRow* row_ = nullptr;
+  const Backend& backend_;
+  LogitsRow row_{};
+  HostView view_;
+  bool on_host_ = false;  // row_.logits is the host's
   int32_t vocabulary_ = 0;
   float floor_ = 0;  // no token below it weighs anything
   float buckets_per_logit_ = 0;

@@ -11,7 +11,7 @@ namespace lowrank {
 
 // One row: its logits, and what the step found in them as far as the request wants it.
 struct Readout {
-  const float* logits;                    // [vocabulary]
+  const float* logits;                    // [vocabulary], the backend's memory
   const LogitsRow* to_draw = nullptr;     // kGenerate
   const LogitsRow* to_describe = nullptr; // kScore, and kGenerate with log-probabilities
 };

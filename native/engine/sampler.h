@@ -46,6 +46,9 @@ Distribution describe(const LogitsRow& row);
 
 class Sampler {
  public:
+  // Of rows whose logits lie in this backend's memory.
+  explicit Sampler(const Backend& backend) : tokens_(backend) {}
+
   // Of a row of row_to_draw_from, by the same options, that the ops have filled in; the token at `position`. Returns -1 where an
   // adjusted logit is NaN or the highest is infinite. A function of the logits, the options and the position alone.
   int32_t draw(const LogitsRow& row, int32_t vocabulary, const SamplingOptions& options, uint64_t position);

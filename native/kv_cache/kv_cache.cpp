@@ -1,6 +1,5 @@
 #include "kv_cache/kv_cache.h"
 
-#include <cstring>
 #include <utility>
 
 namespace lowrank {
@@ -16,9 +15,10 @@ size_t kv_page_bytes(const KvCacheSpec& spec) {
          static_cast<size_t>(spec.layers) * static_cast<size_t>(spec.kv_heads);
 }
 
-KvCache::KvCache(const KvCacheSpec& spec) : spec_(spec) {
-  memory_ = Buffer(page_bytes() * static_cast<size_t>(spec.max_pages));
-}
+KvCache::KvCache(const Backend& backend, const KvCacheSpec& spec)
+    : backend_(backend),
+      spec_(spec),
+      memory_(backend.reserve(kv_page_bytes(spec) * static_cast<size_t>(spec.max_pages), Buffer::Pages::kHuge)) {}
 
 int32_t KvCache::take_page() {
   if (free_.empty() && touched_pages_ == spec_.max_pages && !(reclaim_ && reclaim_())) return -1;
@@ -66,7 +66,7 @@ void KvCache::unkeep_page(int32_t page) {
 
 void KvCache::copy_page(int32_t from, int32_t to) {
   auto* base = memory_.as<uint8_t>();
-  std::memcpy(base + page_bytes() * static_cast<size_t>(to), base + page_bytes() * static_cast<size_t>(from), page_bytes());
+  backend_.copy(base + page_bytes() * static_cast<size_t>(to), base + page_bytes() * static_cast<size_t>(from), page_bytes());
 }
 
 KvLayer KvCache::layer(int32_t index) const {

@@ -5,7 +5,7 @@
 #include <functional>
 #include <vector>
 
-#include "core/buffer.h"
+#include "backend/backend.h"
 #include "ops/rope_write_kv.h"
 
 namespace lowrank {
@@ -24,12 +24,13 @@ inline constexpr int32_t pages_for(int32_t tokens) { return (tokens + kPageToken
 // Bytes of a page, all layers, keys and values.
 size_t kv_page_bytes(const KvCacheSpec& spec);
 
-// A page holds kPageTokens positions of every layer. The address space is reserved at once, and the system backs a page
-// when it is first written, so an engine with a long context costs what its sequences have filled. A page lives while it has
-// owners: sequences, and the prefix cache. Used by the engine's thread alone.
+// A page holds kPageTokens positions of every layer. All of the budget is reserved at once; the host's system backs a page
+// when it is first written, so that an engine with a long context costs what its sequences have filled, a device gives all of
+// it. A page lives while it has owners: sequences, and the prefix cache. Used by the engine's thread alone.
 class KvCache {
  public:
-  explicit KvCache(const KvCacheSpec& spec);
+  // Throws Error(kOutOfMemory).
+  KvCache(const Backend& backend, const KvCacheSpec& spec);
 
   // A free page with one owner, or -1 where the budget is spent and nothing can be reclaimed.
   int32_t take_page();
@@ -52,14 +53,15 @@ class KvCache {
   // Pages that only the prefix cache owns: they can be reclaimed.
   int32_t idle_pages() const { return idle_pages_; }
   int32_t max_pages() const { return spec_.max_pages; }
-  size_t bytes() const;       // memory taken so far
+  size_t bytes() const;  // of the pages used so far
   size_t page_bytes() const { return kv_page_bytes(spec_); }
   size_t bytes_per_token() const { return page_bytes() / kPageTokens; }
   const KvCacheSpec& spec() const { return spec_; }
 
  private:
-  KvCacheSpec spec_;
-  Buffer memory_;
+  const Backend& backend_;
+  const KvCacheSpec spec_;
+  const BackendMemory memory_;
   std::vector<int32_t> owners_;  // [touched pages]
   std::vector<bool> kept_;       // [touched pages] the prefix cache is one of the owners
   std::vector<int32_t> free_;

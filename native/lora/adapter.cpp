@@ -81,7 +81,7 @@ class Builder {
                                         });
       const AdapterEntry* bias = module[Role::kBias];
       if (bias == nullptr) continue;
-      if (base_.bias(layer, projection) == nullptr)
+      if (base_.bias(layer, projection).empty())
         throw Error(ErrorCode::kAdapterShape, "Expected a base model with a bias for the adapter's tensor " + bias->tensor +
                                                   ", received one without. Load the base model that the adapter was trained on.");
       out.biases[index] = counted(tensors_.vector(*bias, rows));
@@ -106,7 +106,7 @@ class Builder {
     auto module = std::make_unique<LoraModule>();
     module->a = a.packed;
     module->b = base_.backend->pack_lora_b(b.values.values.data(), out, rank, base_.lora_dtype);
-    module->rank_scale = counted(rank_scale(a.rounded, b, b_entry.tensor));
+    module->rank_scale = for_ops(rank_scale(a.rounded, b, b_entry.tensor));
     module->scaling = a_entry->scaling;
     adapter_->bytes += module->b->bytes;
     adapter_->max_rank = std::max(adapter_->max_rank, rank);
@@ -162,12 +162,12 @@ class Builder {
     auto module = std::make_unique<EmbeddingModule>();
     module->rank = a.rows;
     module->scaling = a_entry->scaling;
-    module->a.resize(a.values.size());
+    std::vector<float> transpose(a.values.size());
     for (int32_t token = 0; token < a.cols; ++token)
       for (int32_t r = 0; r < a.rows; ++r)
-        module->a[static_cast<size_t>(int64_t{token} * a.rows + r)] = a.values[static_cast<size_t>(int64_t{r} * a.cols + token)];
-    module->b = tensors_.matrix(*entries[Role::kEmbeddingB], base_.hidden_size, a.rows).values;
-    adapter_->bytes += vector_bytes(module->a) + vector_bytes(module->b);
+        transpose[static_cast<size_t>(int64_t{token} * a.rows + r)] = a.values[static_cast<size_t>(int64_t{r} * a.cols + token)];
+    module->a = for_ops(std::move(transpose));
+    module->b = for_ops(tensors_.matrix(*entries[Role::kEmbeddingB], base_.hidden_size, a.rows).values);
     adapter_->max_rank = std::max(adapter_->max_rank, a.rows);
     return module;
   }
@@ -183,17 +183,18 @@ class Builder {
     return matrix;
   }
 
-  std::vector<float> build_norm(const AdapterEntry* entry, int32_t size) {
+  BackendVector build_norm(const AdapterEntry* entry, int32_t size) {
     if (entry == nullptr) return {};
     std::vector<float> gains = tensors_.vector(*entry, size);
     for (float& gain : gains) gain += base_.norm_gain_offset;
-    return counted(std::move(gains));
+    return for_ops(std::move(gains));
   }
 
   std::vector<float> counted(std::vector<float> values) {
     adapter_->bytes += vector_bytes(values);
     return values;
   }
+  BackendVector for_ops(std::vector<float> values) { return {*base_.backend, counted(std::move(values))}; }
 
   AdapterTensors tensors_;
   const BaseModel& base_;

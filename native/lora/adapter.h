@@ -9,6 +9,8 @@
 #include <vector>
 
 #include "backend/backend.h"
+#include "backend/backend_vector.h"
+#include "backend/lora_values.h"
 
 namespace lowrank {
 
@@ -19,9 +21,6 @@ inline constexpr int kProjections = 7;
 // architecture.
 enum class LayerNorm : uint8_t { kInput, kPostAttention, kPreFeedForward, kPostFeedForward, kQ, kK };
 inline constexpr int kLayerNorms = 6;
-
-// Above any real adapter's; bounds what one tensor can ask for.
-inline constexpr int32_t kMaxLoraRank = 1 << 13;
 
 // What the lora layer must know of the base model. The functions read the base as the engine holds it.
 struct BaseModel {
@@ -42,8 +41,8 @@ struct BaseModel {
   std::function<void(int32_t layer, Projection, int32_t row_begin, int32_t row_count, float* out)> read_weight;
   std::function<void(int32_t row_begin, int32_t row_count, float* out)> read_lm_head;
   std::function<void(int32_t row_begin, int32_t row_count, float* out)> read_embed_tokens;
-  // [out_features] or null where the base has no bias.
-  std::function<const float*(int32_t layer, Projection)> bias;
+  // [out_features] or empty where the base has no bias.
+  std::function<std::vector<float>(int32_t layer, Projection)> bias;
 
   const Backend* backend = nullptr;
   LoraDType lora_dtype = LoraDType::kBFloat16;  // what A and B are to be held in
@@ -61,15 +60,15 @@ struct DoraNorms {
 struct LoraModule {
   std::shared_ptr<LoraFactor> a;  // [rank, in]; one A may serve several modules (fused qkv_proj, gate_up_proj)
   std::unique_ptr<LoraFactor> b;  // [out, rank]
-  std::vector<float> rank_scale;  // [rank] of int8 factors, see ShrinkTerm; else empty
+  BackendVector rank_scale;       // [rank] of int8 factors, see ShrinkTerm; else empty
   float scaling = 1;              // alpha / rank, or alpha / sqrt(rank)
   std::vector<float> b_bias;      // [out] lora_bias: added as t * scaling * b_bias; or empty
   std::unique_ptr<DoraNorms> dora;
 };
 
 struct EmbeddingModule {
-  std::vector<float> a;  // [vocabulary, rank]
-  std::vector<float> b;  // [hidden, rank]
+  BackendVector a;  // [vocabulary, rank]
+  BackendVector b;  // [hidden, rank]
   int32_t rank = 0;
   float scaling = 1;
 };
@@ -77,7 +76,7 @@ struct EmbeddingModule {
 struct AdapterLayer {
   std::array<std::unique_ptr<LoraModule>, kProjections> modules;
   std::array<std::vector<float>, kProjections> biases;  // [out] in place of the base's; or empty
-  std::array<std::vector<float>, kLayerNorms> norms;    // gain as the op wants it (offset included); or empty
+  std::array<BackendVector, kLayerNorms> norms;         // gain as the op wants it (offset included); or empty
 };
 
 // A text that no other adapter of the process has.
@@ -92,7 +91,7 @@ struct Adapter {
   std::unique_ptr<EmbeddingModule> embedding;
   std::unique_ptr<Matrix> lm_head_weight;       // modules_to_save
   std::unique_ptr<Matrix> embed_tokens_weight;  // modules_to_save
-  std::vector<float> final_norm;
+  BackendVector final_norm;
   size_t bytes = 0;       // memory held
   int32_t max_rank = 0;
   bool has_dora = false;

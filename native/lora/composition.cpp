@@ -22,29 +22,39 @@ std::string module_name(int32_t layer, Projection projection) {
   throw Error(ErrorCode::kAdapterUnsupported, "Expected " + expected + ". " + remedy);
 }
 
-// One module's share of a product's plan: rows [n_begin, n_begin + out) of the [N] of the product.
-struct Place {
+// A product's plan while it is put together, with the vectors that become the backend's in the end.
+struct Draft {
   SitePlan& plan;
   int32_t n;  // N
+  std::vector<float> output_gain{};
+  std::vector<float> bias{};
+
+  void finish(const Backend& backend) {
+    plan.output_gain = BackendVector(backend, std::move(output_gain));
+    plan.bias = BackendVector(backend, std::move(bias));
+  }
+};
+
+// One module's share of it: rows [n_begin, n_begin + out) of the [N] of the product.
+struct Place {
+  Draft& draft;
   int32_t n_begin;
   int32_t out;
   std::string name;
 };
 
-const float* data_or_null(const std::vector<float>& values) { return values.empty() ? nullptr : values.data(); }
-
 using ModuleOf = const LoraModule* (*)(const Adapter&, int32_t layer, Projection);
 
 void add_gain(const Place& place, const LoraModule& module, float scale) {
-  std::vector<float>& gain = place.plan.output_gain;
-  if (gain.empty()) gain.assign(static_cast<size_t>(place.n), 1.0f);
+  std::vector<float>& gain = place.draft.output_gain;
+  if (gain.empty()) gain.assign(static_cast<size_t>(place.draft.n), 1.0f);
   dora_gain(*module.dora, scale, gain.data() + place.n_begin);
 }
 
 void add_terms(const Place& place, const LoraModule& module, float scale) {
-  SitePlan& plan = place.plan;
+  SitePlan& plan = place.draft.plan;
   // Modules that share A at the same scale share h; int8 ones do not, whose h holds the scales of their own B.
-  const float* const rank_scale = data_or_null(module.rank_scale);
+  const float* const rank_scale = module.rank_scale.data();
   auto shrink = std::find_if(plan.shrink.begin(), plan.shrink.end(), [&](const ShrinkTerm& term) {
     return term.a == module.a.get() && term.scale == scale && term.rank_scale == rank_scale;
   });
@@ -54,12 +64,13 @@ void add_terms(const Place& place, const LoraModule& module, float scale) {
   }
   plan.expand.push_back({module.b.get(), shrink->h_offset, place.n_begin});
   if (module.b_bias.empty()) return;
-  if (plan.bias.empty()) plan.bias.assign(static_cast<size_t>(place.n), 0.0f);
+  std::vector<float>& bias = place.draft.bias;
+  if (bias.empty()) bias.assign(static_cast<size_t>(place.draft.n), 0.0f);
   for (int32_t i = 0; i < place.out; ++i)
-    plan.bias[static_cast<size_t>(place.n_begin + i)] += scale * module.b_bias[static_cast<size_t>(i)];
+    bias[static_cast<size_t>(place.n_begin + i)] += scale * module.b_bias[static_cast<size_t>(i)];
 }
 
-// The low-rank terms of all adapters at one module; plan.bias holds the base's or a replaced one where there is one.
+// The low-rank terms of all adapters at one module; the draft's bias holds the base's or a replaced one where there is one.
 void add_modules(const Place& place, const std::vector<AppliedAdapter>& applied, ModuleOf module_of, int32_t layer,
                  Projection projection) {
   int active = 0;
@@ -111,21 +122,22 @@ bool any_bias(const std::vector<AppliedAdapter>& applied, int32_t layer, Project
   });
 }
 
-// plan.bias: the base's, or an adapter's in its place; left empty where no adapter has a say.
-void add_biases(SitePlan& plan, const std::vector<Place>& places, const std::vector<AppliedAdapter>& applied,
+// The base's bias, or an adapter's in its place; left empty where no adapter has a say.
+void add_biases(Draft& draft, const std::vector<Place>& places, const std::vector<AppliedAdapter>& applied,
                 const BaseModel& base, int32_t layer, Site site) {
   const auto& projections = projections_of(site);
   if (std::none_of(projections.begin(), projections.end(),
                    [&](Projection projection) { return any_bias(applied, layer, projection); }))
     return;
-  plan.bias.assign(static_cast<size_t>(places.front().n), 0.0f);
+  draft.bias.assign(static_cast<size_t>(draft.n), 0.0f);
   for (size_t i = 0; i < projections.size(); ++i) {
-    const float* bias = nullptr;
-    for (const AppliedAdapter& one : applied)
-      replace(bias, data_or_null(one.adapter->layers[static_cast<size_t>(layer)].biases[static_cast<size_t>(projections[i])]),
-              "the bias of " + places[i].name);
-    if (bias == nullptr) bias = base.bias(layer, projections[i]);
-    if (bias != nullptr) std::copy_n(bias, places[i].out, plan.bias.begin() + places[i].n_begin);
+    const std::vector<float>* replaced = nullptr;
+    for (const AppliedAdapter& one : applied) {
+      const auto& bias = one.adapter->layers[static_cast<size_t>(layer)].biases[static_cast<size_t>(projections[i])];
+      replace(replaced, bias.empty() ? nullptr : &bias, "the bias of " + places[i].name);
+    }
+    const std::vector<float> bias = replaced != nullptr ? *replaced : base.bias(layer, projections[i]);
+    std::copy(bias.begin(), bias.end(), draft.bias.begin() + places[i].n_begin);
   }
 }
 
@@ -133,16 +145,18 @@ void add_site(SitePlan& plan, const std::vector<AppliedAdapter>& applied, const 
   const auto& projections = projections_of(site);
   int32_t n = 0;
   for (const Projection projection : projections) n += base.out_features(projection);
+  Draft draft{plan, n};
   std::vector<Place> places;
   int32_t n_begin = 0;
   for (const Projection projection : projections) {
     const int32_t out = base.out_features(projection);
-    places.push_back({plan, n, n_begin, out, module_name(layer, projection)});
+    places.push_back({draft, n_begin, out, module_name(layer, projection)});
     n_begin += out;
   }
-  add_biases(plan, places, applied, base, layer, site);
+  add_biases(draft, places, applied, base, layer, site);
   for (size_t i = 0; i < projections.size(); ++i)
     add_modules(places[i], applied, projection_module, layer, projections[i]);
+  draft.finish(*base.backend);
 }
 
 }  // namespace
@@ -176,17 +190,18 @@ void Composition::add_layer(int32_t index, const BaseModel& base) {
                          : norm == before_gate_up    ? layer.sites[static_cast<size_t>(Site::kGateUp)].norm_gain
                                                      : layer.norms[static_cast<size_t>(i)];
     for (const AppliedAdapter& one : applied_)
-      replace(gain, data_or_null(one.adapter->layers[static_cast<size_t>(index)].norms[static_cast<size_t>(i)]),
+      replace(gain, one.adapter->layers[static_cast<size_t>(index)].norms[static_cast<size_t>(i)].data(),
               "a norm of layer " + std::to_string(index));
   }
 }
 
 void Composition::add_lm_head(const BaseModel& base) {
-  const Place place{lm_head_, base.vocabulary_size, 0, base.vocabulary_size, "lm_head"};
-  add_modules(place, applied_, lm_head_module, 0, Projection::kQ);
+  Draft draft{lm_head_, base.vocabulary_size};
+  add_modules({draft, 0, base.vocabulary_size, "lm_head"}, applied_, lm_head_module, 0, Projection::kQ);
+  draft.finish(*base.backend);
   max_h_width_ = std::max(max_h_width_, lm_head_.h_width);
   for (const AppliedAdapter& one : applied_) {
-    replace(lm_head_.norm_gain, data_or_null(one.adapter->final_norm), "the final norm");
+    replace(lm_head_.norm_gain, one.adapter->final_norm.data(), "the final norm");
     replace(lm_head_weight_, static_cast<const Matrix*>(one.adapter->lm_head_weight.get()), "lm_head");
   }
   if (lm_head_weight_ != nullptr && (!lm_head_.expand.empty() || !lm_head_.output_gain.empty()))

@@ -17,8 +17,8 @@ struct SitePlan {
   std::vector<ShrinkTerm> shrink;
   std::vector<ExpandTerm> expand;
   int32_t h_width = 0;             // ranks in sum
-  std::vector<float> output_gain;  // [N] of the stacked product, or empty
-  std::vector<float> bias;         // [N] or empty: the base's
+  BackendVector output_gain;       // [N] of the stacked product, or empty
+  BackendVector bias;              // [N] or empty: the base's
   const float* norm_gain = nullptr;  // gain of the norm that feeds this product, or null: the base's
   bool empty() const { return shrink.empty() && bias.empty() && output_gain.empty() && norm_gain == nullptr; }
 };

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "backend/backend.h"
+#include "backend/host_view.h"
 #include "backend/program.h"
 #include "kv_cache/kv_cache.h"
 #include "model/graph.h"
@@ -35,7 +36,7 @@ class Calibration {
  private:
   template <class Record>
   void run(Record record);
-  std::vector<float> column_rms(const float* rows, int32_t cols, int32_t stride) const;
+  std::vector<float> column_rms(const BackendMemory& memory, int32_t cols, int32_t stride);
   int32_t tokens() const { return static_cast<int32_t>(ids_.size()); }
 
   const ModelConfig& config_;
@@ -48,6 +49,7 @@ class Calibration {
   KvCache cache_;
   BlockTable blocks_;
   Batch batch_;
+  HostView view_;
 };
 
 }  // namespace lowrank

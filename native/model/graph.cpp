@@ -9,7 +9,8 @@ namespace {
 constexpr int32_t kSharedRows = 32;
 constexpr int kSharedParts = 3;
 
-size_t floats(int64_t count) { return static_cast<size_t>(count) * sizeof(float); }
+constexpr int64_t kFloat = sizeof(float);
+constexpr int32_t kHAlignment = 4;  // so that each row begins at a multiple of 16 bytes
 
 }  // namespace
 
@@ -20,37 +21,42 @@ void Batch::clear() {
   segments.clear();
 }
 
-Scratch::Scratch(const ModelConfig& config, int32_t rows, int32_t logit_rows) : max_rows(rows), max_logit_rows(logit_rows) {
+Scratch::Scratch(const Backend& backend, const ModelConfig& config, int32_t rows, int32_t logit_rows)
+    : max_rows(rows), max_logit_rows(logit_rows), backend_(backend) {
   const int32_t qkv = site_rows(config, Site::kQkv);
   const int32_t gate_up = site_rows(config, Site::kGateUp);
   const int32_t attention = config.heads * config.head_dim;
   const int32_t widest = std::max({config.hidden_size, config.intermediate_size, attention});
   const int64_t m = rows;
   const int32_t stride = round_up(widest, kActivationAlignment);
-  x = Buffer(floats(m * config.hidden_size), Buffer::Pages::kSmall);
-  y = Buffer(floats(m * config.hidden_size), Buffer::Pages::kSmall);
-  wide = Buffer(floats(m * std::max(qkv, gate_up)), Buffer::Pages::kSmall);
-  heads = Buffer(floats(m * attention), Buffer::Pages::kSmall);
-  q = Buffer(static_cast<size_t>(m * stride), Buffer::Pages::kSmall);
-  scale = Buffer(floats(m * scale_groups(widest)), Buffer::Pages::kSmall);
-  compensation = Buffer(floats(m * scale_groups(widest)), Buffer::Pages::kSmall);
-  outliers = Buffer(floats(m * kMaxOutliers), Buffer::Pages::kSmall);
-  values = Buffer(floats(m * stride), Buffer::Pages::kSmall);
-  angles = Buffer(floats(m * config.head_dim * static_cast<int64_t>(config.ropes.size())), Buffer::Pages::kSmall);
-  logits = Buffer(floats(int64_t{logit_rows} * config.vocabulary_size), Buffer::Pages::kSmall);
+  x = zeros(kFloat * m * config.hidden_size);
+  y = zeros(kFloat * m * config.hidden_size);
+  wide = zeros(kFloat * m * std::max(qkv, gate_up));
+  heads = zeros(kFloat * m * attention);
+  q = zeros(m * stride);
+  scale = zeros(kFloat * m * scale_groups(widest));
+  compensation = zeros(kFloat * m * scale_groups(widest));
+  outliers = zeros(kFloat * m * kMaxOutliers);
+  values = zeros(kFloat * m * stride);
+  angles = zeros(kFloat * m * config.head_dim * static_cast<int64_t>(config.ropes.size()));
+  logits = zeros(kFloat * logit_rows * config.vocabulary_size);
+}
+
+BackendMemory Scratch::zeros(int64_t bytes) const {
+  return backend_.reserve(static_cast<size_t>(bytes), Buffer::Pages::kSmall);
 }
 
 void Scratch::reserve_h(int32_t width) {
   if (width <= h_width) return;
-  h = Buffer(floats(int64_t{max_rows} * width), Buffer::Pages::kSmall);
-  h_width = width;
+  h_width = round_up(width, kHAlignment);
+  h = zeros(kFloat * max_rows * h_width);
 }
 
 size_t Scratch::bytes() const {
   size_t all = 0;
-  for (const Buffer* buffer :
+  for (const BackendMemory* memory :
        {&x, &y, &wide, &heads, &q, &scale, &compensation, &outliers, &values, &angles, &h, &logits})
-    all += buffer->bytes();
+    all += memory->bytes();
   return all;
 }
 
@@ -81,13 +87,14 @@ AdapterSegments Graph::describe(const std::vector<RowSegment>& segments,
                          static_cast<int32_t>(at.shrink.size()),
                          at.expand.data(),
                          static_cast<int32_t>(at.expand.size()),
-                         at.output_gain.empty() ? nullptr : at.output_gain.data(),
-                         at.bias.empty() ? nullptr : at.bias.data(),
+                         at.output_gain.data(),
+                         at.bias.data(),
                          at.norm_gain};
-    out.h_stride = std::max(out.h_stride, at.h_width);
   }
   out.rows = rows;
   out.h = scratch_.h.as<float>();
+  // The same for all adapters, so that a step's launches on a device do not depend on which there are.
+  out.h_stride = scratch_.h_width;
   return out;
 }
 
@@ -125,10 +132,10 @@ Activations Graph::activations(const Matrix& matrix) {
   return out;
 }
 
-void Graph::product(const Activations& in, const Matrix& matrix, const std::vector<float>& bias, const float* residual,
+void Graph::product(const Activations& in, const Matrix& matrix, const BackendVector& bias, const float* residual,
                     float* y, int32_t y_stride, const AdapterSegments& adapters) {
   program_.add<MatmulExpandArgs>(
-      ops_.matmul_expand, {in, &matrix, 0, rows_, bias.empty() ? nullptr : bias.data(), residual, y, y_stride, adapters});
+      ops_.matmul_expand, {in, &matrix, 0, rows_, bias.data(), residual, y, y_stride, adapters});
 }
 
 void Graph::embed() {
@@ -162,8 +169,8 @@ void Graph::angles() {
     const RopeConfig& rope = config_.ropes[i];
     float* cosine = angles + static_cast<int64_t>(2 * i) * scratch_.max_rows * half;
     program_.add<RopeAnglesArgs>(ops_.rope_angles,
-                                 {batch_.positions.data(), rows_, rope.frequencies.data(), half, rope.attention_factor, cosine,
-                                  cosine + int64_t{scratch_.max_rows} * half});
+                                 {batch_.positions.data(), rows_, weights_.rope_frequencies[i].data(), half,
+                                  rope.attention_factor, cosine, cosine + int64_t{scratch_.max_rows} * half});
   }
 }
 
@@ -246,9 +253,8 @@ void Graph::attention(int32_t layer) {
   program_.add<RopeWriteKvArgs>(
       ops_.rope_write_kv,
       {wide, qkv_stride, rows_, config_.heads, config_.kv_heads, config_.head_dim, cosine,
-       cosine + int64_t{scratch_.max_rows} * half, q_norm.empty() ? nullptr : q_norm.data(),
-       k_norm.empty() ? nullptr : k_norm.data(), q_norm.empty() ? nullptr : norm_rows(layer, LayerNorm::kQ),
-       k_norm.empty() ? nullptr : norm_rows(layer, LayerNorm::kK), config_.norm_epsilon, batch_.positions.data(),
+       cosine + int64_t{scratch_.max_rows} * half, q_norm.data(), k_norm.data(),
+       q_norm.empty() ? nullptr : norm_rows(layer, LayerNorm::kQ), k_norm.empty() ? nullptr : norm_rows(layer, LayerNorm::kK), config_.norm_epsilon, batch_.positions.data(),
        batch_.block_tables.data(), cache});
 
   program_.add<AttentionPagedArgs>(ops_.attention_paged,

@@ -4,8 +4,8 @@
 #include <optional>
 #include <vector>
 
+#include "backend/backend.h"
 #include "backend/program.h"
-#include "core/buffer.h"
 #include "kv_cache/kv_cache.h"
 #include "lora/composition.h"
 #include "model/config.h"
@@ -30,28 +30,32 @@ struct Batch {
   void clear();
 };
 
-// Memory of a step's intermediate values, for at most `max_rows` rows and `max_logit_rows` rows of logits.
+// The backend's memory of a step's intermediate values, for at most `max_rows` rows and `max_logit_rows` rows of logits.
 class Scratch {
  public:
-  Scratch(const ModelConfig& config, int32_t max_rows, int32_t max_logit_rows);
+  Scratch(const Backend& backend, const ModelConfig& config, int32_t max_rows, int32_t max_logit_rows);
   void reserve_h(int32_t width);  // ranks in sum at one site
 
   int32_t max_rows;
   int32_t max_logit_rows;
-  Buffer x;        // [max_rows, hidden] float32: the residual stream
-  Buffer y;        // [max_rows, max(hidden, …)] float32: a block's output before its norm
-  Buffer wide;     // [max_rows, max(q|k|v, gate|up)] float32
-  Buffer heads;    // [max_rows, heads * head_dim] float32
-  Buffer q;        // [max_rows, max stride] int8
-  Buffer scale;    // [max_rows, scale groups] float32
-  Buffer compensation;  // [max_rows, scale groups] int32
-  Buffer outliers; // [max_rows, kMaxOutliers] float32
-  Buffer values;   // [max_rows, max stride] float32
-  Buffer angles;   // [ropes][cos, sin][max_rows, head_dim / 2] float32
-  Buffer h;        // [max_rows, h_width] float32
+  BackendMemory x;        // [max_rows, hidden] float32: the residual stream
+  BackendMemory y;        // [max_rows, max(hidden, …)] float32: a block's output before its norm
+  BackendMemory wide;     // [max_rows, max(q|k|v, gate|up)] float32
+  BackendMemory heads;    // [max_rows, heads * head_dim] float32
+  BackendMemory q;        // [max_rows, max stride] int8
+  BackendMemory scale;    // [max_rows, scale groups] float32
+  BackendMemory compensation;  // [max_rows, scale groups] int32
+  BackendMemory outliers; // [max_rows, kMaxOutliers] float32
+  BackendMemory values;   // [max_rows, max stride] float32
+  BackendMemory angles;   // [ropes][cos, sin][max_rows, head_dim / 2] float32
+  BackendMemory h;        // [max_rows, h_width] float32
   int32_t h_width = 0;
-  Buffer logits;   // [max_logit_rows, vocabulary] float32
+  BackendMemory logits;   // [max_logit_rows, vocabulary] float32
   size_t bytes() const;
+
+ private:
+  BackendMemory zeros(int64_t bytes) const;
+  const Backend& backend_;
 };
 
 class Graph {
@@ -92,7 +96,7 @@ class Graph {
                            int32_t layer, Site site);
   const float* const* norm_rows(int32_t layer, LayerNorm norm);
   Activations activations(const Matrix& matrix);
-  void product(const Activations& in, const Matrix& matrix, const std::vector<float>& bias, const float* residual, float* y,
+  void product(const Activations& in, const Matrix& matrix, const BackendVector& bias, const float* residual, float* y,
                int32_t y_stride, const AdapterSegments& adapters);
   void add_block_output(int32_t layer, const Activations& in, Site site, std::optional<LayerNorm> norm,
                         const AdapterSegments& adapters);

@@ -34,13 +34,16 @@ BaseModel Model::base(int threads) const {
   base.read_embed_tokens = [this](int32_t begin, int32_t count, float* out) {
     backend_->unpack(*weights_.embed_tokens, begin, count, out);
   };
-  base.bias = [this](int32_t layer, Projection projection) -> const float* {
-    const auto& bias = weights_.layers[static_cast<size_t>(layer)].biases[static_cast<size_t>(site_of(projection))];
-    return bias.empty() ? nullptr : bias.data() + row_offset(config_, projection);
+  base.bias = [this](int32_t layer, Projection projection) {
+    const std::vector<float> all =
+        weights_.layers[static_cast<size_t>(layer)].biases[static_cast<size_t>(site_of(projection))].values();
+    if (all.empty()) return all;
+    const auto begin = all.begin() + row_offset(config_, projection);
+    return std::vector<float>(begin, begin + projection_rows(config_, projection));
   };
   base.backend = backend_;
   base.lora_dtype = precision_ == Precision::kInt8 ? LoraDType::kBFloat16 : LoraDType::kFloat32;
-  base.table_spec = spec_of(*weights_.embed_tokens);
+  base.table_spec = backend_->spec_of(*weights_.embed_tokens);
   base.threads = threads;
   return base;
 }

@@ -1,5 +1,6 @@
 #include "model/packed_weights.h"
 
+#include <algorithm>
 #include <atomic>
 #include <cstdio>
 #include <cstring>
@@ -21,6 +22,7 @@ constexpr uint32_t kVersion = 1;
 constexpr char kMagic[8] = {'l', 'o', 'w', 'r', 'a', 'n', 'k', 'W'};
 constexpr uint64_t kDataAlignment = 4096;
 constexpr uint64_t kMaxIndexBytes = uint64_t{64} << 20;
+constexpr size_t kPieceBytes = size_t{4} << 20;  // of memory that is not the host's, on its way from or to the file
 
 struct Header {
   char magic[8];
@@ -53,10 +55,27 @@ void append(std::vector<uint8_t>& bytes, const T* values, size_t count) {
 
 std::filesystem::path wide_path(const std::string& path) { return {std::u8string(path.begin(), path.end())}; }
 
+enum class Transfer { kFetch, kStore };
+
+// Calls body(data, bytes) for all of a range, in order, with memory of the host: the range itself where the backend's is the
+// host's, else pieces of it, read from the backend before (kFetch) or written to it afterwards (kStore).
+template <class Body>
+void for_each_piece(const Backend& backend, const MemoryRange& range, Transfer transfer, const Body& body) {
+  if (backend.shares_host_memory()) return body(range.data, range.bytes);
+  std::vector<uint8_t> piece(std::min(kPieceBytes, range.bytes));
+  for (size_t offset = 0; offset < range.bytes; offset += kPieceBytes) {
+    const size_t bytes = std::min(kPieceBytes, range.bytes - offset);
+    uint8_t* const at = static_cast<uint8_t*>(range.data) + offset;
+    if (transfer == Transfer::kFetch) backend.read(piece.data(), at, bytes);
+    body(piece.data(), bytes);
+    if (transfer == Transfer::kStore) backend.write(at, piece.data(), bytes);
+  }
+}
+
 void write_all(const std::filesystem::path& path, const Backend& backend, const std::vector<const Matrix*>& matrices) {
   std::vector<uint8_t> index;
   for (const Matrix* matrix : matrices) {
-    const MatrixSpec spec = spec_of(*matrix);
+    const MatrixSpec spec = backend.spec_of(*matrix);
     const IndexEntry entry = {spec.rows, spec.cols, static_cast<uint32_t>(spec.outliers.size()), spec.rotated,
                               !spec.smoothing.empty(), {}, backend.checksum(*matrix)};
     append(index, &entry, 1);
@@ -83,7 +102,8 @@ void write_all(const std::filesystem::path& path, const Backend& backend, const 
   write(index.data(), index.size());
   for (const Matrix* matrix : matrices) {
     align();
-    for (const MemoryRange& range : backend.memory(*matrix)) write(range.data, range.bytes);
+    for (const MemoryRange& range : backend.memory(*matrix))
+      for_each_piece(backend, range, Transfer::kFetch, [&](const void* data, size_t bytes) { write(data, bytes); });
   }
   file.close();
   if (!file) throw Error(ErrorCode::kIo, "Expected room for the packed weights at " + path.string() + ".");
@@ -185,11 +205,14 @@ void PackedWeights::read(int threads, const std::function<void(int64_t elements)
           for (size_t i; !self.failed && (i = self.next.fetch_add(1)) < items.size();) {
             const Matrix& matrix = *items[i].matrix;
             uint64_t offset = items[i].offset;
-            for (const MemoryRange& range : self.packed.backend_.memory(matrix)) {
-              self.packed.file_->read(offset, range.bytes, range.data);
-              offset += range.bytes;
-            }
-            if (self.packed.backend_.checksum(matrix) != items[i].checksum) damaged(self.packed.file_->name(), "the weights that were written");
+            const Backend& backend = self.packed.backend_;
+            for (const MemoryRange& range : backend.memory(matrix))
+              for_each_piece(backend, range, Transfer::kStore, [&](void* data, size_t bytes) {
+                self.packed.file_->read(offset, bytes, data);
+                offset += bytes;
+              });
+            if (backend.checksum(matrix) != items[i].checksum)
+              damaged(self.packed.file_->name(), "the weights that were written");
             self.elements += int64_t{matrix.rows} * matrix.cols;
             if (part == 0 && self.done) self.done(self.elements);
           }

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <optional>
 #include <string>
+#include <utility>
 
 #include "core/error.h"
 #include "model/calibration.h"
@@ -24,19 +25,6 @@ constexpr ProjectionName kProjectionNames[kProjections] = {
     {Projection::kDown, "mlp.down_proj", "ffn_down"},
 };
 
-int32_t projection_rows(const ModelConfig& config, Projection projection) {
-  switch (projection) {
-    case Projection::kQ: return config.heads * config.head_dim;
-    case Projection::kK:
-    case Projection::kV: return config.kv_heads * config.head_dim;
-    case Projection::kGate:
-    case Projection::kUp: return config.intermediate_size;
-    case Projection::kO:
-    case Projection::kDown: return config.hidden_size;
-  }
-  return 0;
-}
-
 class Loader {
  public:
   // `packed`: where the matrices come from; null: from the file.
@@ -48,6 +36,7 @@ class Loader {
     Weights weights;
     for (const TensorInfo& tensor : file_.tensors().tensors()) total_ += tensor.elements();
     weights.final_norm = norm(file_.is_gguf() ? "output_norm.weight" : "model.norm.weight", config_.hidden_size);
+    for (const RopeConfig& rope : config_.ropes) weights.rope_frequencies.emplace_back(backend_, rope.frequencies);
     weights.layers.resize(config_.layers.size());
     const std::string table_name = file_.is_gguf() ? "token_embd.weight" : "model.embed_tokens.weight";
     if (options_.precision == Precision::kInt8 && packed_ == nullptr) {
@@ -109,12 +98,12 @@ class Loader {
     return values;
   }
 
-  std::vector<float> norm(const std::string& name, int32_t size) {
+  BackendVector norm(const std::string& name, int32_t size) {
     std::vector<float> gains = vector(name, size);
     // llama.cpp's converter adds the offset itself.
     if (!file_.is_gguf() && config_.norm_gain_offset != 0)
       for (float& gain : gains) gain += config_.norm_gain_offset;
-    return gains;
+    return {backend_, std::move(gains)};
   }
 
   MatrixSpec spec(int32_t rows, int32_t cols) const {
@@ -197,7 +186,7 @@ class Loader {
     const int32_t cols = site_cols(config_, site);
     const int32_t rows = site_rows(config_, site);
     std::vector<Part> parts;
-    std::vector<float>& bias = out.biases[static_cast<size_t>(site)];
+    std::vector<float> bias;
     for (const Projection projection : projections) {
       const ProjectionName& names = kProjectionNames[static_cast<size_t>(projection)];
       const std::string base = name(index, names.safetensors, names.gguf);
@@ -216,6 +205,7 @@ class Loader {
         bias[static_cast<size_t>(begin + i)] = values[static_cast<size_t>(source)];
       }
     }
+    out.biases[static_cast<size_t>(site)] = BackendVector(backend_, std::move(bias));
     MatrixSpec wanted = spec(rows, cols);
     const RowReader read = [&](int32_t begin, int32_t count, float* values) {
       for (const Part& part : parts) {
@@ -272,6 +262,19 @@ int32_t row_offset(const ModelConfig& config, Projection projection) {
     case Projection::kUp: return config.intermediate_size;
     default: return 0;
   }
+}
+
+int32_t projection_rows(const ModelConfig& config, Projection projection) {
+  switch (projection) {
+    case Projection::kQ: return config.heads * config.head_dim;
+    case Projection::kK:
+    case Projection::kV: return config.kv_heads * config.head_dim;
+    case Projection::kGate:
+    case Projection::kUp: return config.intermediate_size;
+    case Projection::kO:
+    case Projection::kDown: return config.hidden_size;
+  }
+  return 0;
 }
 
 int32_t site_rows(const ModelConfig& config, Site site) {

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "backend/backend.h"
+#include "backend/backend_vector.h"
 #include "lora/composition.h"
 #include "model/config.h"
 #include "model/model_file.h"
@@ -22,8 +23,8 @@ enum class Precision : uint8_t {
 
 struct LayerWeights {
   std::array<std::unique_ptr<Matrix>, kSites> products;  // q|k|v, o, gate|up, down
-  std::array<std::vector<float>, kSites> biases;         // [N] of the stacked product, or empty
-  std::array<std::vector<float>, kLayerNorms> norms;     // gains, offset included
+  std::array<BackendVector, kSites> biases;              // [N] of the stacked product, or empty
+  std::array<BackendVector, kLayerNorms> norms;          // gains, offset included
 };
 
 // What a load did with WeightsOptions::packed_path.
@@ -33,7 +34,8 @@ struct Weights {
   std::unique_ptr<Matrix> embed_tokens;    // [vocabulary, hidden]
   std::unique_ptr<Matrix> lm_head_matrix;  // null where tied
   const Matrix* lm_head = nullptr;         // lm_head_matrix, or embed_tokens
-  std::vector<float> final_norm;
+  BackendVector final_norm;
+  std::vector<BackendVector> rope_frequencies;  // of each of ModelConfig::ropes
   std::vector<LayerWeights> layers;
   size_t bytes = 0;
   int64_t parameters = 0;
@@ -58,8 +60,9 @@ struct WeightsOptions {
 Weights load_weights(const ModelFile& file, const ModelConfig& config, const Backend& backend, const WeightsOptions& options);
 
 int32_t site_of(Projection projection);  // as an index into LayerWeights::products
-// First row of a projection within its stacked product.
+// First row of a projection within its stacked product, and its rows.
 int32_t row_offset(const ModelConfig& config, Projection projection);
+int32_t projection_rows(const ModelConfig& config, Projection projection);
 int32_t site_rows(const ModelConfig& config, Site site);
 int32_t site_cols(const ModelConfig& config, Site site);
 

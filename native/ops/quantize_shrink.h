@@ -4,7 +4,8 @@
 //   v         = v * smoothing                                     (where the matrix is smoothed)
 //   v         = rotate_block(v), 64 channels at a time            (where the matrix is rotated: quant/rotation.h)
 // and for each group i of kScaleGroup channels
-//   sx[m, i]  = max |v| / 127,  q[m, k] = round_half_even(v[k] / sx[m, i]),  compensation[m, i] = -128 * sum of q[m, k]
+//   sx[m, i]  = max |v| / 127,  q[m, k] = round_half_even(v[k] / sx[m, i])
+//   compensation[m, i] = -128 * sum of q[m, k]                    (on the CPU alone)
 // or, for float input, values[m, :] = u. A zero group has sx = 0 and q = 0. A row that holds NaN or Inf has an sx or an
 // outlier that is not finite, so that the fault reaches the logits, where the engine reports it.
 //

@@ -27,6 +27,9 @@ enum class LoraDType : uint8_t {
   kFloat32,
   kInt8,  // integers from -127 to 127; their scales lie in ShrinkTerm::rank_scale
 };
+inline constexpr size_t element_bytes(LoraDType dtype) {
+  return dtype == LoraDType::kInt8 ? 1 : dtype == LoraDType::kBFloat16 ? 2 : 4;
+}
 
 struct LoraFactor;
 
@@ -114,7 +117,7 @@ struct Activations {
   int32_t stride = 0;      // cols rounded up to a multiple of 64; elements from cols on are zero (but where rotated)
   int8_t* q = nullptr;     // [M, stride]
   float* scale = nullptr;  // [M, scale_groups(cols)] x is about q * scale; absmax of the group / 127
-  int32_t* compensation = nullptr;  // [M, scale_groups(cols)] -128 * sum of q over the group: for weights held as w + 128
+  int32_t* compensation = nullptr;  // [M, scale_groups(cols)] -128 * sum of q over the group: the CPU's alone, whose weights are w + 128
   float* outliers = nullptr;  // [M, kMaxOutliers] the input's outlier channels, as they were
   float* values = nullptr; // [M, stride] float32
 };

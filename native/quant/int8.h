@@ -26,6 +26,8 @@
 #include <cstdint>
 #include <limits>
 
+#include "core/host_device.h"
+
 namespace lowrank {
 
 inline constexpr int32_t kInt8Max = 127;
@@ -33,7 +35,7 @@ inline constexpr float kInt8SmallestAbsmax = 0x1p-100f;
 
 // The bits of |value|: as integers they order as the magnitudes do, with Inf and every NaN on top. So one
 // integer maximum over a row finds its absmax and whether it is finite.
-inline uint32_t magnitude_bits(float value) { return std::bit_cast<uint32_t>(value) & 0x7fffffffu; }
+LOWRANK_HOST_DEVICE inline uint32_t magnitude_bits(float value) { return std::bit_cast<uint32_t>(value) & 0x7fffffffu; }
 inline constexpr uint32_t kInfinityBits = 0x7f800000u;
 
 inline uint32_t max_magnitude_bits(const float* x, int64_t count) {
@@ -50,7 +52,7 @@ struct Int8Scale {
   float inverse;  // multiplies x; 0 for both
 };
 
-inline Int8Scale int8_scale(uint32_t absmax_bits) {
+LOWRANK_HOST_DEVICE inline Int8Scale int8_scale(uint32_t absmax_bits) {
   if (absmax_bits >= kInfinityBits) return {std::numeric_limits<float>::quiet_NaN(), 0.0f};
   const float absmax = std::bit_cast<float>(absmax_bits);
   if (absmax < kInt8SmallestAbsmax) return {0.0f, 0.0f};
@@ -60,13 +62,13 @@ inline Int8Scale int8_scale(uint32_t absmax_bits) {
 // round_half_even(value) for |value| < 2^22. Adding 1.5 * 2^23 leaves the integer in the mantissa's low bits,
 // rounded by the addition itself (to nearest even, the mode that C++ starts in); it needs no rounding
 // instruction.
-inline int32_t round_half_even(float value) {
+LOWRANK_HOST_DEVICE inline int32_t round_half_even(float value) {
   constexpr float kShift = 0x1.8p23f;
   return std::bit_cast<int32_t>(value + kShift) - std::bit_cast<int32_t>(kShift);
 }
 
 // x must be of a group whose scale is finite: |x * inverse| is then at most 127 and a rounding.
-inline int8_t quantize_int8(float x, float inverse) {
+LOWRANK_HOST_DEVICE inline int8_t quantize_int8(float x, float inverse) {
   const int32_t q = round_half_even(x * inverse);
   return static_cast<int8_t>(q > kInt8Max ? kInt8Max : q < -kInt8Max ? -kInt8Max : q);
 }

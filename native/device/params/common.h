@@ -53,6 +53,13 @@ struct AdapterSegments {
   int32_t h_stride;
 };
 
+// Where the keys and values of each row's sequence lie.
+struct BlockTables {
+  const int32_t* positions;  // [M] absolute
+  const int32_t* first;      // [M] where the row's table begins among `pages`
+  const int32_t* pages;      // a row's: [position / kPageTokens + 1], in order of position
+};
+
 // int8:     data [ceil16(rows)][stride] int8; scale of int8 input [ceil16(rows)][scale_groups(cols)] bfloat16, of float
 //           input [ceil16(rows)] float32.
 // bfloat16, float32: data [ceil16(rows)][stride].

@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "backend/lora_values.h"
 #include "check.h"
 #include "core/float16.h"
 #include "ops/op_case.h"

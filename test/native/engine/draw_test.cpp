@@ -123,7 +123,7 @@ int32_t by_definition(const Draw& draw, double total_of_op) {
 }  // namespace
 
 TEST("draw: equals that of the sorted vocabulary, with few candidates and with many") {
-  Sampler sampler;
+  Sampler sampler(cpu_backend());
   int behind_the_first = 0;
   for (uint64_t seed = 1; seed <= 6000; ++seed) {
     Draw draw = random_draw(seed);
@@ -147,7 +147,7 @@ TEST("draw: equals that of the sorted vocabulary, with few candidates and with m
 }
 
 TEST("draw: the same for every number of parts, with other rows beside it") {
-  Sampler sampler;
+  Sampler sampler(cpu_backend());
   for (const Backend* backend : available_backends())
     for (uint64_t seed = 1; seed <= 300; ++seed) {
       Draw draw = random_draw(seed);
@@ -177,7 +177,7 @@ TEST("draw: what rounding leaves behind the last token is the first one's") {
   one.add(row);
   one.run(cpu_backend(), 1);
   one.row(0).summary->sum = 1e6;
-  Sampler sampler;
+  Sampler sampler(cpu_backend());
   int first = 0;
   for (uint64_t position = 0; position < 100; ++position) first += sampler.draw(one.row(0), 3, options, position) == 1 ? 1 : 0;
   CHECK_EQ(first, 100);

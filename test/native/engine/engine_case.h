@@ -20,6 +20,10 @@ inline std::string tiny_path(const char* below) {
 struct Outcome {
   std::vector<int32_t> tokens;
   std::vector<float> logits;
+  std::vector<float> logprobs;
+  std::vector<float> entropies;
+  std::vector<int32_t> top_ids;
+  std::vector<float> top_logprobs;
   Finish finish = Finish::kNone;
   ErrorCode error_code = ErrorCode::kInternal;
   int32_t accepted = 0;  // drafted tokens that were drawn
@@ -32,8 +36,13 @@ class Reports {
     std::lock_guard<std::mutex> lock(mutex_);
     for (Event& event : events) {
       Outcome& outcome = outcomes_[event.request];
-      outcome.tokens.insert(outcome.tokens.end(), event.tokens.begin(), event.tokens.end());
-      outcome.logits.insert(outcome.logits.end(), event.logits.begin(), event.logits.end());
+      const auto append = [](auto& to, const auto& values) { to.insert(to.end(), values.begin(), values.end()); };
+      append(outcome.tokens, event.tokens);
+      append(outcome.logits, event.logits);
+      append(outcome.logprobs, event.logprobs);
+      append(outcome.entropies, event.entropies);
+      append(outcome.top_ids, event.top_ids);
+      append(outcome.top_logprobs, event.top_logprobs);
       if (outcome.finish != Finish::kNone) ++events_after_the_end;
       outcome.finish = event.finish;
       outcome.error_code = event.error_code;
@@ -66,14 +75,19 @@ class Reports {
 };
 
 struct EngineCase {
-  explicit EngineCase(int threads = 1, int32_t max_sequences = 4, int32_t context_length = 1 << 16) {
-    EngineOptions options;
-    options.threads = threads;
-    options.context_length = context_length;
-    options.max_sequences = max_sequences;
+  explicit EngineCase(int threads = 1, int32_t max_sequences = 4, int32_t context_length = 1 << 16)
+      : EngineCase(cpu_backend(), "tiny-models/llama", Precision::kInt8, [&] {
+          EngineOptions options;
+          options.threads = threads;
+          options.context_length = context_length;
+          options.max_sequences = max_sequences;
+          return options;
+        }()) {}
+  EngineCase(const Backend& backend, const char* below, Precision precision, const EngineOptions& options) {
     WeightsOptions weights;
-    weights.threads = threads;
-    auto model = Model::load(tiny_path("tiny-models/llama"), cpu_backend(), weights);
+    weights.precision = precision;
+    weights.threads = options.threads;
+    auto model = Model::load(tiny_path(below), backend, weights);
     engine = std::make_unique<Engine>(std::move(model), options,
                                       [this](std::vector<Event>&& events) { reports.take(std::move(events)); });
   }

@@ -31,7 +31,7 @@ int32_t draw(const std::vector<float>& logits, const SamplingOptions& options, u
   LogitsCase one(vocabulary);
   one.add(row);
   one.run(cpu_backend(), 1);
-  Sampler sampler;
+  Sampler sampler(cpu_backend());
   return sampler.draw(one.row(0), vocabulary, options, position);
 }
 

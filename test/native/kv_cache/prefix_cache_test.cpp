@@ -74,7 +74,7 @@ int32_t visit(KvCache& pages, PrefixCache& cache, const std::vector<int32_t>& to
 }  // namespace
 
 TEST("prefix cache: a text is known up to its last token, whole blocks and a part of one") {
-  KvCache pages(kSpec);
+  KvCache pages(cpu_backend(), kSpec);
   PrefixCache cache(pages);
   CHECK_EQ(visit(pages, cache, text(70), base_context()), 0);
   CHECK_EQ(visit(pages, cache, text(70), base_context()), 69);
@@ -86,7 +86,7 @@ TEST("prefix cache: a text is known up to its last token, whole blocks and a par
 }
 
 TEST("prefix cache: other salts and other adapters know nothing") {
-  KvCache pages(kSpec);
+  KvCache pages(cpu_backend(), kSpec);
   PrefixCache cache(pages);
   CHECK_EQ(visit(pages, cache, text(40), base_context("a")), 0);
   CHECK_EQ(visit(pages, cache, text(40), base_context("b")), 0);
@@ -101,7 +101,7 @@ TEST("prefix cache: other salts and other adapters know nothing") {
 }
 
 TEST("prefix cache: an adapter that is switched on later uses the base's blocks up to there") {
-  KvCache pages(kSpec);
+  KvCache pages(cpu_backend(), kSpec);
   PrefixCache cache(pages);
   visit(pages, cache, text(120), base_context());
   const PrefixContext switched = {"", {{0, ""}, {75, "x*1;"}}};
@@ -115,7 +115,7 @@ TEST("prefix cache: an adapter that is switched on later uses the base's blocks 
 }
 
 TEST("prefix cache: two sequences that compute the same share one copy") {
-  KvCache pages(kSpec);
+  KvCache pages(cpu_backend(), kSpec);
   PrefixCache cache(pages);
   const auto tokens = text(64);
   Walk one(pages), two(pages);
@@ -138,7 +138,7 @@ TEST("prefix cache: two sequences that compute the same share one copy") {
 }
 
 TEST("prefix cache: gives up the least recent leaf that nobody uses, and never a used one") {
-  KvCache pages(kSpec);
+  KvCache pages(cpu_backend(), kSpec);
   PrefixCache cache(pages);
   const auto used = text(96, 1000);
   Walk walk(pages);
@@ -168,7 +168,7 @@ TEST("prefix cache: gives up the least recent leaf that nobody uses, and never a
 TEST("prefix cache: a very deep tree is freed without recursion") {
   KvCacheSpec spec = kSpec;
   spec.max_pages = 200000;
-  KvCache pages(spec);
+  KvCache pages(cpu_backend(), spec);
   auto cache = std::make_unique<PrefixCache>(pages);
   std::vector<int32_t> tokens(static_cast<size_t>(spec.max_pages) * kPageTokens, 5);
   Walk walk(pages);
@@ -185,7 +185,7 @@ TEST("prefix cache: whatever comes, what is found is right and pages are never l
   for (int round = 0; round < 20; ++round) {
     KvCacheSpec spec = kSpec;
     spec.max_pages = 8 + round;
-    KvCache pages(spec);
+    KvCache pages(cpu_backend(), spec);
     {
       PrefixCache cache(pages);
       std::vector<std::unique_ptr<Walk>> walks;

@@ -57,13 +57,14 @@ TinyBase::TinyBase(LoraDType dtype, bool sandwich_norms) {
     std::copy_n(lm_head.begin() + begin * model.hidden_size, count * model.hidden_size, out);
   };
   model.read_embed_tokens = model.read_lm_head;
-  model.bias = [this](int32_t, Projection projection) -> const float* {
-    switch (projection) {
-      case Projection::kQ: return qkv_bias.data();
-      case Projection::kK: return qkv_bias.data() + model.out_features(Projection::kQ);
-      case Projection::kV: return qkv_bias.data() + model.out_features(Projection::kQ) + model.out_features(Projection::kK);
-      default: return nullptr;
+  model.bias = [this](int32_t, Projection projection) -> std::vector<float> {
+    auto begin = qkv_bias.begin();
+    for (const Projection one : stacked(Site::kQkv)) {
+      const auto end = begin + model.out_features(one);
+      if (one == projection) return {begin, end};
+      begin = end;
     }
+    return {};
   };
   model.backend = &cpu_backend("reference");
   model.lora_dtype = dtype;
@@ -156,8 +157,8 @@ std::vector<float> run_site(const TinyBase& base, const SitePlan& plan, int32_t 
                             static_cast<int32_t>(plan.shrink.size()),
                             plan.expand.data(),
                             static_cast<int32_t>(plan.expand.size()),
-                            plan.output_gain.empty() ? nullptr : plan.output_gain.data(),
-                            plan.bias.empty() ? nullptr : plan.bias.data(),
+                            plan.output_gain.data(),
+                            plan.bias.data(),
                             plan.norm_gain};
   std::vector<float> h(static_cast<size_t>(rows * std::max(plan.h_width, 1)));
   const AdapterSegments adapters{&segment, plan.empty() ? 0 : 1, h.data(), plan.h_width};

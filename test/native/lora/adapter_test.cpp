@@ -155,10 +155,11 @@ TEST("lora/adapter: a replaced lm_head is owned and in the base's format; the em
   base.model.backend->unpack(*adapter->lm_head_weight, 0, vocabulary, unpacked.data());
   CHECK(unpacked == table);
   CHECK_EQ(adapter->embedding->rank, 2);
-  CHECK(adapter->embedding->b == b);
+  CHECK(adapter->embedding->b.values() == b);
+  const std::vector<float> held_a = adapter->embedding->a.values();
   for (int32_t token = 0; token < vocabulary; ++token)
     for (int32_t r = 0; r < 2; ++r)
-      CHECK_EQ(adapter->embedding->a[static_cast<size_t>(token * 2 + r)], a[static_cast<size_t>(r * vocabulary + token)]);
+      CHECK_EQ(held_a[static_cast<size_t>(token * 2 + r)], a[static_cast<size_t>(r * vocabulary + token)]);
   const Composition composition({{adapter, 0.5f}}, base.model);
   CHECK_EQ(composition.embedding_terms().size(), size_t{1});
   CHECK_EQ(composition.embedding_terms()[0].scale, 2.0f);
@@ -170,7 +171,8 @@ TEST("lora/adapter: Gemma's norm gains get their offset") {
   AdapterFile file;
   const auto gain = file.add_random("norm", {base.model.hidden_size});
   const auto adapter = load(file, {norm_entry("norm", 1, LayerNorm::kPostFeedForward)}, base.model);
-  const auto& held = adapter->layers[1].norms[static_cast<size_t>(LayerNorm::kPostFeedForward)];
+  const auto held = adapter->layers[1].norms[static_cast<size_t>(LayerNorm::kPostFeedForward)].values();
+  CHECK_EQ(held.size(), gain.size());
   for (size_t i = 0; i < gain.size(); ++i) CHECK_EQ(held[i], gain[i] + 1.0f);
 }
 

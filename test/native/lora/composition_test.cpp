@@ -224,5 +224,7 @@ TEST("lora/composition: DoRA and a plain adapter on other modules go together") 
   const SitePlan& plan = composition.site(0, Site::kQkv);
   CHECK_EQ(plan.expand.size(), size_t{2});
   const auto q_out = static_cast<size_t>(base.model.out_features(Projection::kQ));
-  for (size_t n = q_out; n < plan.output_gain.size(); ++n) CHECK_EQ(plan.output_gain[n], 1.0f);
+  const auto gain = plan.output_gain.values();
+  CHECK(gain.size() > q_out);
+  for (size_t n = q_out; n < gain.size(); ++n) CHECK_EQ(gain[n], 1.0f);
 }

@@ -54,7 +54,8 @@ TEST("lora/dora: y = m / |W + tsBA| * (W + tsBA) x + bias at every scale, with P
       const Composition composition({{adapter, scale}}, base.model);
       const SitePlan& plan = composition.site(0, Site::kQkv);
       const auto gain = expected_gain(base, Projection::kQ, pair, magnitude, 2.0 * scale);
-      for (size_t n = 0; n < gain.size(); ++n) CHECK_NEAR(plan.output_gain[n], gain[n], 2e-6 * std::fabs(gain[n]));
+      const auto held = plan.output_gain.values();
+      for (size_t n = 0; n < gain.size(); ++n) CHECK_NEAR(held[n], gain[n], 2e-6 * std::fabs(gain[n]));
       const auto y = run_site(base, plan, 0, Site::kQkv, x, 2);
       const std::vector<float> bias(base.qkv_bias.begin(), base.qkv_bias.begin() + out);
       check_columns(y, out + 2 * base.model.out_features(Projection::kK), 0,
@@ -75,7 +76,7 @@ TEST("lora/dora: lm_head takes DoRA over its own table") {
                                    place_entry("magnitude", Role::kMagnitude, place)},
                             base.model);
   const Composition composition({{adapter, 1.0f}}, base.model);
-  const auto& gain = composition.lm_head().output_gain;
+  const auto gain = composition.lm_head().output_gain.values();
   CHECK_EQ(gain.size(), static_cast<size_t>(vocabulary));
   for (size_t n = 0; n < gain.size(); ++n) {
     double square = 0;

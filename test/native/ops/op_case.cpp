@@ -10,13 +10,6 @@
 
 namespace lowrank::test {
 
-std::vector<const Backend*> available_backends() {
-  std::vector<const Backend*> backends;
-  for (const InstructionSet& set : cpu_instruction_sets())
-    if (set.available) backends.push_back(&cpu_backend(set.name));
-  return backends;
-}
-
 uint64_t Random::bits() {
   state_ += 0x9e3779b97f4a7c15u;
   uint64_t z = state_;

@@ -30,7 +30,7 @@ struct QuantizeShape {
 struct QuantizeOutput {
   std::vector<float> values;    // [M, stride]: values, or q
   std::vector<float> scale;     // [M, scale_groups(K)], int8 only
-  std::vector<int32_t> compensation;  // [M, scale_groups(K)], int8 only
+  std::vector<int32_t> compensation;  // [M, scale_groups(K)], int8 on the CPU only: see Activations
   std::vector<float> outliers;  // [M, outlier count], int8 only
   std::vector<float> h;         // [M, h_stride]
   // Row m of `rows`.

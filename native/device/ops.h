@@ -1,0 +1,23 @@
+// The ops of a device: each turns the arguments of ops/<op>.h into the parameters of device/params/<op>.h, and adds them to
+// the step that this thread records. Called with part 0 of 1.
+#pragma once
+
+#include "ops/op_table.h"
+
+namespace lowrank::device {
+
+void embed_gather(const EmbedGatherArgs& args, int part, int parts);
+void rmsnorm_quantize_shrink(const RmsNormQuantizeShrinkArgs& args, int part, int parts);
+void quantize_shrink(const QuantizeShrinkArgs& args, int part, int parts);
+void glu_quantize_shrink(const GluQuantizeShrinkArgs& args, int part, int parts);
+void matmul_expand(const MatmulExpandArgs& args, int part, int parts);
+void rope_angles(const RopeAnglesArgs& args, int part, int parts);
+void rope_write_kv(const RopeWriteKvArgs& args, int part, int parts);
+void attention_paged(const AttentionPagedArgs& args, int part, int parts);
+void rmsnorm_add(const RmsNormAddArgs& args, int part, int parts);
+void logits_blocks(const LogitsCandidatesArgs& args, int part, int parts);
+void logits_candidates(const LogitsCandidatesArgs& args, int part, int parts);
+
+const OpTable& device_ops();
+
+}  // namespace lowrank::device

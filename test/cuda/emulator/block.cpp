@@ -1,0 +1,389 @@
+#include "emulator/block.h"
+
+#include <algorithm>
+#include <cstring>
+#include <numeric>
+#include <utility>
+
+#include "emulator/emulator.h"
+#include "emulator/runtime.h"
+#include "emulator/sanitizers.h"
+
+namespace lowrank::emulator {
+
+ThreadView* current_thread = nullptr;
+BlockView current_block;
+
+namespace {
+
+constexpr uint32_t kMostThreads = 1024;
+constexpr uint32_t kTurnsBeforeYield = 8;  // shuffled: one in so many collectives lets another warp on
+
+// Points of the thread sanitizer. Made anew for each block, since blocks are not ordered.
+struct BlockPoints {
+  char barrier[2];  // by turns: who comes to the next barrier early must not be seen by who leaves this one late
+  char end;
+  char warp[32][32][2];  // by warp, first lane of the mask, and turns
+};
+
+// The block that runs: there is one at a time, on one thread of the host.
+struct Block {
+  Fiber scheduler;
+  std::vector<Thread> threads{kMostThreads};
+  std::vector<Warp> warps{kMostThreads / 32};
+  FiberStacks stacks{kMostThreads};
+  SharedMemory shared;
+  std::unique_ptr<BlockPoints> points;
+  std::unique_ptr<char> launch_point;
+
+  const LaunchRequest* request = nullptr;
+  uint32_t thread_count = 0;
+  uint32_t warp_count = 0;
+  uint32_t exited = 0;
+  uint32_t at_barrier = 0;
+  uint32_t barrier_turn = 0;
+  int predicates[2] = {};
+  std::unique_ptr<Misuse> misuse;
+  uint64_t random = 0;
+};
+
+Block& block() {
+  static Block* const block = new Block;
+  return *block;
+}
+
+uint32_t next_random(Block& in) {  // splitmix64
+  uint64_t z = in.random += 0x9e3779b97f4a7c15ull;
+  z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9ull;
+  z = (z ^ z >> 27) * 0x94d049bb133111ebull;
+  return static_cast<uint32_t>((z ^ z >> 31) >> 32);
+}
+
+uint32_t turns_of(const Warp& warp, uint32_t lanes) {
+  if (warp.turns_are_lanes || lanes == kWholeWarp) return lanes;
+  uint32_t turns = 0;
+  for (; lanes != 0; lanes &= lanes - 1) turns |= 1u << warp.turn_of_lane[__builtin_ctz(lanes)];
+  return turns;
+}
+
+void run_thread(Thread& from, Thread& to) {
+  current_thread = &to;
+  switch_fiber(from.fiber, to.fiber);
+}
+
+// Lets on the next lane of the warp that can go on, or another warp. Comes back when it is this thread's turn.
+void yield_in_warp(Thread& self) {
+  Warp& warp = *self.warp;
+  if (warp.ready == 0) {
+    switch_fiber(self.fiber, block().scheduler);
+    return;
+  }
+  Thread& next = *warp.lanes[warp.lane_of_turn[__builtin_ctz(warp.ready)]];
+  if (&next != &self) run_thread(self, next);
+}
+
+void finish_oldest_copies(Thread& thread, size_t count) {
+  for (size_t i = 0; i < count; ++i) {
+    const AsyncCopy& copy = thread.copies[i];
+    sanitizers::note_write(copy.shared, 16);
+    if (copy.valid) {
+      sanitizers::note_read(copy.global, 16);
+      std::memcpy(copy.shared, copy.global, 16);
+    } else {
+      std::memset(copy.shared, 0, 16);
+    }
+  }
+  thread.copies.erase(thread.copies.begin(), thread.copies.begin() + static_cast<ptrdiff_t>(count));
+}
+
+void thread_main() {
+  fiber_has_begun();
+  Block& in = block();
+  Thread& self = running_thread();
+  in.request->call(in.request->kernel, in.request->params);
+  finish_oldest_copies(self, self.copies.size());
+  Warp& warp = *self.warp;
+  warp.exited |= 1u << self.lane;
+  warp.ready &= ~(1u << warp.turn_of_lane[self.lane]);
+  ++in.exited;
+  Fiber* next = &in.scheduler;
+  if (warp.ready != 0) {
+    Thread& thread = *warp.lanes[warp.lane_of_turn[__builtin_ctz(warp.ready)]];
+    current_thread = &thread;
+    next = &thread.fiber;
+  }
+  switch_fiber(self.fiber, *next, true);
+}
+
+void set_turns(Block& in, Warp& warp) {
+  const Order order = settings().order;
+  for (uint32_t turn = 0; turn < 32; ++turn)
+    warp.lane_of_turn[turn] = static_cast<uint8_t>(order == Order::kDescending ? 31 - turn : turn);
+  if (order == Order::kShuffled)
+    for (uint32_t turn = 31; turn > 0; --turn)
+      std::swap(warp.lane_of_turn[turn], warp.lane_of_turn[next_random(in) % (turn + 1)]);
+  for (uint32_t turn = 0; turn < 32; ++turn) warp.turn_of_lane[warp.lane_of_turn[turn]] = static_cast<uint8_t>(turn);
+  warp.turns_are_lanes = order == Order::kAscending;
+}
+
+void begin_block(Block& in, const LaunchRequest& request, uint3 index) {
+  current_block = {index, request.block, request.grid};
+  in.request = &request;
+  in.thread_count = request.block.x * request.block.y * request.block.z;
+  in.warp_count = (in.thread_count + 31) / 32;
+  in.exited = in.at_barrier = in.barrier_turn = 0;
+  in.predicates[0] = in.predicates[1] = 0;
+  in.misuse.reset();
+  in.shared.begin_block(request.shared_bytes, request.shared_limit);
+  if (sanitizers::kThread) in.points = std::make_unique<BlockPoints>();
+  for (uint32_t w = 0; w < in.warp_count; ++w) {
+    Warp& warp = in.warps[w];
+    const uint32_t lanes = std::min(32u, in.thread_count - 32 * w);
+    warp.exists = lanes == 32 ? kWholeWarp : (1u << lanes) - 1;
+    warp.exited = warp.at_barrier = 0;
+    warp.groups.clear();
+    std::memset(warp.sync_turn, 0, sizeof warp.sync_turn);
+    set_turns(in, warp);
+    warp.ready = turns_of(warp, warp.exists);
+    for (uint32_t lane = 0; lane < lanes; ++lane) {
+      const uint32_t at = 32 * w + lane;
+      Thread& thread = in.threads[at];
+      thread.index = {at % request.block.x, at / request.block.x % request.block.y, at / (request.block.x * request.block.y)};
+      thread.lane = lane;
+      thread.has_fenced = false;
+      thread.warp = &warp;
+      thread.waits_for = nullptr;
+      thread.copies.clear();
+      thread.groups.clear();
+      thread.open_copies = 0;
+      thread.observed.clear();
+      in.stacks.prepare(thread.fiber, at, thread_main);
+      thread.fiber.line = sanitizers::begin_line();
+      warp.lanes[lane] = &thread;
+    }
+  }
+}
+
+// The next warp that can go on, or null. Shuffled: any of them.
+Warp* pick_warp(Block& in) {
+  const Order order = settings().order;
+  const uint32_t first = order == Order::kShuffled ? next_random(in) % in.warp_count : 0;
+  for (uint32_t i = 0; i < in.warp_count; ++i) {
+    const uint32_t at = (first + i) % in.warp_count;
+    Warp& warp = in.warps[order == Order::kDescending ? in.warp_count - 1 - at : at];
+    if (warp.ready != 0) return &warp;
+  }
+  return nullptr;
+}
+
+// Nobody can go on, and somebody waits: why.
+Misuse stuck(Block& in) {
+  const Thread* first = nullptr;
+  for (uint32_t t = 0; t < in.thread_count && first == nullptr; ++t)
+    if (in.threads[t].waits_for != nullptr) first = &in.threads[t];
+  std::string text = std::string("Expected all threads at ") + first->waits_for + " of " + place_text(first->waits_at) +
+                     ", received " + std::to_string(in.exited) + " of " + std::to_string(in.thread_count) + " that have ended";
+  for (uint32_t t = 0; t < in.thread_count; ++t) {
+    const Thread& other = in.threads[t];
+    if (other.waits_for == nullptr) continue;
+    if (other.waits_for == first->waits_for && other.waits_at.line == first->waits_at.line) continue;
+    text += std::string(" and one at ") + other.waits_for + " of " + place_text(other.waits_at);
+    break;
+  }
+  return {cudaErrorLaunchFailure, text + ". A barrier must be met by every thread, a warp's instruction by every lane of its mask."};
+}
+
+void run_block(const LaunchRequest& request, uint3 index) {
+  Block& in = block();
+  void* const launch_line = sanitizers::current_line();
+  void* const block_line = sanitizers::begin_line();
+  sanitizers::go_on_as(block_line);
+  begin_block(in, request, index);
+  in.scheduler.line = block_line;
+  while (in.exited < in.thread_count && !in.misuse) {
+    Warp* const warp = pick_warp(in);
+    if (warp == nullptr) {
+      in.misuse = std::make_unique<Misuse>(stuck(in));
+      break;
+    }
+    Thread& next = *warp->lanes[warp->lane_of_turn[__builtin_ctz(warp->ready)]];
+    current_thread = &next;
+    switch_fiber(in.scheduler, next.fiber);
+  }
+  current_thread = nullptr;
+  if (sanitizers::kThread) {
+    for (uint32_t t = 0; t < in.thread_count; ++t) {
+      sanitizers::go_on_as(in.threads[t].fiber.line);
+      sanitizers::release(&in.points->end);
+      sanitizers::go_on_as(block_line);
+      sanitizers::end_line(in.threads[t].fiber.line);
+    }
+    sanitizers::acquire(&in.points->end);
+    in.shared.end_block();
+    in.points.reset();
+    sanitizers::release(in.launch_point.get());
+    sanitizers::go_on_as(launch_line);
+    sanitizers::end_line(block_line);
+  }
+  ++counted.blocks;
+}
+
+}  // namespace
+
+Thread& running_thread() { return *static_cast<Thread*>(current_thread); }
+
+std::string place_text(Location where) {
+  const char* slash = std::strrchr(where.file, '/');
+  return std::string(slash != nullptr ? slash + 1 : where.file) + ":" + std::to_string(where.line);
+}
+
+std::string thread_text(Location where) {
+  const auto text = [](const uint3& at) {
+    return "(" + std::to_string(at.x) + ", " + std::to_string(at.y) + ", " + std::to_string(at.z) + ")";
+  };
+  return "thread " + text(current_thread->index) + " of block " + text(current_block.index) + " at " + place_text(where);
+}
+
+void end_launch(int error, const std::string& text) {
+  Block& in = block();
+  in.misuse = std::make_unique<Misuse>(Misuse{error, text});
+  switch_fiber(running_thread().fiber, in.scheduler);
+  __builtin_unreachable();
+}
+
+void run_grid(const LaunchRequest& request) {
+  Block& in = block();
+  const Order order = settings().order;
+  if (sanitizers::kThread) in.launch_point = std::make_unique<char>();
+  const uint64_t blocks = uint64_t{request.grid.x} * request.grid.y * request.grid.z;
+  in.random = settings().seed + blocks;
+  // Shuffled: from somewhere on, in steps of a number without a divisor in common with theirs.
+  uint64_t step = 1, at = 0;
+  if (order == Order::kShuffled) {
+    at = next_random(in) % blocks;
+    for (step = next_random(in) % blocks + 1; std::gcd(step, blocks) != 1;) ++step;
+  }
+  for (uint64_t i = 0; i < blocks && !in.misuse; ++i, at = (at + step) % blocks) {
+    const uint64_t index = order == Order::kDescending ? blocks - 1 - at : at;
+    run_block(request, {static_cast<unsigned>(index % request.grid.x), static_cast<unsigned>(index / request.grid.x % request.grid.y),
+                        static_cast<unsigned>(index / (uint64_t{request.grid.x} * request.grid.y))});
+  }
+  sanitizers::acquire(in.launch_point.get());
+  ++counted.launches;
+  if (in.misuse) throw Misuse(*std::exchange(in.misuse, nullptr));
+}
+
+void collective(const Collective& kind, uint32_t mask, void* operand, Location where) {
+  Thread& self = running_thread();
+  Warp& warp = *self.warp;
+  const uint32_t bit = 1u << self.lane;
+  if ((mask & bit) == 0)
+    end_launch(cudaErrorLaunchFailure, std::string("Expected a mask with lane ") + std::to_string(self.lane) + " itself for " +
+                                           kind.name + ", received one without: " + thread_text(where) + ".");
+  if ((mask & (~warp.exists | warp.exited)) != 0)
+    end_launch(cudaErrorLaunchFailure, std::string("Expected a mask of lanes that run for ") + kind.name +
+                                           ", received one with lanes that have ended or never were: " + thread_text(where) + ".");
+  size_t at = 0;
+  while (at < warp.groups.size() && warp.groups[at].mask != mask) ++at;
+  if (at == warp.groups.size()) warp.groups.push_back({mask, 0, &kind, where});
+  WaitingGroup& group = warp.groups[at];
+  if (group.kind != &kind || (kind.aligned && group.where.line != where.line))
+    end_launch(cudaErrorLaunchFailure, std::string("Expected all lanes at ") + group.kind->name + " of " +
+                                           place_text(group.where) + ", received " + kind.name + ": " + thread_text(where) + ".");
+  const char* point = nullptr;
+  if (sanitizers::kThread && kind.orders_memory) {
+    const uint32_t first = static_cast<uint32_t>(__builtin_ctz(mask));
+    point = &block().points->warp[&warp - block().warps.data()][first][warp.sync_turn[first] & 1];
+    sanitizers::release(point);
+  }
+  warp.operands[self.lane] = operand;
+  group.arrived |= bit;
+  if (group.arrived == mask) {
+    if (kind.combine != nullptr) kind.combine(warp.operands, mask);
+    ++counted.collectives;
+    if (kind.orders_memory) ++warp.sync_turn[__builtin_ctz(mask)];
+    warp.groups[at] = warp.groups.back();
+    warp.groups.pop_back();
+    warp.ready |= turns_of(warp, mask);
+    if (settings().order == Order::kShuffled && next_random(block()) % kTurnsBeforeYield == 0)
+      switch_fiber(self.fiber, block().scheduler);
+    else
+      yield_in_warp(self);
+  } else {
+    warp.ready &= ~(1u << warp.turn_of_lane[self.lane]);
+    self.waits_at = where;
+    self.waits_for = kind.name;
+    yield_in_warp(self);
+    self.waits_for = nullptr;
+  }
+  if (point != nullptr) sanitizers::acquire(point);
+}
+
+int barrier(bool predicate, Location where) {
+  Block& in = block();
+  Thread& self = running_thread();
+  Warp& warp = *self.warp;
+  const uint32_t turn = in.barrier_turn & 1;
+  if (warp.at_barrier != 0) {
+    const Thread& other = *warp.lanes[__builtin_ctz(warp.at_barrier)];
+    if (other.waits_at.line != where.line)
+      end_launch(cudaErrorLaunchFailure, "Expected the lanes of a warp at one barrier, received one at " +
+                                             place_text(other.waits_at) + " and another: " + thread_text(where) + ".");
+  }
+  if (sanitizers::kThread) sanitizers::release(&in.points->barrier[turn]);
+  in.predicates[turn] += predicate ? 1 : 0;
+  warp.at_barrier |= 1u << self.lane;
+  warp.ready &= ~(1u << warp.turn_of_lane[self.lane]);
+  self.waits_at = where;
+  self.waits_for = "the barrier";
+  if (++in.at_barrier == in.thread_count) {
+    in.at_barrier = 0;
+    in.predicates[++in.barrier_turn & 1] = 0;
+    for (uint32_t w = 0; w < in.warp_count; ++w) {
+      in.warps[w].at_barrier = 0;
+      in.warps[w].ready = turns_of(in.warps[w], in.warps[w].exists);
+    }
+    switch_fiber(self.fiber, in.scheduler);
+  } else {
+    yield_in_warp(self);
+  }
+  self.waits_for = nullptr;
+  if (sanitizers::kThread) sanitizers::acquire(&in.points->barrier[turn]);
+  return in.predicates[turn];
+}
+
+void* dynamic_shared() { return block().shared.dynamic(); }
+
+void* shared_array(const void* tag, size_t bytes, Location where) {
+  void* const data = block().shared.array(tag, bytes);
+  if (data == nullptr)
+    end_launch(cudaErrorInvalidValue, "Expected at most " + std::to_string(block().request->shared_limit) +
+                                          " bytes of shared memory in one block, received more: " + thread_text(where) + ".");
+  return data;
+}
+
+bool is_shared(const void* data, size_t bytes) { return block().shared.holds(data, bytes); }
+
+void begin_copy(const AsyncCopy& copy) {
+  Thread& self = running_thread();
+  self.copies.push_back(copy);
+  ++self.open_copies;
+}
+
+void commit_copies() {
+  Thread& self = running_thread();
+  self.groups.push_back(self.open_copies);
+  self.open_copies = 0;
+}
+
+void wait_copies(size_t pending) {
+  Thread& self = running_thread();
+  size_t count = 0;
+  while (self.groups.size() > pending) {
+    count += self.groups.front();
+    self.groups.erase(self.groups.begin());
+  }
+  if (count != 0) finish_oldest_copies(self, count);
+}
+
+}  // namespace lowrank::emulator

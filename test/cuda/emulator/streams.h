@@ -1,0 +1,51 @@
+// Streams: work in order, done when somebody waits for it (or at once, in the eager mode).
+#pragma once
+
+#include <chrono>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <vector>
+
+#include "emulator/runtime.h"
+
+namespace lowrank::emulator {
+
+struct Operation {
+  std::function<void()> run;  // may throw Misuse
+  char submitted;             // what the host did before it, for the thread sanitizer
+};
+
+struct Graph {
+  std::vector<std::function<void()>> operations;
+  bool invalid = false;  // something that cannot be captured was asked of the stream
+};
+struct ExecutableGraph {
+  std::shared_ptr<const Graph> graph;
+};
+
+struct Stream {
+  bool blocking;  // waits for the default stream, and that for it
+  std::deque<std::unique_ptr<Operation>> operations = {};
+  std::unique_ptr<Graph> captured = nullptr;  // while it captures
+  void* line;  // the thread sanitizer's
+  char done;   // likewise: what the stream has done
+};
+
+// One recording of an event.
+struct EventRecord {
+  Stream* stream;
+  bool done = false;
+  std::chrono::steady_clock::time_point when = {};
+  char point = 0;
+};
+struct Event {
+  std::shared_ptr<EventRecord> last;
+};
+
+// The stream itself, or the default stream for null. Null where there is no such stream.
+Stream* find_stream(Stream* stream);
+cudaError_t submit(Stream* stream, std::function<void()> run);
+void drain(Stream& stream);
+
+}  // namespace lowrank::emulator
