@@ -43,8 +43,8 @@ void profile(const std::string& path, const ProfileOptions& options) {
   const ModelConfig& config = model->config();
   const int32_t sequences = decode ? rows : 1;
   const int32_t length = context + rows / sequences;
-  KvCache cache(model->backend(), {static_cast<int32_t>(config.layers.size()), config.kv_heads, config.head_dim, int8_kv ? KvFormat::kInt8 : KvFormat::kBFloat16,
-                 sequences * pages_for(length)});
+  KvCache cache(model->backend(), {static_cast<int32_t>(config.layers.size()), config.kv_heads, config.head_dim,
+                                   int8_kv ? KvFormat::kInt8 : KvFormat::kBFloat16, sequences * pages_for(length)});
   std::vector<std::unique_ptr<BlockTable>> blocks;
   for (int32_t i = 0; i < sequences; ++i) {
     blocks.push_back(std::make_unique<BlockTable>(cache));

@@ -89,7 +89,9 @@ void Barrier::wait() {
     if (generation_.load(std::memory_order_acquire) != generation) return;
     pause();
   }
+  const auto begin = std::chrono::steady_clock::now();
   generation_.wait(generation, std::memory_order_acquire);
+  slept_.fetch_add((std::chrono::steady_clock::now() - begin).count(), std::memory_order_relaxed);
 }
 
 ThreadPool& ThreadPool::process() {
@@ -112,13 +114,25 @@ void ThreadPool::grow(int workers) {
   }
 }
 
-void ThreadPool::run(int parts, Body body, void* context) {
+void ThreadPool::run(int wanted, Body body, void* context) {
+  std::unique_lock<std::mutex> region(region_, std::defer_lock);
+  if (wanted > 1) region.lock();
+  const auto begin = std::chrono::steady_clock::now();
+  const int parts = wanted > 1 ? contention_.threads(wanted, begin) : 1;
   Barrier barrier(parts);
   if (parts <= 1) {
+    if (wanted > 1) region.unlock();
     body(context, 0, 1, barrier);
     return;
   }
-  std::lock_guard<std::mutex> region(region_);
+  run_parts(parts, body, context, barrier);
+  // More threads than cores always sleep.
+  if (static_cast<unsigned>(parts) > std::thread::hardware_concurrency()) return;
+  const auto end = std::chrono::steady_clock::now();
+  contention_.observe(parts, end - begin, barrier.slept(), end);
+}
+
+void ThreadPool::run_parts(int parts, Body body, void* context, Barrier& barrier) {
   bool wake = false;
   {
     std::lock_guard<std::mutex> lock(mutex_);

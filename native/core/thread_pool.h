@@ -2,12 +2,15 @@
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <condition_variable>
 #include <cstdint>
 #include <memory>
 #include <mutex>
 #include <thread>
 #include <vector>
+
+#include "core/contention.h"
 
 namespace lowrank {
 
@@ -18,12 +21,15 @@ class Barrier {
  public:
   explicit Barrier(int parts);
   void wait();
+  // By all threads, in sum. Spinning does not count.
+  std::chrono::steady_clock::duration slept() const { return std::chrono::steady_clock::duration(slept_.load(std::memory_order_relaxed)); }
 
  private:
   const int parts_;
   const int spins_;
   std::atomic<int> arrived_{0};
   std::atomic<uint32_t> generation_{0};
+  std::atomic<std::chrono::steady_clock::rep> slept_{0};
 };
 
 class ThreadPool {
@@ -34,18 +40,20 @@ class ThreadPool {
   static ThreadPool& process();  // the one pool
   static int default_threads();  // physical cores within the affinity mask and the cgroup's CPU quota, at least 1
 
-  // Runs `body` on `parts` threads and returns when all have finished. Regions of several callers take turns.
-  // `body` must not throw.
-  void run(int parts, Body body, void* context);
+  // Runs `body` on at most `wanted` threads, fewer while other processes hold the cores (contention.h), and returns when all
+  // have finished. Regions of several callers take turns. `body` must not throw.
+  void run(int wanted, Body body, void* context);
 
   ~ThreadPool();
 
  private:
   ThreadPool() = default;
+  void run_parts(int parts, Body body, void* context, Barrier& barrier);
   void grow(int workers);
   void work(int index);
 
-  std::mutex region_;  // held for the length of one region
+  std::mutex region_;  // held for the length of one region of several threads
+  Contention contention_;  // guarded by region_
   std::mutex mutex_;   // guards the fields below
   std::condition_variable wake_;
   std::vector<std::thread> workers_;

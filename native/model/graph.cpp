@@ -169,8 +169,8 @@ void Graph::angles() {
     const RopeConfig& rope = config_.ropes[i];
     float* cosine = angles + static_cast<int64_t>(2 * i) * scratch_.max_rows * half;
     program_.add<RopeAnglesArgs>(ops_.rope_angles,
-                                 {batch_.positions.data(), rows_, weights_.rope_frequencies[i].data(), half, rope.attention_factor, cosine,
-                                  cosine + int64_t{scratch_.max_rows} * half});
+                                 {batch_.positions.data(), rows_, weights_.rope_frequencies[i].data(), half,
+                                  rope.attention_factor, cosine, cosine + int64_t{scratch_.max_rows} * half});
   }
 }
 
@@ -253,8 +253,8 @@ void Graph::attention(int32_t layer) {
   program_.add<RopeWriteKvArgs>(
       ops_.rope_write_kv,
       {wide, qkv_stride, rows_, config_.heads, config_.kv_heads, config_.head_dim, cosine,
-       cosine + int64_t{scratch_.max_rows} * half, q_norm.data(), k_norm.data(), q_norm.empty() ? nullptr : norm_rows(layer, LayerNorm::kQ),
-       k_norm.empty() ? nullptr : norm_rows(layer, LayerNorm::kK), config_.norm_epsilon, batch_.positions.data(),
+       cosine + int64_t{scratch_.max_rows} * half, q_norm.data(), k_norm.data(),
+       q_norm.empty() ? nullptr : norm_rows(layer, LayerNorm::kQ), k_norm.empty() ? nullptr : norm_rows(layer, LayerNorm::kK), config_.norm_epsilon, batch_.positions.data(),
        batch_.block_tables.data(), cache});
 
   program_.add<AttentionPagedArgs>(ops_.attention_paged,

@@ -211,7 +211,8 @@ void PackedWeights::read(int threads, const std::function<void(int64_t elements)
                 self.packed.file_->read(offset, bytes, data);
                 offset += bytes;
               });
-            if (backend.checksum(matrix) != items[i].checksum) damaged(self.packed.file_->name(), "the weights that were written");
+            if (backend.checksum(matrix) != items[i].checksum)
+              damaged(self.packed.file_->name(), "the weights that were written");
             self.elements += int64_t{matrix.rows} * matrix.cols;
             if (part == 0 && self.done) self.done(self.elements);
           }
