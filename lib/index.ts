@@ -1,7 +1,9 @@
 export { LowrankError, type ErrorCode, type LowrankErrorOptions } from "./errors/index.js";
 export {
+  devices,
   instructionSets,
   type AdapterPrecision,
+  type Device,
   type EngineStatistics,
   type MemoryUse,
   type ModelFacts,
@@ -12,9 +14,11 @@ export {
   Model,
   MODEL_ALIASES,
   type ChatOptions,
+  type DeviceName,
   type LoadModelOptions,
   type LoadProgress,
   type ModelAlias,
+  type ModelDevice,
   type ModelMemory,
 } from "./model/index.js";
 export {

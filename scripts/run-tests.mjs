@@ -13,6 +13,9 @@ function run(command, ...args) {
   if (result.status !== 0) process.exit(result.status ?? 1);
 }
 
+// The CUDA backend on an emulated device: see test/cuda.
+const cudaTargets = process.platform === "linux" ? ["lowrank_cuda_tests"] : [];
+
 const filters = process.argv.slice(2);
 if (filters.length === 0) {
   checkTools(["cmake", "c++"]);
@@ -32,11 +35,15 @@ if (filters.length === 0) {
     "build-native",
     "--parallel",
     String(availableParallelism()),
+    "--target",
+    "all",
+    ...cudaTargets,
     "--",
     "--no-print-directory",
     "-s",
   );
   run(join(root, "build-native", "lowrank_tests"));
+  for (const target of cudaTargets) run(join(root, "build-native", "test", "cuda", target));
 }
 const report = join(root, "build", "test-report.json");
 const vitest = join(root, "node_modules/vitest/vitest.mjs");

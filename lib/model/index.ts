@@ -1,6 +1,6 @@
 export { loadModel } from "./load-model.js";
-export { Model, type ChatOptions, type ModelMemory } from "./model.js";
-export type { LoadModelOptions, LoadProgress } from "./options.js";
+export { Model, type ChatOptions, type ModelDevice, type ModelMemory } from "./model.js";
+export type { DeviceName, LoadModelOptions, LoadProgress } from "./options.js";
 export {
   MODEL_ALIASES,
   resolveModel,

@@ -1,11 +1,13 @@
 import { readFile } from "node:fs/promises";
 import { totalmem } from "node:os";
 import { join } from "node:path";
+import { debuglog } from "node:util";
 import { throwIfAborted } from "../errors/check.js";
 import { expected, LowrankError } from "../errors/index.js";
 import { RequestRouter } from "../generate/index.js";
 import { addon } from "../native/addon.js";
-import type { NativeEngine } from "../native/types.js";
+import { findCudaPlugin } from "../native/cuda-plugin.js";
+import type { NativeEngine, SelectedDevice } from "../native/types.js";
 import { TextProcessor, type TokenizerSource } from "../tokenizer/index.js";
 import { adapterSpillFolder } from "./adapter-directory.js";
 import { Model } from "./model.js";
@@ -13,6 +15,9 @@ import { calibrationTokens } from "./calibration.js";
 import { checkLoadOptions, type CheckedLoadOptions, type LoadModelOptions } from "./options.js";
 import { findPackedModel, tidyPackedModels, type PackedModel } from "./packed-model.js";
 import { resolveModel, type ResolvedModel } from "./sources/index.js";
+
+/** Printed where NODE_DEBUG names "lowrank". */
+const log = debuglog("lowrank");
 
 async function readIfThere(path: string): Promise<string | undefined> {
   try {
@@ -73,6 +78,7 @@ function defaultKvCacheMemory(): number {
 /** The engine, which needs the text's tokens before it can be ready; it is not loaded where the text cannot be. */
 async function loadEngine(
   path: string,
+  device: SelectedDevice,
   packed: Promise<PackedModel>,
   options: CheckedLoadOptions,
   router: RequestRouter,
@@ -84,6 +90,8 @@ async function loadEngine(
   const load = addon().loadEngine(
     {
       path,
+      device: device.id,
+      plugin: findCudaPlugin(),
       precision,
       int8KvCache,
       threads,
@@ -123,34 +131,21 @@ async function loadEngine(
   }
 }
 
-/**
- * Loads a model: an alias ("smollm2-135m-instruct"), `hf:owner/name`, a folder with config.json and safetensors, or a `.gguf` file.
- * Downloads what is missing. Weights are read, quantised and packed off the event loop.
- *
- * Throws LowrankError: ERR_MODEL_NOT_FOUND, ERR_DOWNLOAD, ERR_MODEL_FORMAT, ERR_MODEL_UNSUPPORTED, ERR_TOKENIZER, ERR_OUT_OF_MEMORY,
- * ERR_BACKEND_UNAVAILABLE, ERR_ABORTED, ERR_INVALID_ARGUMENT; and what `onProgress` throws, which ends the load, too.
- */
-export async function loadModel(name: string, options: LoadModelOptions = {}): Promise<Model> {
-  if (typeof name !== "string" || name === "") throw expected("a model's name or path", "name", name);
-  const checked = checkLoadOptions(options);
-  throwIfAborted(checked.signal, "The load");
-  if (checked.device === "cuda")
-    throw new LowrankError(
-      "ERR_BACKEND_UNAVAILABLE",
-      'Expected device "auto" or "cpu": this build has no CUDA backend.',
-    );
-  const { onProgress, signal, revision, token, offline, cacheDirectory } = options;
-  const resolved = await resolveModel(name, { onProgress, signal, revision, token, offline, cacheDirectory });
-
+async function loadOn(
+  device: SelectedDevice,
+  resolved: ResolvedModel,
+  options: CheckedLoadOptions,
+): Promise<Model> {
+  const { signal } = options;
   const router = new RequestRouter();
   // A model that the engine refuses at once need not be hashed.
   const hashing = new AbortController();
   const stop = (): void => hashing.abort();
   signal?.addEventListener("abort", stop, { once: true });
-  const packed = findPackedModel(resolved, checked.packedDirectory, hashing.signal);
+  const packed = findPackedModel(resolved, options.packedDirectory, device.packedWeightsId, hashing.signal);
   const loadingText = loadText(resolved, packed, signal);
   const [engine, text] = await Promise.allSettled([
-    loadEngine(resolved.path, packed, checked, router, loadingText).finally(stop),
+    loadEngine(resolved.path, device, packed, options, router, loadingText).finally(stop),
     loadingText,
   ]);
   signal?.removeEventListener("abort", stop);
@@ -165,16 +160,51 @@ export async function loadModel(name: string, options: LoadModelOptions = {}): P
   void tidyPackedModels(await packed, engine.value.facts.packedWeights);
   // The first chat would otherwise wait for the worker that renders its template.
   if (text.value?.tokenizer.chatTemplate) text.value.warmUp();
-  const { adapterMemory, adapterDirectory, adapterPrecision } = checked;
+  const { adapterMemory, adapterDirectory, adapterPrecision } = options;
   return new Model({
     engine: engine.value,
     router,
     text: text.value,
     name: resolved.name,
+    device: { id: device.id, fallbackReason: device.fallback },
     adapters: {
       precision: adapterPrecision,
       memoryLimit: adapterMemory,
       spillFolder: adapterSpillFolder(adapterDirectory, Number.isFinite(adapterMemory)),
     },
   });
+}
+
+/** What a device may turn out to lack once a model is on its way there: memory, or itself. */
+const isOfDevice = (error: unknown): error is LowrankError =>
+  LowrankError.isInstance(error) &&
+  (error.code === "ERR_OUT_OF_MEMORY" || error.code === "ERR_BACKEND_UNAVAILABLE");
+
+/**
+ * Loads a model: an alias ("smollm2-135m-instruct"), `hf:owner/name`, a folder with config.json and safetensors, or a `.gguf` file.
+ * Downloads what is missing. Weights are read, quantised and packed off the event loop. With `device: "auto"`, a model that a CUDA
+ * device has no room for is loaded on the CPU.
+ *
+ * Throws LowrankError: ERR_MODEL_NOT_FOUND, ERR_DOWNLOAD, ERR_MODEL_FORMAT, ERR_MODEL_UNSUPPORTED, ERR_TOKENIZER, ERR_OUT_OF_MEMORY,
+ * ERR_BACKEND_UNAVAILABLE, ERR_ABORTED, ERR_INVALID_ARGUMENT; and what `onProgress` throws, which ends the load, too.
+ */
+export async function loadModel(name: string, options: LoadModelOptions = {}): Promise<Model> {
+  if (typeof name !== "string" || name === "") throw expected("a model's name or path", "name", name);
+  const checked = checkLoadOptions(options);
+  throwIfAborted(checked.signal, "The load");
+  const device = await addon().selectDevice(checked.device, findCudaPlugin());
+  const { onProgress, signal, revision, token, offline, cacheDirectory } = options;
+  const resolved = await resolveModel(name, { onProgress, signal, revision, token, offline, cacheDirectory });
+  const report = ({ id, fallback }: SelectedDevice): void => {
+    log("%s runs on %s%s", resolved.name, id, fallback && `: ${fallback}`);
+  };
+  report(device);
+  try {
+    return await loadOn(device, resolved, checked);
+  } catch (error) {
+    if (checked.device !== "auto" || device.id === "cpu" || !isOfDevice(error)) throw error;
+    const cpu = { ...(await addon().selectDevice("cpu", "")), fallback: `${device.id}: ${error.message}` };
+    report(cpu);
+    return await loadOn(cpu, resolved, checked);
+  }
 }

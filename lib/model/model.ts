@@ -62,6 +62,14 @@ function promptTokensOf(request: NativeRequest): number {
       : 1;
 }
 
+/** What a model runs on. */
+export interface ModelDevice {
+  /** "cpu", "cuda:0". */
+  id: string;
+  /** Why `device: "auto"` took the CPU; "" where the CPU was asked for, or another device was taken. */
+  fallbackReason: string;
+}
+
 /** What `loadModel` puts together. */
 export interface ModelParts {
   engine: NativeEngine;
@@ -69,6 +77,7 @@ export interface ModelParts {
   /** Null where the model came without a tokenizer: then prompts are token ids. */
   text: TextProcessor | null;
   name: string;
+  device: ModelDevice;
   adapters: AdapterStoreOptions;
 }
 
@@ -88,6 +97,8 @@ export class Model implements AsyncDisposable {
   readonly facts: ModelFacts;
   /** Where the model came from: its alias, repository or file. */
   readonly name: string;
+  /** What it runs on; see `facts` for the instruction set. */
+  readonly device: ModelDevice;
   readonly #engine: NativeEngine;
   readonly #router: RequestRouter;
   readonly #tokenizer: Tokenizer | null;
@@ -102,6 +113,7 @@ export class Model implements AsyncDisposable {
     this.#tokenizer = parts.text?.tokenizer ?? null;
     this.#text = parts.text;
     this.name = parts.name;
+    this.device = parts.device;
     this.facts = parts.engine.facts;
     this.adapters = new AdapterRegistry(parts.engine, this.facts, parts.adapters);
     this.#adapterLimit = parts.adapters.memoryLimit;

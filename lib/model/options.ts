@@ -20,9 +20,14 @@ export type LoadProgress =
       totalParameters: number;
     };
 
+export type DeviceName = "auto" | "cpu" | "cuda" | `cuda:${number}`;
+
 export interface LoadModelOptions {
-  /** Where to compute. "auto" takes the best there is; today that is the CPU. Default "auto". */
-  device?: "auto" | "cpu" | "cuda";
+  /**
+   * Where to compute: the CPU; a CUDA device by its number, or "cuda" for the first that can be used; or "auto": such a device, or else
+   * the CPU, and `model.device` says why. See `devices()`. Default "auto".
+   */
+  device?: DeviceName;
   /**
    * "int8": int8 weights and activations, bfloat16 KV cache. "w8-float32" and "float32" are for proving and comparing: the same int8
    * weights, or the checkpoint's own, computed in float32. Default "int8".
@@ -53,8 +58,8 @@ export interface LoadModelOptions {
   maxStepTokens?: number;
   /**
    * Bytes of keys and values at most, taken as they are needed. When they are used up, texts that no request uses are forgotten, then
-   * the newest request of least priority gives way and goes on later. One context at least. Default: maxSequences contexts, but a
-   * quarter of the machine's memory at most.
+   * the newest request of least priority gives way and goes on later. One context at least. Default: maxSequences contexts, but at most a
+   * quarter of the machine's memory, or half of what a CUDA device has free beside the weights, where all of it is taken at once.
    */
   kvCacheMemory?: number;
   /** Called with progress, at most about every 30 ms. */
@@ -111,7 +116,7 @@ const KEYS = [
 ] as const;
 
 export interface CheckedLoadOptions {
-  device: "auto" | "cpu" | "cuda";
+  device: DeviceName;
   precision: Precision;
   int8KvCache: boolean;
   adapterPrecision: AdapterPrecision;
@@ -130,6 +135,18 @@ export interface CheckedLoadOptions {
   signal: AbortSignal | undefined;
 }
 
+function checkDevice(value: unknown): DeviceName {
+  if (value === undefined) return "auto";
+  if (typeof value !== "string" || !/^(auto|cpu|cuda(:\d{1,4})?)$/.test(value))
+    throw expected(
+      '"auto", "cpu", "cuda" or "cuda:" with a number',
+      "device",
+      value,
+      "devices() lists what is there.",
+    );
+  return value as DeviceName;
+}
+
 export function checkLoadOptions(options: LoadModelOptions): CheckedLoadOptions {
   checkKnown("options", options, KEYS);
   const integer = (name: keyof LoadModelOptions, min: number, max: number, fallback: number): number =>
@@ -143,7 +160,7 @@ export function checkLoadOptions(options: LoadModelOptions): CheckedLoadOptions 
   const kept = (name: "kvCache" | "adapterPrecision"): "bfloat16" | "int8" =>
     checkInt8Choice(name, options[name], ["bfloat16", "int8"], precision) ?? "bfloat16";
   return {
-    device: checkChoice("device", options.device, ["auto", "cpu", "cuda"], "auto"),
+    device: checkDevice(options.device),
     precision,
     int8KvCache: kept("kvCache") === "int8",
     adapterPrecision: kept("adapterPrecision"),

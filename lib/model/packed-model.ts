@@ -1,12 +1,11 @@
 import { createHash } from "node:crypto";
 import { mkdir, readFile, readdir, realpath, rm, stat, utimes, writeFile } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
-import { addon } from "../native/addon.js";
 import type { ModelFacts } from "../native/types.js";
 import { hashFile, packedDirectory, type ResolvedModel } from "./sources/index.js";
 
-// A packed file is named after what it holds: the content of the model's files and, for weights, the layout and the instruction
-// set. As reading all of a large model takes seconds, its hash is kept under the files' identity as the file system tells it.
+// A packed file is named after what it holds: the content of the model's files and, for weights, the layout, the backend and the
+// instruction set. As reading all of a large model takes seconds, its hash is kept under the files' identity as the file system tells it.
 
 /** Smaller models are packed in less time than it takes to look for them. */
 const MIN_BYTES = 8 * 2 ** 20;
@@ -72,11 +71,12 @@ async function contentOf(
 
 /**
  * The files that keep a model; never rejects. `directory`: where the caller wants it, for models of any size;
- * undefined: the user's cache, for models that gain by it; false: nowhere.
+ * undefined: the user's cache, for models that gain by it; false: nowhere. `packedWeightsId`: what weights depend on beside the model.
  */
 export async function findPackedModel(
   resolved: ResolvedModel,
   directory: string | false | undefined,
+  packedWeightsId: string,
   signal: AbortSignal,
 ): Promise<PackedModel> {
   if (directory === false) return NONE;
@@ -87,7 +87,7 @@ export async function findPackedModel(
     await mkdir(folder, { recursive: true, mode: 0o700 });
     const content = await contentOf(resolved.files, identity, folder, signal);
     return {
-      weights: join(folder, `${sha256(`${addon().packedWeightsId()} ${content}`)}.weights`),
+      weights: join(folder, `${sha256(`${packedWeightsId} ${content}`)}.weights`),
       tokenizer: join(folder, `${content}.tokenizer`),
     };
   } catch {

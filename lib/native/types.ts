@@ -50,10 +50,10 @@ export interface AdapterEntry {
   unpermuteHeads?: number;
 }
 
-/** Facts of the loaded base model. */
 /** What an adapter's A and B are kept in, with precision "int8" of the model. */
 export type AdapterPrecision = "bfloat16" | "int8";
 
+/** Facts of the loaded base model. */
 export interface ModelFacts {
   architecture: string;
   hiddenSize: number;
@@ -72,7 +72,9 @@ export interface ModelFacts {
   layerNorms: LayerNormName[];
   parameters: number;
   precision: Precision;
+  /** "cpu" or "cuda". */
   backend: string;
+  /** "avx512_vnni", "avx2", "reference"; of CUDA "sm_90" and so on, behind which an emulated device says so. */
   instructionSet: string;
   threads: number;
   weightBytes: number;
@@ -202,8 +204,35 @@ export interface NativeEvent {
   };
 }
 
+/** A CUDA device, or, with index -1, why there is none. */
+export interface CudaDevice {
+  index: number;
+  name: string;
+  memoryBytes: number;
+  computeMajor: number;
+  computeMinor: number;
+  emulated: boolean;
+  /** Why it cannot be used; "" where it can. */
+  unavailable: string;
+}
+
+/** The device that a load will run on. */
+export interface SelectedDevice {
+  /** "cpu", "cuda:0". */
+  id: string;
+  instructionSet: string;
+  /** What packed weights depend on beside the model: layout, recipe, backend, instruction set. */
+  packedWeightsId: string;
+  /** Why "auto" took the CPU; "" where it was asked for or nothing was in the way. */
+  fallback: string;
+}
+
 export interface LoadOptions {
   path: string;
+  /** As SelectedDevice has it. */
+  device: string;
+  /** Path of the CUDA plugin, or "". */
+  plugin: string;
   precision: Precision;
   /** 0: physical cores within affinity mask and cgroup quota. */
   threads: number;
@@ -289,7 +318,10 @@ export interface NativeAddon {
   inspectAdapter(bytes: Uint8Array): Promise<AdapterInspection>;
   /** Key-values of a GGUF file, for the tokenizer and the chat template. Number arrays come as Float64Array. */
   readGgufMetadata(path: string): Promise<Record<string, unknown>>;
-  /** What packed weights depend on beside the model: layout, recipe, instruction set. */
-  packedWeightsId(): string;
+  cudaDevices(plugin: string): Promise<CudaDevice[]>;
+  /**
+   * "auto", "cpu", "cuda" or "cuda:0". Rejects with ERR_BACKEND_UNAVAILABLE, which says why, where that cannot be had.
+   */
+  selectDevice(device: string, plugin: string): Promise<SelectedDevice>;
   instructionSets(): { name: string; description: string; available: boolean }[];
 }

@@ -34,10 +34,12 @@ void set_adapter_memory(const Backend& cuda_backend, size_t bytes);
 
 struct SelectedBackend {
   const Backend* backend;
+  int32_t cuda_index;    // -1: the CPU
   std::string fallback;  // why "auto" took the CPU; empty else
 };
 
-// `device`: "cpu"; "cuda", the first CUDA device that can be used; "cuda:1"; or "auto": as "cuda", or the CPU where there is none.
+// `device`: "cpu"; "cuda", the first CUDA device that can be used; "cuda:1"; or "auto": as "cuda" but for emulated devices, or
+// the CPU where there is none.
 // Throws Error: kInvalidArgument for another text, kBackendUnavailable with the reason.
 SelectedBackend select_backend(const std::string& device, const std::string& plugin);
 

@@ -2,11 +2,11 @@
 #include <napi.h>
 
 #include "bindings/convert.h"
+#include "bindings/devices.h"
 #include "bindings/engine_binding.h"
 #include "bindings/environment.h"
 #include "bindings/errors.h"
 #include "lora/adapter_source.h"
-#include "model/packed_weights.h"
 
 namespace lowrank::bindings {
 namespace {
@@ -53,11 +53,6 @@ Napi::Value instruction_sets(const Napi::CallbackInfo& info) {
   return array;
 }
 
-Napi::Value packed_id(const Napi::CallbackInfo& info) {
-  return guarded(info.Env(),
-                 [&]() -> Napi::Value { return Napi::String::New(info.Env(), packed_weights_id(cpu_backend())); });
-}
-
 Napi::Object initialize(Napi::Env env, Napi::Object exports) {
   env.SetInstanceData<Environment>(new Environment(env));
   EngineBinding::define(env);
@@ -66,7 +61,8 @@ Napi::Object initialize(Napi::Env env, Napi::Object exports) {
   exports.Set("inspectAdapter", Napi::Function::New<inspect_adapter>(env, "inspectAdapter"));
   exports.Set("readGgufMetadata", Napi::Function::New<read_gguf_metadata>(env, "readGgufMetadata"));
   exports.Set("instructionSets", Napi::Function::New<instruction_sets>(env, "instructionSets"));
-  exports.Set("packedWeightsId", Napi::Function::New<packed_id>(env, "packedWeightsId"));
+  exports.Set("cudaDevices", Napi::Function::New<cuda_devices_of>(env, "cudaDevices"));
+  exports.Set("selectDevice", Napi::Function::New<select_device>(env, "selectDevice"));
   return exports;
 }
 

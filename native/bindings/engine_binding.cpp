@@ -5,6 +5,8 @@
 #include <cstring>
 #include <utility>
 
+#include "backend/devices.h"
+#include "bindings/devices.h"
 #include "bindings/errors.h"
 #include "bindings/load_control.h"
 
@@ -17,6 +19,8 @@ constexpr int32_t kDefaultContext = 8192;
 
 struct LoadOptions {
   std::string path;
+  std::string device;
+  std::string plugin;
   Precision precision;
   int threads;
   int32_t context_length;
@@ -31,6 +35,8 @@ struct LoadOptions {
 LoadOptions load_options_of(const Napi::Object& object) {
   LoadOptions options;
   options.path = string_of(object, "path");
+  options.device = string_of(object, "device");
+  options.plugin = string_of(object, "plugin");
   options.precision = precision_of(string_of(object, "precision"));
   options.threads = static_cast<int>(integer_of(object, "threads", 0, 256));
   if (options.threads == 0) options.threads = ThreadPool::default_threads();
@@ -76,7 +82,7 @@ std::unique_ptr<Model> load_model(const LoadOptions& options, const Callback& on
       function.Call({Napi::Number::New(env, static_cast<double>(done)), Napi::Number::New(env, static_cast<double>(total))});
     });
   };
-  return Model::load(options.path, cpu_backend(), weights);
+  return Model::load(options.path, *select_backend(options.device, options.plugin).backend, weights);
 }
 
 // Request ids hold the environment from submit to their last event.
@@ -132,7 +138,10 @@ Napi::Value EngineBinding::load(const Napi::CallbackInfo& info) {
           engine_options.max_sequences = options.max_sequences;
           engine_options.max_waiting = options.max_waiting;
           engine_options.max_rows = options.max_rows;
-          engine_options.kv_cache_bytes = options.kv_cache_bytes;
+          engine_options.kv_cache_bytes =
+              options.kv_cache_asked
+                  ? options.kv_cache_bytes
+                  : default_kv_cache_bytes(model->backend(), options.device, options.plugin, options.kv_cache_bytes);
           engine_options.kv_cache_asked = options.kv_cache_asked;
           engine_options.int8_kv = options.int8_kv;
           return std::make_shared<Engine>(std::move(model), engine_options, sink_to(environment, on_events));

@@ -3,29 +3,15 @@
 #include <cstring>
 #include <string>
 
+#include "cuda/attention_paged.h"
+#include "cuda/embed_gather.h"
+#include "cuda/logits_candidates.h"
+#include "cuda/matmul_expand.h"
+#include "cuda/quantize_shrink.h"
+#include "cuda/rmsnorm_add.h"
+#include "cuda/rope_write_kv.h"
 #include "cuda/status.h"
 #include "device/op_params.h"
-#if __has_include("cuda/attention_paged.h")
-#include "cuda/attention_paged.h"
-#endif
-#if __has_include("cuda/embed_gather.h")
-#include "cuda/embed_gather.h"
-#endif
-#if __has_include("cuda/logits_candidates.h")
-#include "cuda/logits_candidates.h"
-#endif
-#if __has_include("cuda/matmul_expand.h")
-#include "cuda/matmul_expand.h"
-#endif
-#if __has_include("cuda/quantize_shrink.h")
-#include "cuda/quantize_shrink.h"
-#endif
-#if __has_include("cuda/rmsnorm_add.h")
-#include "cuda/rmsnorm_add.h"
-#endif
-#if __has_include("cuda/rope_write_kv.h")
-#include "cuda/rope_write_kv.h"
-#endif
 
 namespace lowrank::cuda {
 namespace {
@@ -47,31 +33,17 @@ void enqueue_as(Launches& launches, const device::OpRecord& op) {
 
 void enqueue_op(Launches& launches, const device::OpRecord& op) {
   switch (op.code) {
-#if __has_include("cuda/embed_gather.h")
     case OpCode::kEmbedGather: return enqueue_as<device::EmbedGatherParams>(launches, op);
-#endif
-#if __has_include("cuda/quantize_shrink.h")
     case OpCode::kRmsNormQuantizeShrink: return enqueue_as<device::RmsNormQuantizeShrinkParams>(launches, op);
     case OpCode::kQuantizeShrink: return enqueue_as<device::QuantizeShrinkParams>(launches, op);
     case OpCode::kGluQuantizeShrink: return enqueue_as<device::GluQuantizeShrinkParams>(launches, op);
-#endif
-#if __has_include("cuda/matmul_expand.h")
     case OpCode::kMatmulExpand: return enqueue_as<device::MatmulExpandParams>(launches, op);
-#endif
-#if __has_include("cuda/rope_write_kv.h")
     case OpCode::kRopeAngles: return enqueue_as<device::RopeAnglesParams>(launches, op);
     case OpCode::kRopeWriteKv: return enqueue_as<device::RopeWriteKvParams>(launches, op);
-#endif
-#if __has_include("cuda/attention_paged.h")
     case OpCode::kAttentionPaged: return enqueue_as<device::AttentionPagedParams>(launches, op);
-#endif
-#if __has_include("cuda/rmsnorm_add.h")
     case OpCode::kRmsNormAdd: return enqueue_as<device::RmsNormAddParams>(launches, op);
-#endif
-#if __has_include("cuda/logits_candidates.h")
     case OpCode::kLogitsBlocks: return enqueue_as<device::LogitsBlocksParams>(launches, op);
     case OpCode::kLogitsCandidates: return enqueue_as<device::LogitsCandidatesParams>(launches, op);
-#endif
     default: break;
   }
   throw Failure{device::Status::kInvalidArgument,

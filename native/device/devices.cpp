@@ -80,19 +80,23 @@ const DeviceBackend& open(const device::PluginTable& plugin, int32_t index) {
                                                   ". Device \"auto\" takes the CPU in its place.");
 }
 
-// The first CUDA device that can be used, or null and why there is none.
-const Backend* first_usable(const std::string& plugin, std::string& why) {
+// The first CUDA device that can be used, or a backend of null and why there is none.
+SelectedBackend first_usable(const std::string& plugin, bool emulated_too) {
+  std::string why;
   for (const CudaDevice& one : cuda_devices(plugin)) {
-    if (one.unavailable.empty()) try {
-        return &cuda_backend(plugin, one.index);
+    std::string reason = one.unavailable;
+    if (reason.empty() && one.emulated && !emulated_too) reason = one.name + " serves only who asks for \"cuda\"";
+    if (reason.empty()) {
+      try {
+        return {&cuda_backend(plugin, one.index), one.index, ""};
       } catch (const Error& error) {
         if (error.code() != ErrorCode::kBackendUnavailable && error.code() != ErrorCode::kOutOfMemory) throw;
-        why += (why.empty() ? "" : "; ") + std::string(error.what());
-        continue;
+        reason = error.what();
       }
-    why += (why.empty() ? "" : "; ") + one.unavailable;
+    }
+    why += (why.empty() ? "" : "; ") + reason;
   }
-  return nullptr;
+  return {nullptr, -1, why};
 }
 
 }  // namespace
@@ -124,20 +128,19 @@ void set_adapter_memory(const Backend& cuda_backend, size_t bytes) {
 }
 
 SelectedBackend select_backend(const std::string& device, const std::string& plugin) {
-  if (device == "cpu") return {&cpu_backend(), ""};
+  if (device == "cpu") return {&cpu_backend(), -1, ""};
   if (device == "auto" || device == "cuda") {
-    std::string why;
-    const Backend* backend = first_usable(plugin, why);
-    if (backend == nullptr && device == "cuda") refuse(device, why);
-    if (backend == nullptr) return {&cpu_backend(), why};
-    return {backend, ""};
+    const SelectedBackend found = first_usable(plugin, device == "cuda");
+    if (found.backend != nullptr) return found;
+    if (device == "cuda") refuse(device, found.fallback);
+    return {&cpu_backend(), -1, found.fallback};
   }
   const std::string head = "cuda:";
   int32_t index = -1;
   if (device.starts_with(head)) {
     const char* end = device.data() + device.size();
     const auto [rest, error] = std::from_chars(device.data() + head.size(), end, index);
-    if (error == std::errc() && rest == end && index >= 0) return {&cuda_backend(plugin, index), ""};
+    if (error == std::errc() && rest == end && index >= 0) return {&cuda_backend(plugin, index), index, ""};
   }
   throw Error(ErrorCode::kInvalidArgument,
               "Expected \"auto\", \"cpu\", \"cuda\" or \"cuda:<number>\" for a device, received \"" + device + "\".");

@@ -3,35 +3,19 @@
 namespace lowrank::test::host_ops {
 
 const OpTable& op_table() {
-  static const OpTable table = [] {
-    OpTable ops{};
-#if __has_include("host_ops/embed_gather.cpp")
-    ops.embed_gather = embed_gather;
-#endif
-#if __has_include("host_ops/quantize_shrink.cpp")
-    ops.rmsnorm_quantize_shrink = rmsnorm_quantize_shrink;
-    ops.quantize_shrink = quantize_shrink;
-    ops.glu_quantize_shrink = glu_quantize_shrink;
-#endif
-#if __has_include("host_ops/matmul_expand.cpp")
-    ops.matmul_expand = matmul_expand;
-#endif
-#if __has_include("host_ops/rope_write_kv.cpp")
-    ops.rope_angles = rope_angles;
-    ops.rope_write_kv = rope_write_kv;
-#endif
-#if __has_include("host_ops/attention_paged.cpp")
-    ops.attention_paged = attention_paged;
-#endif
-#if __has_include("host_ops/rmsnorm_add.cpp")
-    ops.rmsnorm_add = rmsnorm_add;
-#endif
-#if __has_include("host_ops/logits_candidates.cpp")
-    ops.logits_blocks = logits_blocks;
-    ops.logits_candidates = logits_candidates;
-#endif
-    return ops;
-  }();
+  static constexpr OpTable table = {
+      .embed_gather = embed_gather,
+      .rmsnorm_quantize_shrink = rmsnorm_quantize_shrink,
+      .quantize_shrink = quantize_shrink,
+      .glu_quantize_shrink = glu_quantize_shrink,
+      .matmul_expand = matmul_expand,
+      .rope_angles = rope_angles,
+      .rope_write_kv = rope_write_kv,
+      .attention_paged = attention_paged,
+      .rmsnorm_add = rmsnorm_add,
+      .logits_blocks = logits_blocks,
+      .logits_candidates = logits_candidates,
+  };
   return table;
 }
 

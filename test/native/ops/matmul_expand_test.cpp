@@ -9,8 +9,8 @@
 #include <string>
 #include <vector>
 
+#include "backend/matrix_rows.h"
 #include "check.h"
-#include "cpu/packing.h"
 #include "ops/op_case.h"
 
 using namespace lowrank;
@@ -160,15 +160,10 @@ class Product {
  private:
   static size_t size(int32_t value) { return static_cast<size_t>(value); }
 
-  // The weight that input k is multiplied with: what the matrix holds where it is rotated (its packing is proved by the
-  // tests of packing), else the logical weight, but for outlier channels.
+  // The weight that input k is multiplied with: what the matrix holds where it is rotated (every backend quantises by
+  // RowQuantizer, which the tests of packing prove), else the logical weight, but for outlier channels.
   double weight(int32_t n, int32_t k) const {
-    if (shape_.rotated) {
-      const auto& packed = static_cast<const cpu::PackedMatrix&>(*matrix_.packed);
-      const uint8_t* tile = cpu::tile_of_row<uint8_t>(packed, n);
-      const int32_t q = tile[cpu::tile_offset(cpu::kTileDepth, n % cpu::kTileRows, k)] - 128;
-      return double{cpu::scale_of(packed, n, k)} * q;
-    }
+    if (shape_.rotated) return held_[size(n) * size(x_.view.stride) + size(k)];
     if (k >= shape_.k || std::binary_search(outliers_.begin(), outliers_.end(), k)) return 0;
     return matrix_.weights[size(n) * size(shape_.k) + size(k)];
   }
@@ -181,9 +176,14 @@ class Product {
     if (shape_.weights == WeightFormat::kBFloat16) weights = random_.bfloat16_floats(count, -0.3f, 0.3f);
     if (shape_.weights == WeightFormat::kFloat32) weights = random_.floats(count, -0.3f, 0.3f);
     if (shape_.outliers > 0) take_outliers(weights);
-    matrix_ = make_matrix(
-        backend_, {shape_.n, shape_.k, shape_.weights, shape_.activation, shape_.rotated, outliers_, {}},
-        std::move(weights));
+    const MatrixSpec spec = {shape_.n, shape_.k, shape_.weights, shape_.activation, shape_.rotated, outliers_, {}};
+    matrix_ = make_matrix(backend_, spec, std::move(weights));
+    if (!shape_.rotated) return;
+    RowQuantizer quantizer(spec);
+    for (int32_t n = 0; n < shape_.n; ++n) {
+      const QuantizedRow row = quantizer.quantize(n, matrix_.weights.data() + size(n) * size(shape_.k));
+      for (int32_t k = 0; k < x_.view.stride; ++k) held_.push_back(double{row.scale[k / kScaleGroup]} * row.q[k]);
+    }
   }
 
   // Chooses the outlier channels, the last one among them, and makes bfloat16 numbers of their columns. The largest of
@@ -304,6 +304,7 @@ class Product {
   std::vector<double> input_;      // [M, stride]
   std::vector<int32_t> outliers_;  // channels
   TestMatrix matrix_;
+  std::vector<double> held_;  // [N, stride] of a rotated matrix: what it holds
   std::vector<float> bias_, residual_, h_;
   Unaligned bias_store_, h_store_;
   int32_t h_stride_ = 21;
