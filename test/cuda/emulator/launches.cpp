@@ -2,6 +2,7 @@
 #include <sys/mman.h>
 
 #include <algorithm>
+#include <cstdio>
 #include <cstring>
 #include <map>
 #include <memory>
@@ -33,7 +34,9 @@ std::map<const void*, size_t>& opted_into() {
 }
 
 std::string text_of(dim3 size) {
-  return "(" + std::to_string(size.x) + ", " + std::to_string(size.y) + ", " + std::to_string(size.z) + ")";
+  char text[48];
+  std::snprintf(text, sizeof text, "(%u, %u, %u)", size.x, size.y, size.z);
+  return text;
 }
 
 // A word of the parameters that is an address where this process has memory, and the device has none.

@@ -37,9 +37,11 @@ void run_next(Stream& stream) {
   } catch (const Misuse& misuse) {
     break_device(static_cast<cudaError_t>(misuse.error), misuse.text);
   }
+  const std::shared_ptr<EventRecord> record = std::move(operation->record);
   operation.reset();
   sanitizers::release(&stream.done);
   sanitizers::go_on_as(line);
+  if (record) record->when = std::chrono::steady_clock::now();
 }
 
 cudaError_t refuse_capture(Stream& stream) {
@@ -96,7 +98,7 @@ void drain_every_stream() {
   }
 }
 
-cudaError_t submit(Stream* handle, std::function<void()> run) {
+cudaError_t submit(Stream* handle, std::function<void()> run, std::shared_ptr<EventRecord> record) {
   if (device_error() != cudaSuccess) return noted(device_error());
   Stream* const stream = find_stream(handle);
   if (stream == nullptr) return noted(cudaErrorInvalidResourceHandle);
@@ -105,7 +107,7 @@ cudaError_t submit(Stream* handle, std::function<void()> run) {
     return cudaSuccess;
   }
   drain_others(*stream);
-  stream->operations.push_back(std::make_unique<Operation>(Operation{std::move(run), 0}));
+  stream->operations.push_back(std::make_unique<Operation>(Operation{std::move(run), std::move(record), 0}));
   sanitizers::release(&stream->operations.back()->submitted);
   if (!settings().lazy_streams) drain(*stream);
   return noted(device_error());
@@ -223,11 +225,11 @@ cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t handle) {
   Stream* const stream = find_stream(handle);
   if (event == nullptr || stream == nullptr) return noted(cudaErrorInvalidResourceHandle);
   auto record = std::make_shared<EventRecord>(EventRecord{stream});
-  const cudaError_t error = submit(handle, [record] {
+  const auto done = [record] {
     record->done = true;
-    record->when = std::chrono::steady_clock::now();
     sanitizers::release(&record->point);
-  });
+  };
+  const cudaError_t error = submit(handle, done, record);
   if (error == cudaSuccess) event->last = record;
   return error;
 }
