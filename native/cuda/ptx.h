@@ -86,6 +86,13 @@ LOWRANK_DEVICE float exp2_approximate(float x) {
   return result;
 }
 
+// Two bfloat16, `low` in the lower half, rounded to nearest even. Every NaN becomes 0x7fff.
+LOWRANK_DEVICE uint32_t bfloat16_pair(float low, float high) {
+  uint32_t result;
+  asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(result) : "f"(high), "f"(low));
+  return result;
+}
+
 }  // namespace lowrank::cuda::ptx
 
 #else
