@@ -104,8 +104,7 @@ class Attention {
   void check(const Backend& backend, const std::vector<float>& out) const {
     const double tolerance = 2e-5 * std::max(1.0f, shape_.spread / 8);
     const std::string what = label(backend, shape_.text());
-    const bool rounds =
-        shape_.format != KvFormat::kFloat32 && std::string(backend.instruction_set()) == "avx512_vnni";
+    const bool rounds = shape_.format != KvFormat::kFloat32 && has_bfloat16_products(backend);
     for (int32_t m = 0; m < rows(); ++m) {
       const float* row = out.data() + size(m) * size(out_stride_);
       for (int32_t i = shape_.heads * shape_.head_dim; i < out_stride_; ++i)

@@ -10,6 +10,10 @@
 
 namespace lowrank::test {
 
+bool has_bfloat16_products(const Backend& backend) {
+  return std::string(backend.name()) == "cuda" || std::string(backend.instruction_set()) == "avx512_vnni";
+}
+
 uint64_t Random::bits() {
   state_ += 0x9e3779b97f4a7c15u;
   uint64_t z = state_;

@@ -15,6 +15,9 @@ namespace lowrank::test {
 // A backend for each instruction set that this machine can run, the reference included.
 std::vector<const Backend*> available_backends();
 
+// Whether ops may round what they multiply with bfloat16 values to bfloat16, where their contracts say so.
+bool has_bfloat16_products(const Backend& backend);
+
 // SplitMix64: the same numbers on every platform.
 class Random {
  public:
