@@ -5,6 +5,7 @@
 #include <cstring>
 #include <limits>
 #include <string>
+#include <tuple>
 #include <vector>
 
 #include "check.h"
@@ -30,13 +31,33 @@ struct Shape {
   }
 };
 
+struct Row {
+  int32_t position, sequence;
+};
+
+// Rows of both sequences, in no order, at the edges of pages and splits.
+std::vector<Row> mixed_rows() {
+  std::vector<Row> rows;
+  for (const int32_t position : {0, 1, 7, 31, 32, 63, 255, 256, 257, 300, 511, 512, 700, 1099, 40, 288, 999})
+    rows.push_back({position, rows.size() % 3 == 2 ? 1 : 0});
+  return rows;
+}
+
+// A prompt's chunk that crosses a split, between decodes: more rows than kernels for few rows take.
+std::vector<Row> prompt_rows() {
+  std::vector<Row> rows = {{290, 1}, {17, 0}};
+  for (int32_t position = 215; position < 285; ++position) rows.push_back({position, 0});
+  rows.push_back({700, 1});
+  return rows;
+}
+
 // Two sequences of up to kContext positions, whose pages lie in no order.
 class Attention {
  public:
   static constexpr int32_t kContext = 1100;
   static constexpr int32_t kPagesPerSequence = (kContext + kPageTokens - 1) / kPageTokens;
 
-  explicit Attention(const Shape& shape)
+  explicit Attention(const Shape& shape, const std::vector<Row>& rows = mixed_rows())
       : shape_(shape),
         random_(static_cast<uint64_t>(shape.heads * 100 + shape.head_dim)),
         q_stride_((shape.heads + 2 * shape.kv_heads) * shape.head_dim),
@@ -52,10 +73,9 @@ class Attention {
     v_ = random_.bfloat16_floats(elements, -1.0f, 1.0f);
     pack(k_, k_store_, k_scales_);
     pack(v_, v_store_, v_scales_);
-    const int32_t positions[] = {0, 1, 7, 31, 32, 63, 255, 256, 257, 300, 511, 512, 700, 1099, 40, 288, 999};
-    for (size_t m = 0; m < 17; ++m) {
-      positions_.push_back(positions[m]);
-      sequence_.push_back(m % 3 == 2 ? 1 : 0);
+    for (const Row& row : rows) {
+      positions_.push_back(row.position);
+      sequence_.push_back(row.sequence);
     }
     q_ = random_.floats(positions_.size() * size(q_stride_), -1.0f, 1.0f);
   }
@@ -70,7 +90,11 @@ class Attention {
   }
 
   // K and V as they were at first.
-  void mend() { *this = Attention(shape_); }
+  void mend() {
+    std::vector<Row> rows;
+    for (size_t m = 0; m < positions_.size(); ++m) rows.push_back({positions_[m], sequence_[m]});
+    *this = Attention(shape_, rows);
+  }
 
   std::vector<float> run(const Backend& backend, int32_t begin, int32_t end, int parts) const {
     const Unaligned q(q_);
@@ -211,6 +235,21 @@ std::vector<Shape> shapes() {
   return all;
 }
 
+std::vector<Shape> prompt_shapes() {
+  std::vector<Shape> all;
+  for (const KvFormat format : {KvFormat::kBFloat16, KvFormat::kInt8}) {
+    all.push_back({3, 1, 64, 0, format, 1.0f});
+    all.push_back({4, 2, 64, 40, format, 8.0f});
+    all.push_back({2, 1, 80, 300, format, 1.0f});
+    all.push_back({20, 1, 32, 100, format, 1.0f});
+    all.push_back({2, 2, 128, 40, format, 1.0f});
+    all.push_back({4, 1, 256, 40, format, 1.0f});
+  }
+  all.push_back({2, 1, 64, 0, KvFormat::kFloat32, 1.0f});
+  all.push_back({2, 1, 10, 40, KvFormat::kInt8, 1.0f});
+  return all;
+}
+
 }  // namespace
 
 TEST("ops/attention_paged: the equation, with windows, long contexts and grouped queries") {
@@ -239,11 +278,26 @@ TEST("ops/attention_paged: bit-identical for any number of parts, and for a row 
     }
 }
 
+TEST("ops/attention_paged: a prompt's rows among others, and the same bits for each in a step of few rows") {
+  for (const Backend* backend : available_backends())
+    for (const Shape& shape : prompt_shapes()) {
+      const Attention attention(shape, prompt_rows());
+      const std::vector<float> whole = attention.run(*backend, 0, attention.rows(), 3);
+      attention.check(*backend, whole);
+      for (const auto& [begin, end] : {std::pair{0, 1}, {1, 4}, {35, 45}, {60, attention.rows()}})
+        expect_same_bits(label(*backend, shape.text()) + " in a step of few rows", attention.run(*backend, begin, end, 1),
+                         std::vector<float>(whole.begin() + begin * attention.out_stride(),
+                                            whole.begin() + end * attention.out_stride()));
+    }
+}
+
 TEST("ops/attention_paged: keys after the row, before its window or of another sequence do not matter") {
   for (const Backend* backend : available_backends())
-    for (const auto& [window, format] : {std::pair{0, KvFormat::kFloat32}, {40, KvFormat::kFloat32}, {40, KvFormat::kBFloat16},
-                                         {0, KvFormat::kInt8}, {40, KvFormat::kInt8}}) {
-      Attention attention({3, 1, 64, window, format, 1.0f});
+    for (const auto& [window, format, many] :
+         {std::tuple{0, KvFormat::kFloat32, false}, {40, KvFormat::kFloat32, false}, {0, KvFormat::kBFloat16, false},
+          {40, KvFormat::kBFloat16, false}, {0, KvFormat::kInt8, false}, {40, KvFormat::kInt8, false},
+          {40, KvFormat::kBFloat16, true}, {40, KvFormat::kInt8, true}}) {
+      Attention attention({3, 1, 64, window, format, 1.0f}, many ? prompt_rows() : mixed_rows());
       const std::vector<float> sound = attention.run(*backend, 0, attention.rows(), 1);
       constexpr int32_t kFaultAt = 257;
       const float fault = std::numeric_limits<float>::quiet_NaN();
