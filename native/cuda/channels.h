@@ -3,18 +3,13 @@
 
 #include <cstdint>
 
-#include "cuda/cuda.h"
+#include "cuda/warp.h"
 #include "ops/types.h"
 
 namespace lowrank::cuda {
 
-inline constexpr int32_t kWarpLanes = 32;
-inline constexpr uint32_t kWholeWarp = 0xffffffffu;
 inline constexpr int32_t kLaneChannels = 4;
 static_assert(kWarpLanes * kLaneChannels == kScaleGroup);
-
-LOWRANK_DEVICE int32_t lane_index() { return static_cast<int32_t>(threadIdx.x) % kWarpLanes; }
-LOWRANK_DEVICE int32_t warp_index() { return static_cast<int32_t>(threadIdx.x) / kWarpLanes; }
 
 LOWRANK_DEVICE bool is_aligned_16(const void* address) { return (reinterpret_cast<uintptr_t>(address) & 15) == 0; }
 

@@ -3,8 +3,6 @@
 #include <cstring>
 #include <string>
 
-#include "cuda/status.h"
-#include "device/op_params.h"
 #include "cuda/attention_paged.h"
 #include "cuda/embed_gather.h"
 #include "cuda/logits_candidates.h"
@@ -12,6 +10,8 @@
 #include "cuda/quantize_shrink.h"
 #include "cuda/rmsnorm_add.h"
 #include "cuda/rope_write_kv.h"
+#include "cuda/status.h"
+#include "device/op_params.h"
 
 namespace lowrank::cuda {
 namespace {

@@ -13,15 +13,12 @@
 
 #include "core/float16.h"
 #include "cuda/ptx.h"
+#include "cuda/warp.h"
 #include "device/params/common.h"
 
 namespace lowrank::cuda {
 
-inline constexpr uint32_t kWholeWarp = 0xffffffffu;
 inline constexpr int32_t kRankStep = 16;
-
-LOWRANK_DEVICE int32_t lane_index() { return static_cast<int32_t>(threadIdx.x % 32); }
-LOWRANK_DEVICE int32_t warp_index() { return static_cast<int32_t>(threadIdx.x / 32); }
 
 // The upper halves of two words, the first one's low: two float32 truncated to bfloat16.
 LOWRANK_DEVICE uint32_t upper_halves(uint32_t first, uint32_t second) { return (first >> 16) | (second & 0xffff0000u); }

@@ -65,7 +65,7 @@ void fill(const lowrank::AdapterSegments& adapters, const Layout& layout, int32_
 }  // namespace
 
 AdapterSegments stage_segments(Recorder& recorder, const lowrank::AdapterSegments& adapters, int32_t rows) {
-  if (adapters.rows == nullptr) return {nullptr, nullptr, nullptr, adapters.h, adapters.h_stride};
+  if (adapters.rows == nullptr) return {};
   const Layout layout(adapters);
   const Staged<uint8_t> block = recorder.stage_once<uint8_t>(adapters.rows, layout.bytes(rows));
   if (block.host != nullptr) fill(adapters, layout, rows, block);

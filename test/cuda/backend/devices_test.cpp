@@ -48,11 +48,17 @@ TEST("backend/devices: a device that can be used") {
 TEST("backend/devices: names select backends") {
   const std::string plugin = plugin_under_test();
   CHECK(select_backend("cpu", plugin).backend == &cpu_backend());
-  for (const char* name : {"auto", "cuda", "cuda:0"}) {
+  CHECK_EQ(select_backend("cpu", plugin).cuda_index, -1);
+  for (const char* name : {"cuda", "cuda:0"}) {
     const SelectedBackend selected = select_backend(name, plugin);
     CHECK(selected.backend == &cuda_backend(plugin, 0));
+    CHECK_EQ(selected.cuda_index, 0);
     CHECK(selected.fallback.empty());
   }
+  // "auto" takes no emulated device.
+  const SelectedBackend automatic = select_backend("auto", plugin);
+  CHECK(automatic.backend == (emulated() ? &cpu_backend() : &cuda_backend(plugin, 0)));
+  CHECK_EQ(contains(automatic.fallback, "EMULATED"), emulated());
   CHECK_EQ(std::string(cuda_backend(plugin, 0).name()), std::string("cuda"));
   CHECK(cuda_devices(plugin).front().free_bytes > 0);
   for (const char* name : {"", "gpu", "CUDA", "cuda:", "cuda:x", "cuda:-1", "cuda:1x", "cuda: 1", "cuda:99999999999"})
