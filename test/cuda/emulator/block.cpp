@@ -5,6 +5,7 @@
 #include <cstdio>
 #include <cstring>
 #include <numeric>
+#include <optional>
 #include <utility>
 
 #include "emulator/emulator.h"
@@ -211,6 +212,7 @@ void run_block(const LaunchRequest& request, uint3 index) {
   while (in.exited < in.thread_count && !in.misuse) {
     Warp* const warp = pick_warp(in);
     if (warp == nullptr) {
+      const sanitizers::Unseen unseen;
       in.misuse = std::make_unique<Misuse>(stuck(in));
       break;
     }
@@ -247,6 +249,7 @@ const char* file_name(Location where) {
 
 void end_launch(int error, Location where, const char* format, ...) {
   Block& in = block();
+  std::optional<sanitizers::Unseen> unseen(std::in_place);
   in.misuse = std::make_unique<Misuse>();
   in.misuse->error = error;
   std::string& text = in.misuse->text;
@@ -261,6 +264,7 @@ void end_launch(int error, Location where, const char* format, ...) {
   std::snprintf(place, sizeof place, ": thread (%u, %u, %u) of block (%u, %u, %u) at %s:%d.", thread.x, thread.y, thread.z, at.x,
                 at.y, at.z, file_name(where), where.line);
   text += place;
+  unseen.reset();
   switch_fiber(running_thread().fiber, in.scheduler);
   __builtin_unreachable();
 }
@@ -286,6 +290,7 @@ void run_grid(const LaunchRequest& request) {
   }
   sanitizers::acquire(in.launch_point.get());
   ++counted.launches;
+  const sanitizers::Unseen unseen;
   if (in.misuse) throw Misuse(*std::exchange(in.misuse, nullptr));
 }
 

@@ -91,7 +91,7 @@ cudaError_t launch(const void* kernel, void (*call)(const void* kernel, const vo
   launch->request = {kernel, call, grid, block, shared_bytes, limit, launch->params.data()};
   const cudaError_t error = check_launch(*launch, dynamic_limit);
   if (error != cudaSuccess) return error;
-  return submit(stream, [launch] { run_launch(*launch); });
+  return submit(stream, [launch = std::move(launch)] { run_launch(*launch); });
 }
 
 }  // namespace lowrank::emulator
