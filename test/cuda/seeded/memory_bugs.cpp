@@ -14,7 +14,7 @@ LOWRANK_KERNEL(32, 1) store_out_of_bounds(BugParams in) {
 
 template <bool bug>
 LOWRANK_KERNEL(32, 1) load_out_of_bounds(BugParams in) {
-  if (threadIdx.x < static_cast<unsigned>(in.count)) in.out[threadIdx.x] = in.in[threadIdx.x + (bug ? 8 : 0)] * 0 + 1;
+  if (threadIdx.x < static_cast<unsigned>(in.count)) in.out[threadIdx.x] = in.in[threadIdx.x + (bug ? 8 : 0)] - (bug ? 8 : 0);
 }
 
 template <bool bug>
@@ -58,8 +58,7 @@ LOWRANK_KERNEL(32, 1) shared_memory_taken_for_cleared(BugParams in) {
 
 template <bool bug>
 LOWRANK_KERNEL(1, 1) signed_overflow(BugParams in) {
-  const int large = 0x7fffffff - in.in[0] - (bug ? 0 : 1);
-  in.out[0] = (large + 1) < 0 || large > 0 ? 1 : 0;
+  in.out[0] = (bug ? 0x7fffffff : 0x7ffffffe) + in.in[1];
 }
 
 // Memory of the device that nobody has written to.
@@ -95,7 +94,7 @@ std::vector<Bug> lowrank::test::memory_bugs() {
       {"store_out_of_bounds", "address",
        [](bool bug) { return gives(bug ? store_out_of_bounds<true> : store_out_of_bounds<false>, 1, 32, {1, 1, 1, 1, 1}); }},
       {"load_out_of_bounds", "address",
-       [](bool bug) { return gives(bug ? load_out_of_bounds<true> : load_out_of_bounds<false>, 1, 32, {1, 1, 1, 1, 1}, 12); }},
+       [](bool bug) { return gives(bug ? load_out_of_bounds<true> : load_out_of_bounds<false>, 1, 32, {0, 1, 2, 3, 4}, 12); }},
       {"store_beyond_a_shared_array", "address",
        [](bool bug) {
          return gives(bug ? store_beyond_a_shared_array<true> : store_beyond_a_shared_array<false>, 1, 32, kOnes);
@@ -114,7 +113,7 @@ std::vector<Bug> lowrank::test::memory_bugs() {
                       std::vector<int>(32, 32));
        }},
       {"signed_overflow", "address",
-       [](bool bug) { return gives(bug ? signed_overflow<true> : signed_overflow<false>, 1, 1, {1}, 1); }},
+       [](bool bug) { return gives(bug ? signed_overflow<true> : signed_overflow<false>, 1, 1, {0x7fffffff}, 2); }},
       {"device_memory_taken_for_cleared", "result", run_on_fresh_memory},
       {"use_after_free", "address", run_after_free},
   };

@@ -47,6 +47,8 @@ bool result_read_too_early(bool bug) {
   return streams.pinned[0] == 8;
 }
 
+LOWRANK_KERNEL(1, 1) reader_with_missing_event_wait(BugParams in) { in.out[0] = in.in[0] * 2; }
+
 // A kernel of one stream reads what another stream copies.
 bool missing_event_wait(bool bug) {
   const DeviceArray<int> in(1), out(1);
@@ -57,7 +59,7 @@ bool missing_event_wait(bool bug) {
   cudaMemcpyAsync(in.data(), streams.pinned, 4, cudaMemcpyHostToDevice, streams.first);
   cudaEventRecord(copied, streams.first);
   if (!bug) cudaStreamWaitEvent(streams.second, copied, 0);
-  start_kernel(double_it, 1, 1, BugParams{out.data(), in.data(), 1}, 0, streams.second);
+  start_kernel(reader_with_missing_event_wait, 1, 1, BugParams{out.data(), in.data(), 1}, 0, streams.second);
   cudaStreamSynchronize(streams.second);
   cudaStreamSynchronize(streams.first);
   cudaEventDestroy(copied);
