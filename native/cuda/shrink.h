@@ -7,7 +7,6 @@
 
 #include <cstdint>
 
-#include "core/float16.h"
 #include "cuda/quantize_shrink.h"
 #include "cuda/quantize_sources.h"
 
