@@ -14,11 +14,9 @@ import { checkTools } from "./tools.mjs";
 const SCRIPT = "cuda:build";
 const root = join(dirname(fileURLToPath(import.meta.url)), "..");
 const folder = join(root, "build-native", "cuda");
-const built = join(folder, "liblowrank_cuda.so");
-const target = join(
-  root,
-  `packages/lowrank-cuda/prebuilds/${process.platform}-${process.arch}/liblowrank_cuda.so`,
-);
+const PLUGIN = "liblowrank_cuda.so";
+const SELFTEST = "lowrank_cuda_selftest";
+const target = join(root, `packages/lowrank-cuda/prebuilds/${process.platform}-${process.arch}`);
 
 const HELP = `npm run cuda:build -- [options]: the plugin with the CUDA kernels
 
@@ -80,15 +78,17 @@ run(
 );
 run("cmake", "--build", folder, "--parallel", String(jobs), "--", "--no-print-directory");
 
-const faults = faultsOf(built);
+const faults = faultsOf(join(folder, PLUGIN));
 if (faults.length > 0) {
   process.stderr.write(`${SCRIPT}: the plugin is not as it should be:\n  ${faults.join("\n  ")}\n`);
   process.exit(1);
 }
-mkdirSync(dirname(target), { recursive: true });
-// Not over a file that a process has opened.
-rmSync(target, { force: true });
-copyFileSync(built, target);
-process.stdout.write(
-  `${SCRIPT}: ${relative(root, target)}, ${(statSync(target).size / 1e6).toFixed(1)} MB, in ${((Date.now() - began) / 1000).toFixed(0)} s\n`,
-);
+mkdirSync(target, { recursive: true });
+for (const name of [PLUGIN, SELFTEST].filter((one) => existsSync(join(folder, one)))) {
+  // Not over a file that a process has opened.
+  rmSync(join(target, name), { force: true });
+  copyFileSync(join(folder, name), join(target, name));
+  const megabytes = (statSync(join(target, name)).size / 1e6).toFixed(1);
+  process.stdout.write(`${SCRIPT}: ${relative(root, join(target, name))}, ${megabytes} MB\n`);
+}
+process.stdout.write(`${SCRIPT}: done in ${((Date.now() - began) / 1000).toFixed(0)} s\n`);
