@@ -84,24 +84,28 @@ async function kernelsOf(file, architecture, fingerprint) {
 
 const began = Date.now();
 const { files, fingerprint } = kernelSources(root);
-const work = architectures.flatMap((architecture) => files.map((file) => ({ file, architecture })));
 const kernels = [];
 let done = 0;
-async function worker() {
-  for (let next; (next = work.shift()) !== undefined;) {
-    try {
-      kernels.push(...(await kernelsOf(next.file, next.architecture, fingerprint)));
-    } catch (error) {
-      process.stderr.write(`${SCRIPT}: ${next.file} for sm_${next.architecture}:\n${error.message}\n`);
-      process.exit(1);
+/** Compiles files for architectures, `jobs` at a time. */
+async function compileAll(work) {
+  const worker = async () => {
+    for (let next; (next = work.shift()) !== undefined;) {
+      try {
+        kernels.push(...(await kernelsOf(next.file, next.architecture, fingerprint)));
+      } catch (error) {
+        process.stderr.write(`${SCRIPT}: ${next.file} for sm_${next.architecture}:\n${error.message}\n`);
+        process.exit(1);
+      }
+      process.stdout.write(`${SCRIPT}: ${++done}, ${next.file} for sm_${next.architecture}\n`);
     }
-    ++done;
-    process.stdout.write(
-      `${SCRIPT}: ${done} of ${files.length * architectures.length}, ${next.file} for sm_${next.architecture}\n`,
-    );
-  }
+  };
+  await Promise.all(Array.from({ length: jobs }, worker));
 }
-await Promise.all(Array.from({ length: jobs }, worker));
+// Files without kernels, the plugin's host code, show that for one architecture.
+const [first, ...others] = architectures;
+await compileAll(files.map((file) => ({ file, architecture: first })));
+const withKernels = [...new Set(kernels.map(({ file }) => file))];
+await compileAll(others.flatMap((architecture) => withKernels.map((file) => ({ file, architecture }))));
 kernels.sort((a, b) => a.name.localeCompare(b.name) || a.architecture - b.architecture);
 
 const budgets = existsSync(budgetsPath) ? JSON.parse(readFileSync(budgetsPath, "utf8")) : {};

@@ -136,9 +136,9 @@ async function ops() {
 /** The whole model against the CPU: logits, greedy tokens, layers. */
 async function model() {
   const report = join(root, "build", "cuda-selftest-model.json");
-  const args = ["scripts/cuda-emulate.mjs", "--json", report];
-  if (!emulated) args.push("--device", gpu.id);
-  if (values.model !== "") args.push("--model", values.model);
+  const chosenModel = values.model || (emulated ? TINY.model : DEMO.model);
+  const size = emulated ? ["--prompt", "8", "--tokens", "4"] : ["--device", "cuda"];
+  const args = ["scripts/cuda-emulate.mjs", "--json", report, "--model", chosenModel, ...size];
   const { status, stderr } = await run(process.execPath, args, { environment, shown: true });
   const passed = status === 0;
   return { passed, ...(existsSync(report) && { report: JSON.parse(readFileSync(report, "utf8")) }), stderr };

@@ -83,15 +83,15 @@ Cost cost(const PaperStep& step, const device::MatmulExpandParams& p, const cuda
   return cost;
 }
 
-// What the three quantise ops share; `inputs` is how many floats make one of u, `each` the operations on it.
+// What the three quantise ops share; `inputs` is how many floats make one of u, `each` the operations
+// on it but for the shrink.
 Cost quantize_cost(const PaperStep& step, const device::Activations& out, const device::InputTransform& input,
                    const device::AdapterSegments& adapters, int32_t rows, double inputs, double each) {
-  constexpr double kRotation = 7, kQuantize = 5;  // six additions and a product; absmax, product, rounding, limits, packing
   Cost cost;
   const double elements = double{1} * rows * out.stride;
   cost.read = kFloat * inputs * rows * out.cols + (input.smoothing != nullptr ? kFloat * out.stride : 0);
   cost.written = activation_bytes(out, rows, input.outlier_count);
-  cost.float32 = elements * (each + (input.smoothing != nullptr ? 1 : 0) + (input.rotated != 0 ? kRotation : 0) + kQuantize);
+  cost.float32 = each * elements;
   visit_segments(step, adapters, [&](const device::AdapterRows& segment) {
     const double own_rows = segment.row_end - segment.row_begin;
     const device::ShrinkTerm* terms = step.staged(segment.shrink);
@@ -216,15 +216,15 @@ Cost cost_of(const PaperStep& step, const PaperStep::Op& op, const cuda::DeviceF
     case OpCode::kEmbedGather: return cost(op.as<device::EmbedGatherParams>());
     case OpCode::kRmsNormQuantizeShrink: {
       const auto& p = op.as<device::RmsNormQuantizeShrinkParams>();
-      return quantize_cost(step, p.out, p.input, p.adapters, p.rows, 1, 4);
+      return quantize_cost(step, p.out, p.input, p.adapters, p.rows, 1, 14);
     }
     case OpCode::kQuantizeShrink: {
       const auto& p = op.as<device::QuantizeShrinkParams>();
-      return quantize_cost(step, p.out, p.input, p.adapters, p.rows, 1, 0);
+      return quantize_cost(step, p.out, p.input, p.adapters, p.rows, 1, 10);
     }
     case OpCode::kGluQuantizeShrink: {
       const auto& p = op.as<device::GluQuantizeShrinkParams>();
-      return quantize_cost(step, p.out, p.input, p.adapters, p.rows, 2, 12);
+      return quantize_cost(step, p.out, p.input, p.adapters, p.rows, 2, 50);
     }
     case OpCode::kMatmulExpand: return cost(step, op.as<device::MatmulExpandParams>(), device);
     case OpCode::kRopeAngles: return cost(op.as<device::RopeAnglesParams>());
