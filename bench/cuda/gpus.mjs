@@ -2,20 +2,8 @@
 
 const TERA = 1e12;
 
-/**
- * Operations a second (two for a multiply-add) and bytes a second. `mmaShare`: how much of the tensor cores' peak the instruction
- * mma.sync reaches, which these kernels use; on Hopper only wgmma reaches all of it (arXiv 2402.13499, section 4: 62.9 % on
- * average). dp4a: 64 a clock and multiprocessor (CUDA C++ Programming Guide, "Arithmetic Instructions"), 8 operations each. `loadOfOne`: bytes a second that one multiprocessor takes from the second-level cache, 64 a clock.
- */
-const gpu = ({ clock, multiprocessors, ...rest }) => ({
-  ...rest,
-  multiprocessors,
-  dp4a: multiprocessors * 64 * 8 * clock,
-  loadOfOne: 64 * clock,
-});
-
-export const GPUS = [
-  gpu({
+const PUBLISHED = [
+  {
     name: "H100",
     title: "H100 SXM",
     architecture: 90,
@@ -28,8 +16,8 @@ export const GPUS = [
     float32: 67 * TERA,
     mmaShare: 0.629,
     source: "NVIDIA H100 Tensor Core GPU Datasheet (figures with sparsity halved)",
-  }),
-  gpu({
+  },
+  {
     name: "A100",
     title: "A100 80 GB SXM",
     architecture: 80,
@@ -42,8 +30,8 @@ export const GPUS = [
     float32: 19.5 * TERA,
     mmaShare: 1,
     source: "NVIDIA A100 Tensor Core GPU Datasheet",
-  }),
-  gpu({
+  },
+  {
     name: "L4",
     title: "L4",
     architecture: 89,
@@ -56,8 +44,8 @@ export const GPUS = [
     float32: 30.3 * TERA,
     mmaShare: 1,
     source: "NVIDIA L4 Tensor Core GPU Datasheet (figures with sparsity halved)",
-  }),
-  gpu({
+  },
+  {
     name: "RTX4090",
     title: "RTX 4090",
     architecture: 89,
@@ -70,5 +58,17 @@ export const GPUS = [
     float32: 82.6 * TERA,
     mmaShare: 1,
     source: "NVIDIA Ada GPU Architecture whitepaper, appendix A (dense; bfloat16 with float32 sums)",
-  }),
+  },
 ];
+
+/**
+ * Operations a second (two for a multiply-add) and bytes a second. `mmaShare`: how much of the tensor cores' peak the instruction
+ * mma.sync reaches, which these kernels use; on Hopper only wgmma reaches all of it (arXiv 2402.13499, section 4: 62.9 % on
+ * average). `dp4a`: 64 a clock and multiprocessor (CUDA C++ Programming Guide, "Arithmetic Instructions"), 8 operations each.
+ * `loadOfOne`: bytes a second that one multiprocessor takes from the second-level cache, 64 a clock.
+ */
+export const GPUS = PUBLISHED.map((gpu) => ({
+  ...gpu,
+  dp4a: gpu.multiprocessors * 64 * 8 * gpu.clock,
+  loadOfOne: 64 * gpu.clock,
+}));

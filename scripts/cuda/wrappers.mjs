@@ -30,7 +30,10 @@ function differencesOf(golden, found) {
   });
 }
 
-/** `{ name, differences }` of every wrapper of the golden file. */
+/**
+ * What differs in every wrapper of the golden file.
+ * @returns {{ name: string, differences: string[] }[]}
+ */
 export function compareWrappers(golden, found) {
   return golden.wrappers.map((one) => {
     const same = found.wrappers.find(({ name }) => name === one.name);
