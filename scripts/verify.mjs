@@ -93,10 +93,9 @@ function sanitized(name, sanitizer, prefix, filters) {
   ];
 }
 
-/** The same of the CUDA kernels on the emulator: its own tests with their planted bugs, then the op tests. */
-function sanitizedCuda(name, sanitizer, prefix) {
+/** The same of the CUDA kernels on the emulator. */
+function sanitizedCuda(name, sanitizer, prefix, tests) {
   const folder = `build-native/${name}`;
-  const tests = ["lowrank_emulator_tests", "lowrank_cuda_tests"];
   return [
     ...built(folder, sanitizer, ...tests),
     ...tests.map((test) => [...prefix(), `${folder}/test/cuda/${test}`]),
@@ -124,18 +123,29 @@ function cudaParts() {
   }));
   return [
     {
-      name: "cuda-address",
-      about: "the CUDA kernels on the emulator with the address and undefined-behaviour sanitizers",
+      name: "cuda-emulator",
+      about: "the emulator's own tests, planted bugs among them, with the thread sanitizer",
       tools: ["cmake", "c++"],
       env: SANITIZER_ENV,
-      commands: () => sanitizedCuda("address", "address,undefined", () => []),
+      commands: () => sanitizedCuda("thread", "thread", fixedLayout, ["lowrank_emulator_tests"]),
     },
     {
       name: "cuda-thread",
       about: "the CUDA kernels on the emulator with the thread sanitizer, a fiber for each CUDA thread",
       tools: ["cmake", "c++"],
       env: SANITIZER_ENV,
-      commands: () => sanitizedCuda("thread", "thread", fixedLayout),
+      commands: () => sanitizedCuda("thread", "thread", fixedLayout, ["lowrank_cuda_tests"]),
+    },
+    {
+      name: "cuda-address",
+      about: "both with the address and undefined-behaviour sanitizers",
+      tools: ["cmake", "c++"],
+      env: SANITIZER_ENV,
+      commands: () =>
+        sanitizedCuda("address", "address,undefined", () => [], [
+          "lowrank_emulator_tests",
+          "lowrank_cuda_tests",
+        ]),
     },
     ...orders,
     {
