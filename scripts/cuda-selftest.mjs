@@ -84,7 +84,7 @@ const plugin = emulated
   ? join(emulation, "liblowrank_cuda_emulated.so")
   : process.env.LOWRANK_CUDA_PLUGIN || join(prebuilds, "liblowrank_cuda.so");
 const environment = { LOWRANK_CUDA_PLUGIN: plugin };
-const selftest = join(emulated ? emulation : prebuilds, "lowrank_cuda_selftest");
+const selftest = join(emulated ? join(emulation, "selftest") : prebuilds, "lowrank_cuda_selftest");
 
 /** Ends the process where there is no GPU that the plugin can use; gives the first one that it can. */
 async function findGpu() {
