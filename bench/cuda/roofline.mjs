@@ -95,6 +95,21 @@ for (const step of report.steps) {
     GPUS.find(({ name }) => name === step.device),
   );
 }
+
+// The launches of these steps ask for no more shared memory than budgets.json, by which cuda:check computes occupancy, says.
+const budgets = JSON.parse(readFileSync(join(root, "native", "cuda", "budgets.json"), "utf8"));
+const launches = report.steps.flatMap(({ ops }) => ops.flatMap((op) => op.launches));
+const beyond = launches.filter(({ name, shared }) => !(shared <= (budgets[name]?.dynamic_shared ?? -1)));
+if (beyond.length > 0) {
+  const sentences = beyond.map(
+    ({ name, shared }) =>
+      `Expected at most ${budgets[name]?.dynamic_shared ?? "(no entry)"} bytes of dynamic shared memory for ${name}, received ${shared}.`,
+  );
+  process.stderr.write(
+    `${[...new Set(sentences)].join("\n")}\nnative/cuda/budgets.json says how much a kernel may ask for.\n`,
+  );
+  process.exit(1);
+}
 if (values.json !== "") writeFileSync(values.json, `${JSON.stringify(report)}\n`);
 
 const text = page(report, GPUS);

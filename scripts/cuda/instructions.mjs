@@ -13,6 +13,7 @@ export const INSTRUCTIONS = {
   ldmatrix: { ptx: /\bldmatrix\.sync\.aligned\.m8n8\.x4(\.trans)?\.shared\.b16\b/, sass: /\bLDSM\.\S*4\b/ },
   "cp.async 16": { ptx: /\bcp\.async\.cg\.shared\.global[^;]*, 16\b/, sass: /\bLDGSTS\.E\.\S*128\b/ },
   dp4a: { ptx: /\bdp4a\.s32\.s32\b/, sass: /\bIDP\.4A\.S8\.S8\b/ },
+  redux: { ptx: /\bredux\.sync\.max\.u32\b/, sass: /\bC?REDUX\b/ },
   "load 16": {
     ptx: /\bld\.global\S*\.(v4\.[bfsu]32|v2\.[bfsu]64)\b/,
     sass: /\bLDG\.E\.\S*128\b/,
