@@ -8,6 +8,7 @@ import { availableParallelism } from "node:os";
 import { dirname, join } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { parseArgs } from "node:util";
+import { fixedLayout, SANITIZER_ENV } from "./cuda-emulation.mjs";
 import { findToolkit } from "./cuda/toolkit.mjs";
 import { checkTools } from "./tools.mjs";
 
@@ -70,10 +71,6 @@ const limits = {
   cycles: whole("cycles", 50),
 };
 
-/** ThreadSanitizer of older compilers needs a fixed address space layout, where the system can be asked for one. */
-const fixedLayout = () =>
-  spawnSync("setarch", ["-R", "true"], { stdio: "ignore" }).status === 0 ? ["setarch", "-R"] : [];
-
 /** Builds native tests with a sanitizer, or without for "", into a folder of its own. */
 function built(folder, sanitizer, ...targets) {
   const settings = ["-DCMAKE_BUILD_TYPE=Release", `-DLOWRANK_SANITIZE=${sanitizer}`, "-Wno-dev"];
@@ -102,12 +99,6 @@ function sanitizedCuda(name, sanitizer, prefix, tests) {
   ];
 }
 
-const SANITIZER_ENV = {
-  ASAN_OPTIONS: "halt_on_error=1:detect_stack_use_after_return=1:allocator_may_return_null=1",
-  UBSAN_OPTIONS: "halt_on_error=1:print_stacktrace=1",
-  TSAN_OPTIONS: "halt_on_error=1:second_deadlock_stack=1",
-};
-
 /** What there is to prove about the CUDA kernels without a GPU; what a GPU shows, `npm run cuda:selftest` asks it. */
 function cudaParts() {
   const noToolkit = () => (findToolkit() === null ? "there is no CUDA toolkit" : null);
@@ -123,8 +114,14 @@ function cudaParts() {
   }));
   return [
     {
+      name: "cuda-bugs",
+      about: "bugs planted in kernels are caught on the emulator, each by its tool",
+      tools: ["cmake", "c++"],
+      commands: () => [[process.execPath, "scripts/cuda-seeded-bugs.mjs"]],
+    },
+    {
       name: "cuda-emulator",
-      about: "the emulator's own tests, planted bugs among them, with the thread sanitizer",
+      about: "the emulator's own tests with the thread sanitizer",
       tools: ["cmake", "c++"],
       env: SANITIZER_ENV,
       commands: () => sanitizedCuda("thread", "thread", fixedLayout, ["lowrank_emulator_tests"]),
