@@ -20,7 +20,8 @@ export const fixedLayout = () =>
 function cmake(...args) {
   const result = spawnSync("cmake", args, { cwd: root, encoding: "utf8", maxBuffer: 64 << 20 });
   if (result.error) throw result.error;
-  if (result.status !== 0) throw new Error(`cmake ${args.join(" ")} failed:\n${result.stdout}${result.stderr}`);
+  if (result.status !== 0)
+    throw new Error(`cmake ${args.join(" ")} failed:\n${result.stdout}${result.stderr}`);
 }
 
 /** The folder of a build with this sanitizer ("" for none), relative to the root. */
@@ -30,7 +31,23 @@ export const buildFolder = (sanitizer) =>
 /** Builds one target of test/cuda. Gives the folder of its program. Throws with the compiler's output. */
 export function buildTarget(sanitizer, target) {
   const folder = buildFolder(sanitizer);
-  cmake("-S", ".", "-B", folder, "-DCMAKE_BUILD_TYPE=Release", `-DLOWRANK_SANITIZE=${sanitizer}`, "-Wno-dev");
-  cmake("--build", folder, "--target", target, "--parallel", String(process.env.LOWRANK_BUILD_JOBS ?? availableParallelism()));
+  cmake(
+    "-S",
+    ".",
+    "-B",
+    folder,
+    "-DCMAKE_BUILD_TYPE=Release",
+    `-DLOWRANK_SANITIZE=${sanitizer}`,
+    "-DCMAKE_EXPORT_COMPILE_COMMANDS=ON",
+    "-Wno-dev",
+  );
+  cmake(
+    "--build",
+    folder,
+    "--target",
+    target,
+    "--parallel",
+    String(process.env.LOWRANK_BUILD_JOBS ?? availableParallelism()),
+  );
   return join(root, folder, "test", "cuda");
 }

@@ -13,7 +13,13 @@ const root = join(dirname(fileURLToPath(import.meta.url)), "..");
 /** The builds, each with the tools whose word it gives, and what a report of the tool says. */
 const builds = [
   { name: "plain", tool: "result", sanitizer: "", prefix: () => [], report: /./s },
-  { name: "thread", tool: "thread", sanitizer: "thread", prefix: fixedLayout, report: /ThreadSanitizer: data race/ },
+  {
+    name: "thread",
+    tool: "thread",
+    sanitizer: "thread",
+    prefix: fixedLayout,
+    report: /ThreadSanitizer: data race/,
+  },
   {
     name: "address",
     tool: "address",
@@ -36,7 +42,8 @@ function run({ prefix }, program, ...args) {
 }
 
 checkTools(["cmake", "c++"]);
-for (const build of builds) build.program = join(buildTarget(build.sanitizer, "lowrank_seeded_bugs"), "lowrank_seeded_bugs");
+for (const build of builds)
+  build.program = join(buildTarget(build.sanitizer, "lowrank_seeded_bugs"), "lowrank_seeded_bugs");
 
 const wanted = process.argv.slice(2);
 const bugs = run(builds[0], builds[0].program)
@@ -51,7 +58,8 @@ for (const { name, tools } of bugs) {
   const caught = [];
   for (const build of builds) {
     const right = run(build, build.program, name, "fixed");
-    if (!right.clean) failures.push(`${build.name}: ${name} is called wrong where it is right\n${right.text}`);
+    if (!right.clean)
+      failures.push(`${build.name}: ${name} is called wrong where it is right\n${right.text}`);
     if (!tools.includes(build.tool)) continue;
     const wrong = run(build, build.program, name);
     if (!wrong.clean && build.report.test(wrong.text) && wrong.text.includes(name)) caught.push(build.tool);
