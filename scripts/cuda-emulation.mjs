@@ -31,7 +31,16 @@ export const buildFolder = (sanitizer) =>
 /** Builds one target of test/cuda. Gives the folder of its program. Throws with the compiler's output. */
 export function buildTarget(sanitizer, target) {
   const folder = buildFolder(sanitizer);
-  cmake("-S", ".", "-B", folder, "-DCMAKE_BUILD_TYPE=Release", `-DLOWRANK_SANITIZE=${sanitizer}`, "-Wno-dev");
+  cmake(
+    "-S",
+    ".",
+    "-B",
+    folder,
+    "-DCMAKE_BUILD_TYPE=Release",
+    `-DLOWRANK_SANITIZE=${sanitizer}`,
+    "-DCMAKE_EXPORT_COMPILE_COMMANDS=ON",
+    "-Wno-dev",
+  );
   cmake(
     "--build",
     folder,

@@ -90,13 +90,10 @@ function sanitized(name, sanitizer, prefix, filters) {
   ];
 }
 
-/** The same of the CUDA kernels on the emulator. */
-function sanitizedCuda(name, sanitizer, prefix, tests) {
-  const folder = `build-native/${name}`;
-  return [
-    ...built(folder, sanitizer, ...tests),
-    ...tests.map((test) => [...prefix(), `${folder}/test/cuda/${test}`]),
-  ];
+/** The op tests on kernels that a sanitizer watches, a fiber for each CUDA thread; the rest is built as it always is. */
+function watchedKernels(sanitizer, prefix) {
+  const test = `lowrank_cuda_tests_${sanitizer}`;
+  return [...built("build-native", "", test), [...prefix(), `build-native/test/cuda/${test}`]];
 }
 
 /** What there is to prove about the CUDA kernels without a GPU; what a GPU shows, `npm run cuda:selftest` asks it. */
@@ -120,29 +117,36 @@ function cudaParts() {
       commands: () => [[process.execPath, "scripts/cuda-seeded-bugs.mjs"]],
     },
     {
+      name: "cuda-mutants",
+      about: "each barrier, wait and fence of the CUDA kernels dropped in turn is noticed by their tests",
+      tools: ["cmake", "c++"],
+      commands: () => [[process.execPath, "scripts/cuda-mutants.mjs"]],
+    },
+    {
       name: "cuda-emulator",
-      about: "the emulator's own tests with the thread sanitizer",
+      about: "the emulator's own tests, plain and with the thread sanitizer",
       tools: ["cmake", "c++"],
       env: SANITIZER_ENV,
-      commands: () => sanitizedCuda("thread", "thread", fixedLayout, ["lowrank_emulator_tests"]),
+      commands: () => [
+        ...built("build-native", "", "lowrank_emulator_tests"),
+        ["build-native/test/cuda/lowrank_emulator_tests"],
+        ...built("build-native/thread", "thread", "lowrank_emulator_tests"),
+        [...fixedLayout(), "build-native/thread/test/cuda/lowrank_emulator_tests"],
+      ],
     },
     {
       name: "cuda-thread",
-      about: "the CUDA kernels on the emulator with the thread sanitizer, a fiber for each CUDA thread",
+      about: "the CUDA kernels on the emulator with the thread sanitizer",
       tools: ["cmake", "c++"],
       env: SANITIZER_ENV,
-      commands: () => sanitizedCuda("thread", "thread", fixedLayout, ["lowrank_cuda_tests"]),
+      commands: () => watchedKernels("thread", fixedLayout),
     },
     {
       name: "cuda-address",
-      about: "both with the address and undefined-behaviour sanitizers",
+      about: "the CUDA kernels on the emulator with the address and undefined-behaviour sanitizers",
       tools: ["cmake", "c++"],
       env: SANITIZER_ENV,
-      commands: () =>
-        sanitizedCuda("address", "address,undefined", () => [], [
-          "lowrank_emulator_tests",
-          "lowrank_cuda_tests",
-        ]),
+      commands: () => watchedKernels("address", () => []),
     },
     ...orders,
     {

@@ -96,6 +96,7 @@ void finish_oldest_copies(Thread& thread, size_t count) {
       std::memset(copy.shared, 0, 16);
     }
   }
+  const sanitizers::Unseen unseen;
   thread.copies.erase(thread.copies.begin(), thread.copies.begin() + static_cast<ptrdiff_t>(count));
 }
 
@@ -385,12 +386,14 @@ void* shared_array(const void* tag, size_t bytes, Location where) {
 bool is_shared(const void* data, size_t bytes) { return block().shared.holds(data, bytes); }
 
 void begin_copy(const AsyncCopy& copy) {
+  const sanitizers::Unseen unseen;
   Thread& self = running_thread();
   self.copies.push_back(copy);
   ++self.open_copies;
 }
 
 void commit_copies() {
+  const sanitizers::Unseen unseen;
   Thread& self = running_thread();
   self.groups.push_back(self.open_copies);
   self.open_copies = 0;
@@ -398,10 +401,12 @@ void commit_copies() {
 
 void wait_copies(size_t pending) {
   Thread& self = running_thread();
-  size_t count = 0;
-  while (self.groups.size() > pending) {
-    count += self.groups.front();
-    self.groups.erase(self.groups.begin());
+  size_t count = 0, groups = 0;
+  for (; self.groups.size() - groups > pending && groups < self.groups.size(); ++groups) count += self.groups[groups];
+  if (groups == 0) return;
+  {
+    const sanitizers::Unseen unseen;
+    self.groups.erase(self.groups.begin(), self.groups.begin() + static_cast<ptrdiff_t>(groups));
   }
   if (count != 0) finish_oldest_copies(self, count);
 }
