@@ -83,18 +83,22 @@ function run(command, args, env = {}) {
   });
 }
 
-/** A build of the tests, and how it makes plugins of mutants. */
+/** The tests, with plain kernels or with kernels that a sanitizer watches, and how they take plugins of mutants. */
 class Build {
-  constructor(sanitizer, prefix) {
+  constructor(watched, prefix) {
     this.prefix = prefix;
-    this.folder = buildTarget(sanitizer, "lowrank_cuda_tests");
-    this.link = sanitizer === "" ? [] : [`-fsanitize=${sanitizer}`];
+    const suffix = watched === "" ? "" : `_${watched}`;
+    this.link = watched === "" ? [] : [`-fsanitize=${watched}`];
+    this.emulator = `lowrank_cuda_emulator${suffix}`;
+    this.program = `lowrank_cuda_tests${suffix}`;
+    this.folder = buildTarget("", this.program);
+    const objects = `${watched === "" ? "lowrank_cuda_emulated_objects" : `lowrank_cuda_emulated${suffix}`}.dir/`;
     const commands = JSON.parse(readFileSync(join(this.folder, "..", "..", "compile_commands.json"), "utf8"));
     this.commands = new Map();
     for (const { directory, command, file } of commands) {
       const words = command.split(" ").filter((word) => word !== "");
       const object = words[words.indexOf("-o") + 1];
-      if (!object.includes("lowrank_cuda_emulated_objects")) continue;
+      if (!object.includes(objects)) continue;
       this.commands.set(basename(file), {
         words,
         directory,
@@ -132,7 +136,7 @@ class Build {
     const { status, stderr } = run(compiler, [
       ...options,
       `-L${this.folder}`,
-      "-llowrank_cuda_emulator",
+      `-l${this.emulator}`,
       `-Wl,-rpath,${this.folder}`,
     ]);
     if (status !== 0)
@@ -140,14 +144,14 @@ class Build {
     return plugin;
   }
 
-  /** Whether the tests of the file fail with this plugin. */
-  catches(mutant, plugin, env) {
-    return testsOf(mutant.file).some((filter) => {
-      const [command, ...args] = [...this.prefix(), join(this.folder, "lowrank_cuda_tests"), filter];
+  /** Whether the tests of the file fail with this plugin, or with the plugin as it is where none is given. */
+  catches({ file }, plugin, env) {
+    return testsOf(file).some((filter) => {
+      const [command, ...args] = [...this.prefix(), join(this.folder, this.program), filter];
       const { status, signal } = run(command, args, {
         ...SANITIZER_ENV,
         ...env,
-        LOWRANK_CUDA_PLUGIN: plugin,
+        ...(plugin ? { LOWRANK_CUDA_PLUGIN: plugin } : {}),
       });
       return status !== 0 && signal !== "SIGTERM";
     });
@@ -174,12 +178,19 @@ const plain = new Build("", () => []);
 const thread = values.plain ? null : new Build("thread", fixedLayout);
 const work = join(root, "build-native", "mutants");
 
+const orders = ["ascending", "descending", "shuffled"].map((order) => ({ LOWRANK_EMULATED_ORDER: order }));
+
+// A test that fails anyway would notice every mutant.
+for (const file of new Set(mutants.map((mutant) => mutant.file)))
+  if (orders.some((env) => plain.catches({ file }, null, env)) || thread?.catches({ file }, null, {}))
+    throw new Error(`Expected the tests ${testsOf(file).join(", ")} to pass with the kernels as they are.`);
+
 /** Which tool noticed the mutant, or null. */
 function caughtBy(mutant) {
   rmSync(work, { recursive: true, force: true });
   const plugin = plain.make(mutant, work);
-  for (const order of ["ascending", "descending", "shuffled"])
-    if (plain.catches(mutant, plugin, { LOWRANK_EMULATED_ORDER: order })) return `results, ${order}`;
+  for (const env of orders)
+    if (plain.catches(mutant, plugin, env)) return `results, ${env.LOWRANK_EMULATED_ORDER}`;
   if (!thread) return null;
   return thread.catches(mutant, thread.make(mutant, work), {}) ? "thread sanitizer" : null;
 }
