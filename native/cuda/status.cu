@@ -18,8 +18,7 @@ void check(cudaError_t error, const std::string& doing) {
   if (error == cudaErrorMemoryAllocation)
     throw Failure{device::Status::kOutOfMemory, "Expected memory for " + doing + ", the CUDA device refused: " + text + "."};
   // One that lasts is given again by whatever comes next.
-  size_t free = 0, total = 0;
-  if (cudaMemGetInfo(&free, &total) == cudaSuccess)
+  if (cudaDeviceSynchronize() == cudaSuccess)
     throw Failure{device::Status::kFailed, "Expected success for " + doing + ", received " + text + "."};
   throw Failure{device::Status::kLost, "Expected a working CUDA device for " + doing + ", received " + text +
                                            ". This process cannot use the device any more: start it again."};

@@ -30,7 +30,7 @@ Activations HostCall::activations(const Activations& in, int32_t rows) {
 }
 
 AdapterSegments HostCall::adapters(const AdapterSegments& segments, int32_t rows, int32_t in_cols, int32_t out_cols) {
-  if (segments.rows == nullptr) return segments;
+  if (segments.rows == nullptr) return {};
   AdapterSegments there = segments;
   there.h = in_out(segments.h, static_cast<size_t>(rows) * static_cast<size_t>(segments.h_stride));
   rows_.assign(segments.rows, segments.rows + segments.count);

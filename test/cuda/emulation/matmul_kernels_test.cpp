@@ -1,7 +1,8 @@
 // The int8 kernels of matmul_expand against each other: whichever runs, with whatever tile and however many warps share a column,
 // y has the same bits, and without an epilogue those of the reference's sums.
 #include <algorithm>
-#include <memory>
+#include <cstring>
+#include <random>
 #include <string>
 #include <vector>
 
@@ -9,7 +10,6 @@
 #include "core/float16.h"
 #include "cuda/matmul_expand.h"
 #include "emulator/emulator.h"
-#include "ops/op_case.h"
 
 using namespace lowrank;
 using namespace lowrank::test;
@@ -40,6 +40,30 @@ class DeviceMemory {
   std::vector<void*> blocks_;
 };
 
+// The same numbers everywhere.
+class Random {
+ public:
+  explicit Random(size_t seed) : engine_(static_cast<uint32_t>(seed)) {}
+  float uniform(float low, float high) { return low + (high - low) * static_cast<float>(engine_() >> 8) * 0x1p-24f; }
+  int32_t integer(int32_t low, int32_t high) {
+    return low + static_cast<int32_t>(engine_() % static_cast<uint32_t>(high - low + 1));
+  }
+  std::vector<float> floats(size_t count, float low, float high) {
+    std::vector<float> values(count);
+    for (float& value : values) value = uniform(low, high);
+    return values;
+  }
+
+ private:
+  std::mt19937 engine_;
+};
+
+void expect_same_bits(const std::string& what, const std::vector<float>& y, const std::vector<float>& expected) {
+  for (size_t i = 0; i < expected.size(); ++i)
+    if (std::memcmp(&y[i], &expected[i], sizeof(float)) != 0)
+      return fail(__FILE__, __LINE__, what + " [" + std::to_string(i) + "]: " + shown(y[i]) + " against " + shown(expected[i]));
+}
+
 void run(const cuda::Launches& launches) {
   for (const cuda::Launches::Launch& one : launches.all()) {
     cudaFuncSetAttribute(one.kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(one.shared_bytes));
@@ -58,7 +82,7 @@ class Product {
     x_ = bytes(rows, k);
     w_ = bytes(round_up(n, 16), k);
     x_scale_ = random_.floats(size(rows) * size(groups_), 0.001f, 0.1f);
-    for (const float scale : random_.bfloat16_floats(size(round_up(n, 16)) * size(groups_), 0.001f, 0.1f))
+    for (const float scale : random_.floats(size(round_up(n, 16)) * size(groups_), 0.001f, 0.1f))
       w_scale_.push_back(float32_to_bfloat16(scale));
     params_.x = {memory_.put(x_), memory_.put(x_scale_), nullptr, nullptr, k, stride_, ActivationFormat::kInt8};
     params_.w = {memory_.put(w_), memory_.put(w_scale_), nullptr, n, k, stride_, 0, WeightFormat::kInt8, ActivationFormat::kInt8};

@@ -2,7 +2,6 @@
 #include "emulator/access.h"
 
 #include <cstring>
-#include <string>
 
 #include "emulator/device_memory.h"
 #include "emulator/emulator.h"
@@ -17,7 +16,7 @@ constexpr int kPoison = 0xff;  // what lies at a copy's destination until somebo
 bool is_aligned(const void* data, size_t bytes) { return reinterpret_cast<uintptr_t>(data) % bytes == 0; }
 
 [[noreturn]] void refuse_access(cudaError_t error, const char* expected, const char* what, Location where) {
-  end_launch(error, std::string("Expected ") + expected + " for " + what + ", received another address: " + thread_text(where) + ".");
+  end_launch(error, where, "Expected %s for %s, received another address", expected, what);
 }
 
 void require_shared(const void* data, size_t bytes, const char* what, Location where) {
@@ -75,7 +74,9 @@ void before_atomic(const void* data) {
 }
 
 void after_atomic(const void* data) {
-  if (sanitizers::kThread) running_thread().observed.push_back(data);
+  if (!sanitizers::kThread) return;
+  const sanitizers::Unseen unseen;
+  running_thread().observed.push_back(data);
 }
 
 void thread_fence() {

@@ -1,8 +1,11 @@
 #include "emulator/block.h"
 
 #include <algorithm>
+#include <cstdarg>
+#include <cstdio>
 #include <cstring>
 #include <numeric>
+#include <optional>
 #include <utility>
 
 #include "emulator/emulator.h"
@@ -45,12 +48,12 @@ struct Block {
   int predicates[2] = {};
   std::unique_ptr<Misuse> misuse;
   uint64_t random = 0;
+  bool shuffled = false;
 };
 
-Block& block() {
-  static Block* const block = new Block;
-  return *block;
-}
+// Made at the first launch.
+Block* the_block = nullptr;
+Block& block() { return *the_block; }
 
 uint32_t next_random(Block& in) {  // splitmix64
   uint64_t z = in.random += 0x9e3779b97f4a7c15ull;
@@ -93,6 +96,7 @@ void finish_oldest_copies(Thread& thread, size_t count) {
       std::memset(copy.shared, 0, 16);
     }
   }
+  const sanitizers::Unseen unseen;
   thread.copies.erase(thread.copies.begin(), thread.copies.begin() + static_cast<ptrdiff_t>(count));
 }
 
@@ -135,13 +139,16 @@ void begin_block(Block& in, const LaunchRequest& request, uint3 index) {
   in.predicates[0] = in.predicates[1] = 0;
   in.misuse.reset();
   in.shared.begin_block(request.shared_bytes, request.shared_limit);
-  if (sanitizers::kThread) in.points = std::make_unique<BlockPoints>();
+  if (sanitizers::kThread) {
+    in.points = std::make_unique<BlockPoints>();
+    in.stacks.renew(in.thread_count);
+  }
   for (uint32_t w = 0; w < in.warp_count; ++w) {
     Warp& warp = in.warps[w];
     const uint32_t lanes = std::min(32u, in.thread_count - 32 * w);
     warp.exists = lanes == 32 ? kWholeWarp : (1u << lanes) - 1;
     warp.exited = warp.at_barrier = 0;
-    warp.groups.clear();
+    warp.group_count = 0;
     std::memset(warp.sync_turn, 0, sizeof warp.sync_turn);
     set_turns(in, warp);
     warp.ready = turns_of(warp, warp.exists);
@@ -181,13 +188,16 @@ Misuse stuck(Block& in) {
   const Thread* first = nullptr;
   for (uint32_t t = 0; t < in.thread_count && first == nullptr; ++t)
     if (in.threads[t].waits_for != nullptr) first = &in.threads[t];
-  std::string text = std::string("Expected all threads at ") + first->waits_for + " of " + place_text(first->waits_at) +
-                     ", received " + std::to_string(in.exited) + " of " + std::to_string(in.thread_count) + " that have ended";
+  const auto place = [](const Thread& thread) {
+    return std::string(thread.waits_for) + " of " + file_name(thread.waits_at) + ":" + std::to_string(thread.waits_at.line);
+  };
+  std::string text = "Expected all threads at " + place(*first) + ", received " + std::to_string(in.exited) + " of " +
+                     std::to_string(in.thread_count) + " that have ended";
   for (uint32_t t = 0; t < in.thread_count; ++t) {
     const Thread& other = in.threads[t];
     if (other.waits_for == nullptr) continue;
     if (other.waits_for == first->waits_for && other.waits_at.line == first->waits_at.line) continue;
-    text += std::string(" and one at ") + other.waits_for + " of " + place_text(other.waits_at);
+    text += " and one at " + place(other);
     break;
   }
   return {cudaErrorLaunchFailure, text + ". A barrier must be met by every thread, a warp's instruction by every lane of its mask."};
@@ -203,6 +213,7 @@ void run_block(const LaunchRequest& request, uint3 index) {
   while (in.exited < in.thread_count && !in.misuse) {
     Warp* const warp = pick_warp(in);
     if (warp == nullptr) {
+      const sanitizers::Unseen unseen;
       in.misuse = std::make_unique<Misuse>(stuck(in));
       break;
     }
@@ -232,31 +243,41 @@ void run_block(const LaunchRequest& request, uint3 index) {
 
 Thread& running_thread() { return *static_cast<Thread*>(current_thread); }
 
-std::string place_text(Location where) {
-  const char* slash = std::strrchr(where.file, '/');
-  return std::string(slash != nullptr ? slash + 1 : where.file) + ":" + std::to_string(where.line);
+const char* file_name(Location where) {
+  const char* const slash = std::strrchr(where.file, '/');
+  return slash != nullptr ? slash + 1 : where.file;
 }
 
-std::string thread_text(Location where) {
-  const auto text = [](const uint3& at) {
-    return "(" + std::to_string(at.x) + ", " + std::to_string(at.y) + ", " + std::to_string(at.z) + ")";
-  };
-  return "thread " + text(current_thread->index) + " of block " + text(current_block.index) + " at " + place_text(where);
-}
-
-void end_launch(int error, const std::string& text) {
+void end_launch(int error, Location where, const char* format, ...) {
   Block& in = block();
-  in.misuse = std::make_unique<Misuse>(Misuse{error, text});
+  std::optional<sanitizers::Unseen> unseen(std::in_place);
+  in.misuse = std::make_unique<Misuse>();
+  in.misuse->error = error;
+  std::string& text = in.misuse->text;
+  text.resize(512);
+  va_list arguments;
+  va_start(arguments, format);
+  const int length = std::vsnprintf(text.data(), text.size(), format, arguments);
+  va_end(arguments);
+  text.resize(std::min(text.size() - 1, static_cast<size_t>(length)));
+  const uint3 thread = current_thread->index, at = current_block.index;
+  char place[256];
+  std::snprintf(place, sizeof place, ": thread (%u, %u, %u) of block (%u, %u, %u) at %s:%d.", thread.x, thread.y, thread.z, at.x,
+                at.y, at.z, file_name(where), where.line);
+  text += place;
+  unseen.reset();
   switch_fiber(running_thread().fiber, in.scheduler);
   __builtin_unreachable();
 }
 
 void run_grid(const LaunchRequest& request) {
+  if (the_block == nullptr) the_block = new Block;
   Block& in = block();
   const Order order = settings().order;
   if (sanitizers::kThread) in.launch_point = std::make_unique<char>();
   const uint64_t blocks = uint64_t{request.grid.x} * request.grid.y * request.grid.z;
   in.random = settings().seed + blocks;
+  in.shuffled = order == Order::kShuffled;
   // Shuffled: from somewhere on, in steps of a number without a divisor in common with theirs.
   uint64_t step = 1, at = 0;
   if (order == Order::kShuffled) {
@@ -270,6 +291,7 @@ void run_grid(const LaunchRequest& request) {
   }
   sanitizers::acquire(in.launch_point.get());
   ++counted.launches;
+  const sanitizers::Unseen unseen;
   if (in.misuse) throw Misuse(*std::exchange(in.misuse, nullptr));
 }
 
@@ -278,40 +300,39 @@ void collective(const Collective& kind, uint32_t mask, void* operand, Location w
   Warp& warp = *self.warp;
   const uint32_t bit = 1u << self.lane;
   if ((mask & bit) == 0)
-    end_launch(cudaErrorLaunchFailure, std::string("Expected a mask with lane ") + std::to_string(self.lane) + " itself for " +
-                                           kind.name + ", received one without: " + thread_text(where) + ".");
+    end_launch(cudaErrorLaunchFailure, where, "Expected a mask with lane %u itself for %s, received one without", self.lane,
+               kind.name);
   if ((mask & (~warp.exists | warp.exited)) != 0)
-    end_launch(cudaErrorLaunchFailure, std::string("Expected a mask of lanes that run for ") + kind.name +
-                                           ", received one with lanes that have ended or never were: " + thread_text(where) + ".");
-  size_t at = 0;
-  while (at < warp.groups.size() && warp.groups[at].mask != mask) ++at;
-  if (at == warp.groups.size()) warp.groups.push_back({mask, 0, &kind, where});
+    end_launch(cudaErrorLaunchFailure, where,
+               "Expected a mask of lanes that run for %s, received one with lanes that have ended or never were", kind.name);
+  uint32_t at = 0;
+  while (at < warp.group_count && warp.groups[at].mask != mask) ++at;
+  if (at == warp.group_count) warp.groups[warp.group_count++] = {mask, 0, &kind, where};
   WaitingGroup& group = warp.groups[at];
   if (group.kind != &kind || (kind.aligned && group.where.line != where.line))
-    end_launch(cudaErrorLaunchFailure, std::string("Expected all lanes at ") + group.kind->name + " of " +
-                                           place_text(group.where) + ", received " + kind.name + ": " + thread_text(where) + ".");
+    end_launch(cudaErrorLaunchFailure, where, "Expected all lanes at %s of %s:%d, received %s", group.kind->name,
+               file_name(group.where), group.where.line, kind.name);
   const char* point = nullptr;
   if (sanitizers::kThread && kind.orders_memory) {
     const uint32_t first = static_cast<uint32_t>(__builtin_ctz(mask));
     point = &block().points->warp[&warp - block().warps.data()][first][warp.sync_turn[first] & 1];
     sanitizers::release(point);
   }
+  self.waits_at = where;
   warp.operands[self.lane] = operand;
   group.arrived |= bit;
   if (group.arrived == mask) {
     if (kind.combine != nullptr) kind.combine(warp.operands, mask);
     ++counted.collectives;
     if (kind.orders_memory) ++warp.sync_turn[__builtin_ctz(mask)];
-    warp.groups[at] = warp.groups.back();
-    warp.groups.pop_back();
+    group = warp.groups[--warp.group_count];
     warp.ready |= turns_of(warp, mask);
-    if (settings().order == Order::kShuffled && next_random(block()) % kTurnsBeforeYield == 0)
+    if (block().shuffled && next_random(block()) % kTurnsBeforeYield == 0)
       switch_fiber(self.fiber, block().scheduler);
     else
       yield_in_warp(self);
   } else {
     warp.ready &= ~(1u << warp.turn_of_lane[self.lane]);
-    self.waits_at = where;
     self.waits_for = kind.name;
     yield_in_warp(self);
     self.waits_for = nullptr;
@@ -327,8 +348,8 @@ int barrier(bool predicate, Location where) {
   if (warp.at_barrier != 0) {
     const Thread& other = *warp.lanes[__builtin_ctz(warp.at_barrier)];
     if (other.waits_at.line != where.line)
-      end_launch(cudaErrorLaunchFailure, "Expected the lanes of a warp at one barrier, received one at " +
-                                             place_text(other.waits_at) + " and another: " + thread_text(where) + ".");
+      end_launch(cudaErrorLaunchFailure, where, "Expected the lanes of a warp at one barrier, received one at %s:%d and another",
+                 file_name(other.waits_at), other.waits_at.line);
   }
   if (sanitizers::kThread) sanitizers::release(&in.points->barrier[turn]);
   in.predicates[turn] += predicate ? 1 : 0;
@@ -357,20 +378,22 @@ void* dynamic_shared() { return block().shared.dynamic(); }
 void* shared_array(const void* tag, size_t bytes, Location where) {
   void* const data = block().shared.array(tag, bytes);
   if (data == nullptr)
-    end_launch(cudaErrorInvalidValue, "Expected at most " + std::to_string(block().request->shared_limit) +
-                                          " bytes of shared memory in one block, received more: " + thread_text(where) + ".");
+    end_launch(cudaErrorInvalidValue, where, "Expected at most %zu bytes of shared memory in one block, received more",
+               block().request->shared_limit);
   return data;
 }
 
 bool is_shared(const void* data, size_t bytes) { return block().shared.holds(data, bytes); }
 
 void begin_copy(const AsyncCopy& copy) {
+  const sanitizers::Unseen unseen;
   Thread& self = running_thread();
   self.copies.push_back(copy);
   ++self.open_copies;
 }
 
 void commit_copies() {
+  const sanitizers::Unseen unseen;
   Thread& self = running_thread();
   self.groups.push_back(self.open_copies);
   self.open_copies = 0;
@@ -378,10 +401,12 @@ void commit_copies() {
 
 void wait_copies(size_t pending) {
   Thread& self = running_thread();
-  size_t count = 0;
-  while (self.groups.size() > pending) {
-    count += self.groups.front();
-    self.groups.erase(self.groups.begin());
+  size_t count = 0, groups = 0;
+  for (; self.groups.size() - groups > pending && groups < self.groups.size(); ++groups) count += self.groups[groups];
+  if (groups == 0) return;
+  {
+    const sanitizers::Unseen unseen;
+    self.groups.erase(self.groups.begin(), self.groups.begin() + static_cast<ptrdiff_t>(groups));
   }
   if (count != 0) finish_oldest_copies(self, count);
 }

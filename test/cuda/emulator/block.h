@@ -59,7 +59,8 @@ struct Warp {
   uint8_t lane_of_turn[32];
   uint8_t turn_of_lane[32];
   bool turns_are_lanes;
-  std::vector<WaitingGroup> groups;
+  WaitingGroup groups[32];
+  uint32_t group_count;
   char sync[32][2];  // by the first lane of the mask, and by turns: what __syncwarp orders
   uint8_t sync_turn[32];
 };
@@ -71,11 +72,10 @@ struct Misuse {
 
 // Runs the blocks of a launch. Throws Misuse.
 void run_grid(const LaunchRequest& request);
-// Ends the launch, from within a kernel.
-[[noreturn]] void end_launch(int error, const std::string& text);
-// "thread (1, 0, 0) of block (0, 0, 0) at kernel.cu:12".
-std::string thread_text(Location where);
-std::string place_text(Location where);
+// Ends the launch, from within a kernel: "…: thread (1, 0, 0) of block (0, 0, 0) at kernel.cu:12.". Nothing of the kernel's threads
+// is unwound, so it takes no objects that would have to be.
+[[noreturn, gnu::format(printf, 3, 4)]] void end_launch(int error, Location where, const char* format, ...);
+const char* file_name(Location where);
 
 Thread& running_thread();
 

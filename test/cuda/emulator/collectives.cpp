@@ -1,7 +1,6 @@
 // What the lanes of a warp compute together.
 #include <algorithm>
 #include <cstring>
-#include <string>
 
 #if defined(__SSE2__)
 #include <emmintrin.h>
@@ -28,9 +27,8 @@ void combine_shuffle(Operands operands, uint32_t mask) {
   for_each_lane(mask, [&](uint32_t lane) {
     ShuffleOperand& operand = *static_cast<ShuffleOperand*>(operands[lane]);
     if ((mask >> operand.source & 1u) == 0)
-      end_launch(cudaErrorLaunchFailure, "Expected a shuffle from a lane of its mask, received lane " +
-                                             std::to_string(operand.source) + ": " +
-                                             thread_text(running_thread().waits_at) + ".");
+      end_launch(cudaErrorLaunchFailure, running_thread().waits_at, "Expected a shuffle from a lane of its mask, received lane %u",
+                 operand.source);
     operand.value = values[operand.source];
   });
 }
@@ -106,26 +104,32 @@ void add_to_d(Operands operands, const T (&sum)[16][8]) {
   }
 }
 
+template <size_t rows>
+void widen(const uint32_t (&words)[rows][8], int16_t (&wide)[rows * 32]) {
+  int8_t bytes[rows * 32];
+  std::memcpy(bytes, words, sizeof bytes);
+  for (size_t i = 0; i < rows * 32; ++i) wide[i] = bytes[i];
+}
+
 void combine_mma_s8(Operands operands, uint32_t) {
   alignas(16) uint32_t a[16][8], b[8][8];
   gather_fragments<MmaS8Operand>(operands, a, b);
-  // As pairs of 16-bit integers along K: a [16][16], b [16][8 columns].
-  alignas(16) uint32_t a_pairs[16][16], b_pairs[16][8];
-  const auto pair = [](uint32_t word, int half) {
-    const uint32_t low = static_cast<uint16_t>(static_cast<int8_t>(word >> (16 * half)));
-    return low | static_cast<uint32_t>(static_cast<int8_t>(word >> (16 * half + 8))) << 16;
-  };
-  for (int row = 0; row < 16; ++row)
-    for (int k = 0; k < 16; ++k) a_pairs[row][k] = pair(a[row][k / 2], k % 2);
-  for (int column = 0; column < 8; ++column)
-    for (int k = 0; k < 16; ++k) b_pairs[k][column] = pair(b[column][k / 2], k % 2);
+  // As 16-bit integers: a [16 rows][32], b [8 columns][32].
+  alignas(16) int16_t a_wide[16 * 32], b_wide[8 * 32];
+  widen(a, a_wide);
+  widen(b, b_wide);
   alignas(16) int32_t sum[16][8];
 #if defined(__SSE2__)
+  alignas(16) uint32_t b_pairs[16][8];  // pairs along K, for each column
+  for (int column = 0; column < 8; ++column)
+    for (int k = 0; k < 16; ++k) std::memcpy(&b_pairs[k][column], b_wide + column * 32 + 2 * k, 4);
   const __m128i* const b_vectors = reinterpret_cast<const __m128i*>(b_pairs);
   for (int row = 0; row < 16; ++row) {
     __m128i left = _mm_setzero_si128(), right = _mm_setzero_si128();
     for (int k = 0; k < 16; ++k) {
-      const __m128i value = _mm_set1_epi32(static_cast<int>(a_pairs[row][k]));
+      int pair;
+      std::memcpy(&pair, a_wide + row * 32 + 2 * k, sizeof pair);
+      const __m128i value = _mm_set1_epi32(pair);
       left = _mm_add_epi32(left, _mm_madd_epi16(value, b_vectors[2 * k]));
       right = _mm_add_epi32(right, _mm_madd_epi16(value, b_vectors[2 * k + 1]));
     }
@@ -136,11 +140,7 @@ void combine_mma_s8(Operands operands, uint32_t) {
   for (int row = 0; row < 16; ++row)
     for (int column = 0; column < 8; ++column) {
       int32_t total = 0;
-      for (int k = 0; k < 16; ++k) {
-        const uint32_t x = a_pairs[row][k], y = b_pairs[k][column];
-        total += static_cast<int16_t>(x) * static_cast<int16_t>(y);
-        total += static_cast<int16_t>(x >> 16) * static_cast<int16_t>(y >> 16);
-      }
+      for (int k = 0; k < 32; ++k) total += a_wide[row * 32 + k] * b_wide[column * 32 + k];
       sum[row][column] = total;
     }
 #endif

@@ -11,7 +11,7 @@ namespace lowrank::emulator {
 namespace {
 
 constexpr size_t kPage = 4096;
-constexpr size_t kStack = sanitizers::kAddress || sanitizers::kThread ? 64 * kPage : 16 * kPage;
+constexpr size_t kStack = (sanitizers::kAddress ? 64 : 16) * kPage;
 constexpr size_t kStride = kStack + kPage;
 // Stacks begin at various offsets, else the same frame of every fiber would want the same few lines of the caches.
 constexpr size_t kColours = 64;
@@ -30,6 +30,9 @@ FiberStacks::FiberStacks(size_t count) : bytes_(count * kStride) {
   if (memory == MAP_FAILED) throw std::bad_alloc();
   memory_ = static_cast<uint8_t*>(memory);
   for (size_t i = 0; i < count; ++i) mprotect(memory_ + i * kStride, kPage, PROT_NONE);
+}
+void FiberStacks::renew(size_t count) {
+  mmap(memory_, count * kStride, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
 }
 FiberStacks::~FiberStacks() { munmap(memory_, bytes_); }
 

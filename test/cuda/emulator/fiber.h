@@ -28,6 +28,8 @@ class FiberStacks {
   ~FiberStacks();
   FiberStacks(const FiberStacks&) = delete;
   FiberStacks& operator=(const FiberStacks&) = delete;
+  // The thread sanitizer's alone: forgets who has written to the first `count` stacks.
+  void renew(size_t count);
   // Makes `fiber` start in `entry`, which must not return, at the next switch to it. What ran on this stack is forgotten.
   void prepare(Fiber& fiber, size_t index, void (*entry)());
 

@@ -32,14 +32,23 @@ void run_next(Stream& stream) {
   void* const line = sanitizers::current_line();
   sanitizers::go_on_as(stream.line);
   sanitizers::acquire(&operation->submitted);
+  std::unique_ptr<Misuse> broken;
   try {
     if (device_error() == cudaSuccess) operation->run();
   } catch (const Misuse& misuse) {
-    break_device(static_cast<cudaError_t>(misuse.error), misuse.text);
+    const sanitizers::Unseen unseen;
+    broken = std::make_unique<Misuse>(misuse);
   }
+  const std::shared_ptr<EventRecord> record = std::move(operation->record);
   operation.reset();
   sanitizers::release(&stream.done);
   sanitizers::go_on_as(line);
+  if (broken) {
+    const sanitizers::Unseen unseen;
+    break_device(static_cast<cudaError_t>(broken->error), broken->text);
+    broken.reset();
+  }
+  if (record) record->when = std::chrono::steady_clock::now();
 }
 
 cudaError_t refuse_capture(Stream& stream) {
@@ -96,7 +105,7 @@ void drain_every_stream() {
   }
 }
 
-cudaError_t submit(Stream* handle, std::function<void()> run) {
+cudaError_t submit(Stream* handle, std::function<void()> run, std::shared_ptr<EventRecord> record) {
   if (device_error() != cudaSuccess) return noted(device_error());
   Stream* const stream = find_stream(handle);
   if (stream == nullptr) return noted(cudaErrorInvalidResourceHandle);
@@ -105,7 +114,7 @@ cudaError_t submit(Stream* handle, std::function<void()> run) {
     return cudaSuccess;
   }
   drain_others(*stream);
-  stream->operations.push_back(std::make_unique<Operation>(Operation{std::move(run), 0}));
+  stream->operations.push_back(std::make_unique<Operation>(Operation{std::move(run), std::move(record), 0}));
   sanitizers::release(&stream->operations.back()->submitted);
   if (!settings().lazy_streams) drain(*stream);
   return noted(device_error());
@@ -131,7 +140,7 @@ cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpy
   // What is not pinned is read at once, and written when the call returns, as the runtime does.
   if (from_host && !is_pinned(from)) {
     auto staged = std::make_shared<std::vector<uint8_t>>(static_cast<const uint8_t*>(from), static_cast<const uint8_t*>(from) + bytes);
-    return submit(stream, [to, staged] { std::memcpy(to, staged->data(), staged->size()); });
+    return submit(stream, [to, staged = std::move(staged)] { std::memcpy(to, staged->data(), staged->size()); });
   }
   const cudaError_t error = submit(stream, [to, from, bytes] { std::memmove(to, from, bytes); });
   if (error != cudaSuccess || !to_host || is_pinned(to)) return error;
@@ -223,11 +232,11 @@ cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t handle) {
   Stream* const stream = find_stream(handle);
   if (event == nullptr || stream == nullptr) return noted(cudaErrorInvalidResourceHandle);
   auto record = std::make_shared<EventRecord>(EventRecord{stream});
-  const cudaError_t error = submit(handle, [record] {
+  const auto done = [record] {
     record->done = true;
-    record->when = std::chrono::steady_clock::now();
     sanitizers::release(&record->point);
-  });
+  };
+  const cudaError_t error = submit(handle, done, record);
   if (error == cudaSuccess) event->last = record;
   return error;
 }

@@ -11,9 +11,18 @@
 
 namespace lowrank::emulator {
 
+// One recording of an event.
+struct EventRecord {
+  struct Stream* stream;
+  bool done = false;
+  std::chrono::steady_clock::time_point when = {};
+  char point = 0;
+};
+
 struct Operation {
-  std::function<void()> run;  // may throw Misuse
-  char submitted;             // what the host did before it, for the thread sanitizer
+  std::function<void()> run;            // may throw Misuse
+  std::shared_ptr<EventRecord> record;  // of an event: its time is taken when this is done
+  char submitted;                       // what the host did before it, for the thread sanitizer
 };
 
 struct Graph {
@@ -32,20 +41,13 @@ struct Stream {
   char done;   // likewise: what the stream has done
 };
 
-// One recording of an event.
-struct EventRecord {
-  Stream* stream;
-  bool done = false;
-  std::chrono::steady_clock::time_point when = {};
-  char point = 0;
-};
 struct Event {
   std::shared_ptr<EventRecord> last;
 };
 
 // The stream itself, or the default stream for null. Null where there is no such stream.
 Stream* find_stream(Stream* stream);
-cudaError_t submit(Stream* stream, std::function<void()> run);
+cudaError_t submit(Stream* stream, std::function<void()> run, std::shared_ptr<EventRecord> record = nullptr);
 void drain(Stream& stream);
 
 }  // namespace lowrank::emulator

@@ -19,6 +19,21 @@ namespace {
 
 size_t size(int32_t value) { return static_cast<size_t>(value); }
 
+// The transform that a matrix was packed with, in the host's memory.
+struct PackedTransform {
+  PackedTransform(const Backend& backend, const Matrix& matrix)
+      : outliers(size(matrix.input.outlier_count)),
+        smoothing(matrix.input.smoothing == nullptr ? 0 : size(round_up(matrix.cols, kActivationAlignment))) {
+    if (!outliers.empty()) backend.read(outliers.data(), matrix.input.outliers, outliers.size() * sizeof(int32_t));
+    if (!smoothing.empty()) backend.read(smoothing.data(), matrix.input.smoothing, smoothing.size() * sizeof(float));
+    view = {smoothing.empty() ? nullptr : smoothing.data(), matrix.input.rotated, matrix.input.outlier_count,
+            outliers.empty() ? nullptr : outliers.data()};
+  }
+  std::vector<int32_t> outliers;
+  std::vector<float> smoothing;
+  InputTransform view;
+};
+
 // One matrix [n, k] and one input [m, k].
 struct Product {
   int32_t m, n, k;
@@ -29,8 +44,8 @@ struct Product {
   std::vector<float> run(const Backend& backend, int parts) const {
     const TestMatrix matrix = make_matrix(backend, transform.spec(n), weights);
     ActivationStore store(ActivationFormat::kInt8, m, k);
-    run_parts(backend.ops().quantize_shrink, QuantizeShrinkArgs{x.data(), k, m, matrix.packed->input, store.view, {}},
-              parts);
+    const PackedTransform packed(backend, *matrix.packed);
+    run_parts(backend.ops().quantize_shrink, QuantizeShrinkArgs{x.data(), k, m, packed.view, store.view, {}}, parts);
     std::vector<float> y(size(m) * size(n), 77.0f);
     run_parts(backend.ops().matmul_expand,
               MatmulExpandArgs{store.view, matrix.packed.get(), 0, m, nullptr, nullptr, y.data(), n, {}}, parts);
