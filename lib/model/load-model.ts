@@ -85,7 +85,7 @@ async function loadEngine(
   text: Promise<TextProcessor | null>,
 ): Promise<NativeEngine> {
   const { precision, int8KvCache, threads, contextLength, onProgress, signal } = options;
-  const { maxSequences, maxQueue, maxStepTokens, kvCacheMemory } = options;
+  const { maxSequences, maxQueue, maxStepTokens, kvCacheMemory, deviceAdapterMemory } = options;
   let progressError: { thrown: unknown } | undefined;
   const load = addon().loadEngine(
     {
@@ -101,6 +101,7 @@ async function loadEngine(
       maxStepTokens,
       kvCacheBytes: kvCacheMemory ?? defaultKvCacheMemory(),
       kvCacheAsked: kvCacheMemory !== undefined,
+      deviceAdapterBytes: deviceAdapterMemory,
     },
     router.dispatch,
     (parameters, totalParameters) => {

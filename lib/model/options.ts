@@ -86,6 +86,12 @@ export interface LoadModelOptions {
    */
   adapterMemory?: number;
   /**
+   * Bytes of a CUDA device's memory that adapters keep between steps. Those beyond it stay in the host's memory and are copied when a
+   * step uses them, in place of the least recently used. One that is larger is refused with ERR_OUT_OF_MEMORY when it is loaded. Models
+   * on one device share it, and the last load that names it decides. 1 … 2^53-1; default: a quarter of the device's memory.
+   */
+  deviceAdapterMemory?: number;
+  /**
    * Folder for adapters that no file holds (loaded from memory, or from a watched folder), so that they can be evicted and gone back to.
    * A subfolder of it is this model's own and goes with it. false: nowhere. Default: none without `adapterMemory`, with it
    * `${XDG_CACHE_HOME:-~/.cache}/lowrank/adapters`.
@@ -112,6 +118,7 @@ const KEYS = [
   "cacheDirectory",
   "packedDirectory",
   "adapterMemory",
+  "deviceAdapterMemory",
   "adapterDirectory",
 ] as const;
 
@@ -130,6 +137,8 @@ export interface CheckedLoadOptions {
   packedDirectory: string | false | undefined;
   /** Infinity: no limit. */
   adapterMemory: number;
+  /** Bytes; 0: as it is. */
+  deviceAdapterMemory: number;
   adapterDirectory: string | false | undefined;
   onProgress: ((progress: LoadProgress) => void) | undefined;
   signal: AbortSignal | undefined;
@@ -172,6 +181,7 @@ export function checkLoadOptions(options: LoadModelOptions): CheckedLoadOptions 
     kvCacheMemory: options.kvCacheMemory === undefined ? undefined : integer("kvCacheMemory", 1, 1e15, 1),
     packedDirectory: directory("packedDirectory"),
     adapterMemory: integer("adapterMemory", 1, 2 ** 53 - 1, Infinity),
+    deviceAdapterMemory: integer("deviceAdapterMemory", 1, 2 ** 53 - 1, 0),
     adapterDirectory: directory("adapterDirectory"),
     onProgress: checkFunction("onProgress", options.onProgress),
     signal: checkSignal(options.signal),

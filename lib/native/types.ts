@@ -248,6 +248,8 @@ export interface LoadOptions {
   /** The budget was asked for: too little for one context is an error. */
   kvCacheAsked: boolean;
   int8KvCache: boolean;
+  /** Bytes of a CUDA device that adapters keep between steps; 0: as it is. */
+  deviceAdapterBytes: number;
 }
 
 /** What the variants of a comparison differ by, at each row. */

@@ -30,6 +30,7 @@ struct LoadOptions {
   size_t kv_cache_bytes;
   bool kv_cache_asked;
   bool int8_kv;
+  size_t device_adapter_bytes;  // 0: as it is
 };
 
 LoadOptions load_options_of(const Napi::Object& object) {
@@ -47,6 +48,7 @@ LoadOptions load_options_of(const Napi::Object& object) {
   options.kv_cache_bytes = static_cast<size_t>(number_of(object, "kvCacheBytes", 1, 1e15));
   options.kv_cache_asked = object.Get("kvCacheAsked").ToBoolean().Value();
   options.int8_kv = object.Get("int8KvCache").ToBoolean().Value();
+  options.device_adapter_bytes = static_cast<size_t>(number_of(object, "deviceAdapterBytes", 0, 0x1p53));
   if (options.int8_kv && options.precision != Precision::kInt8)
     throw Error(ErrorCode::kInvalidArgument, "Expected int8 precision for an int8 KV cache.");
   return options;
@@ -82,7 +84,10 @@ std::unique_ptr<Model> load_model(const LoadOptions& options, const Callback& on
       function.Call({Napi::Number::New(env, static_cast<double>(done)), Napi::Number::New(env, static_cast<double>(total))});
     });
   };
-  return Model::load(options.path, *select_backend(options.device, options.plugin).backend, weights);
+  const Backend& backend = *select_backend(options.device, options.plugin).backend;
+  if (options.device_adapter_bytes != 0 && !backend.shares_host_memory())
+    set_adapter_memory(backend, options.device_adapter_bytes);
+  return Model::load(options.path, backend, weights);
 }
 
 // Request ids hold the environment from submit to their last event.

@@ -38,7 +38,13 @@ class Launches {
     constexpr size_t kAlignment = 16;
     static_assert(alignof(Params) <= kAlignment);
     params_.resize((params_.size() + sizeof(Params) + kAlignment - 1) / kAlignment * kAlignment);
-    std::memcpy(params_.data() + launch.params_at, &params, sizeof params);
+    Params copy = params;
+#if !defined(__CUDACC__) && defined(__has_builtin)
+#if __has_builtin(__builtin_clear_padding)
+    __builtin_clear_padding(&copy);  // the emulator looks for host pointers in these bytes
+#endif
+#endif
+    std::memcpy(params_.data() + launch.params_at, &copy, sizeof copy);
     launches_.push_back(launch);
   }
 

@@ -15,6 +15,7 @@ describe("options", () => {
     threads: [...NO_INTEGERS, 257],
     contextLength: [...NO_INTEGERS, 2 ** 24 + 1],
     maxSequences: [...NO_INTEGERS, 1025],
+    deviceAdapterMemory: [0, -1, 1.5, NaN, 2 ** 53, "1", null],
     kvCache: ["float32", "", 8, null, true],
     onProgress: [1, "x", {}, null],
     signal: [1, {}, null, new AbortController()],

@@ -74,7 +74,9 @@ void before_atomic(const void* data) {
 }
 
 void after_atomic(const void* data) {
-  if (sanitizers::kThread) running_thread().observed.push_back(data);
+  if (!sanitizers::kThread) return;
+  const sanitizers::Unseen unseen;
+  running_thread().observed.push_back(data);
 }
 
 void thread_fence() {

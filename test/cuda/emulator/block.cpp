@@ -5,6 +5,7 @@
 #include <cstdio>
 #include <cstring>
 #include <numeric>
+#include <optional>
 #include <utility>
 
 #include "emulator/emulator.h"
@@ -95,6 +96,7 @@ void finish_oldest_copies(Thread& thread, size_t count) {
       std::memset(copy.shared, 0, 16);
     }
   }
+  const sanitizers::Unseen unseen;
   thread.copies.erase(thread.copies.begin(), thread.copies.begin() + static_cast<ptrdiff_t>(count));
 }
 
@@ -211,6 +213,7 @@ void run_block(const LaunchRequest& request, uint3 index) {
   while (in.exited < in.thread_count && !in.misuse) {
     Warp* const warp = pick_warp(in);
     if (warp == nullptr) {
+      const sanitizers::Unseen unseen;
       in.misuse = std::make_unique<Misuse>(stuck(in));
       break;
     }
@@ -247,6 +250,7 @@ const char* file_name(Location where) {
 
 void end_launch(int error, Location where, const char* format, ...) {
   Block& in = block();
+  std::optional<sanitizers::Unseen> unseen(std::in_place);
   in.misuse = std::make_unique<Misuse>();
   in.misuse->error = error;
   std::string& text = in.misuse->text;
@@ -261,6 +265,7 @@ void end_launch(int error, Location where, const char* format, ...) {
   std::snprintf(place, sizeof place, ": thread (%u, %u, %u) of block (%u, %u, %u) at %s:%d.", thread.x, thread.y, thread.z, at.x,
                 at.y, at.z, file_name(where), where.line);
   text += place;
+  unseen.reset();
   switch_fiber(running_thread().fiber, in.scheduler);
   __builtin_unreachable();
 }
@@ -286,6 +291,7 @@ void run_grid(const LaunchRequest& request) {
   }
   sanitizers::acquire(in.launch_point.get());
   ++counted.launches;
+  const sanitizers::Unseen unseen;
   if (in.misuse) throw Misuse(*std::exchange(in.misuse, nullptr));
 }
 
@@ -380,12 +386,14 @@ void* shared_array(const void* tag, size_t bytes, Location where) {
 bool is_shared(const void* data, size_t bytes) { return block().shared.holds(data, bytes); }
 
 void begin_copy(const AsyncCopy& copy) {
+  const sanitizers::Unseen unseen;
   Thread& self = running_thread();
   self.copies.push_back(copy);
   ++self.open_copies;
 }
 
 void commit_copies() {
+  const sanitizers::Unseen unseen;
   Thread& self = running_thread();
   self.groups.push_back(self.open_copies);
   self.open_copies = 0;
@@ -393,10 +401,12 @@ void commit_copies() {
 
 void wait_copies(size_t pending) {
   Thread& self = running_thread();
-  size_t count = 0;
-  while (self.groups.size() > pending) {
-    count += self.groups.front();
-    self.groups.erase(self.groups.begin());
+  size_t count = 0, groups = 0;
+  for (; self.groups.size() - groups > pending && groups < self.groups.size(); ++groups) count += self.groups[groups];
+  if (groups == 0) return;
+  {
+    const sanitizers::Unseen unseen;
+    self.groups.erase(self.groups.begin(), self.groups.begin() + static_cast<ptrdiff_t>(groups));
   }
   if (count != 0) finish_oldest_copies(self, count);
 }

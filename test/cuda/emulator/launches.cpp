@@ -39,9 +39,11 @@ std::string text_of(dim3 size) {
   return text;
 }
 
-// A word of the parameters that is an address where this process has memory, and the device has none.
+// A word of the parameters that is an address where this process has memory, and the device has none. Programs, heaps and mapped
+// files lie high up; below there are two small integers side by side, and the shadow of a sanitizer that they may seem to point to.
 bool is_host_pointer(uint64_t word) {
-  if (word < uint64_t{1} << 32 || word >> 47 != 0) return false;
+  constexpr uint64_t kLowest = uint64_t{0x5000} << 32;
+  if (word < kLowest || word >> 48 != 0) return false;
   void* const address = reinterpret_cast<void*>(word);
   if (device_memory().is_device(address)) return false;
   unsigned char in_core = 0;
@@ -91,7 +93,7 @@ cudaError_t launch(const void* kernel, void (*call)(const void* kernel, const vo
   launch->request = {kernel, call, grid, block, shared_bytes, limit, launch->params.data()};
   const cudaError_t error = check_launch(*launch, dynamic_limit);
   if (error != cudaSuccess) return error;
-  return submit(stream, [launch] { run_launch(*launch); });
+  return submit(stream, [launch = std::move(launch)] { run_launch(*launch); });
 }
 
 }  // namespace lowrank::emulator

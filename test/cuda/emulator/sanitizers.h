@@ -17,6 +17,10 @@ extern "C" void __asan_storeN(void* data, size_t bytes);
 #include <sanitizer/tsan_interface.h>
 extern "C" void __tsan_read_range(void* data, unsigned long bytes);
 extern "C" void __tsan_write_range(void* data, unsigned long bytes);
+extern "C" void AnnotateIgnoreReadsBegin(const char* file, int line);
+extern "C" void AnnotateIgnoreReadsEnd(const char* file, int line);
+extern "C" void AnnotateIgnoreWritesBegin(const char* file, int line);
+extern "C" void AnnotateIgnoreWritesEnd(const char* file, int line);
 #endif
 
 namespace lowrank::emulator::sanitizers {
@@ -46,6 +50,25 @@ inline void note_write([[maybe_unused]] void* data, [[maybe_unused]] size_t byte
   __tsan_write_range(data, bytes);
 #endif
 }
+
+// While it lives, what the emulator does for itself through functions of libraries is not taken for the kernel's doing.
+class Unseen {
+ public:
+#if defined(LOWRANK_EMULATOR_THREAD)
+  Unseen() {
+    AnnotateIgnoreReadsBegin(__FILE__, __LINE__);
+    AnnotateIgnoreWritesBegin(__FILE__, __LINE__);
+  }
+  ~Unseen() {
+    AnnotateIgnoreWritesEnd(__FILE__, __LINE__);
+    AnnotateIgnoreReadsEnd(__FILE__, __LINE__);
+  }
+#else
+  Unseen() {}
+#endif
+  Unseen(const Unseen&) = delete;
+  Unseen& operator=(const Unseen&) = delete;
+};
 
 // Happens-before: all that came before a release of `point` comes before all that comes after a later acquire of it.
 #if defined(LOWRANK_EMULATOR_THREAD)

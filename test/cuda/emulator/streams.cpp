@@ -32,15 +32,22 @@ void run_next(Stream& stream) {
   void* const line = sanitizers::current_line();
   sanitizers::go_on_as(stream.line);
   sanitizers::acquire(&operation->submitted);
+  std::unique_ptr<Misuse> broken;
   try {
     if (device_error() == cudaSuccess) operation->run();
   } catch (const Misuse& misuse) {
-    break_device(static_cast<cudaError_t>(misuse.error), misuse.text);
+    const sanitizers::Unseen unseen;
+    broken = std::make_unique<Misuse>(misuse);
   }
   const std::shared_ptr<EventRecord> record = std::move(operation->record);
   operation.reset();
   sanitizers::release(&stream.done);
   sanitizers::go_on_as(line);
+  if (broken) {
+    const sanitizers::Unseen unseen;
+    break_device(static_cast<cudaError_t>(broken->error), broken->text);
+    broken.reset();
+  }
   if (record) record->when = std::chrono::steady_clock::now();
 }
 
@@ -133,7 +140,7 @@ cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpy
   // What is not pinned is read at once, and written when the call returns, as the runtime does.
   if (from_host && !is_pinned(from)) {
     auto staged = std::make_shared<std::vector<uint8_t>>(static_cast<const uint8_t*>(from), static_cast<const uint8_t*>(from) + bytes);
-    return submit(stream, [to, staged] { std::memcpy(to, staged->data(), staged->size()); });
+    return submit(stream, [to, staged = std::move(staged)] { std::memcpy(to, staged->data(), staged->size()); });
   }
   const cudaError_t error = submit(stream, [to, from, bytes] { std::memmove(to, from, bytes); });
   if (error != cudaSuccess || !to_host || is_pinned(to)) return error;
