@@ -15,6 +15,7 @@ Runs SmolLM2-135M with a random adapter on all seven projections on the EMULATED
 thread) and on the CPU, and compares them:
   w8-float32  the same greedy tokens; no logit further off than 2e-3
   int8        KL(CPU || GPU) no larger than KL(float32 || int8) on the CPU; ops layer by layer, each on the CPU's own input
+and small models of every architecture with adapters of every kind with the golden files of transformers and PEFT.
 Exits with 1 where a comparison fails.
 
   --model NAME         alias, folder or .gguf file               default smollm2-135m-instruct
@@ -23,6 +24,7 @@ Exits with 1 where a comparison fails.
   --rank N             of the adapter; 0: no adapter             default 16
   --precision LIST     w8-float32, int8 or both, by commas       default w8-float32,int8
   --no-layers          leave out the comparison layer by layer
+  --no-tiny            leave out the small models and their adapters
   --device cuda        a real GPU in place of the emulated one   default: the emulated one
   --json FILE          write the figures
 `;
@@ -42,6 +44,7 @@ const { values: options } = parseArgs({
     rank: { type: "string", default: "16" },
     precision: { type: "string", default: "w8-float32,int8" },
     "no-layers": { type: "boolean", default: false },
+    "no-tiny": { type: "boolean", default: false },
     device: { type: "string", default: "emulated" },
     json: { type: "string" },
   },
@@ -232,6 +235,28 @@ if (targets.includes("lowrank_cuda_layers")) {
   );
   results.layersPassed = status === 0;
   check("every op of every layer on the same input", status === 0, "within the tolerance of its contract");
+}
+
+if (!options["no-tiny"]) {
+  say("\nsmall models and adapters of every kind, against transformers and PEFT");
+  const vitest = join(root, "node_modules", "vitest", "vitest.mjs");
+  const { status } = spawnSync(
+    process.execPath,
+    [
+      vitest,
+      "run",
+      "--reporter=dot",
+      "test/fidelity/tiny-models.test.ts",
+      "test/fidelity/tiny-adapters.test.ts",
+    ],
+    {
+      cwd: root,
+      stdio: ["ignore", "inherit", "inherit"],
+      env: { ...process.env, LOWRANK_TEST_DEVICE: "cuda" },
+    },
+  );
+  results.tinyPassed = status === 0;
+  check("golden logits and greedy texts", status === 0, "in float32 and with int8 weights");
 }
 
 results.seconds = (performance.now() - began) / 1000;

@@ -3,8 +3,12 @@ import { cpSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync }
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import type { DeviceName } from "#lib/index.js";
 
 export const DATA = fileURLToPath(new URL("../golden/data/", import.meta.url));
+
+/** What the small models run on: the CPU, or what LOWRANK_TEST_DEVICE names, as `npm run cuda:emulate` has it. */
+export const DEVICE = (process.env["LOWRANK_TEST_DEVICE"] ?? "cpu") as DeviceName;
 
 /** Bar of the small models and their adapters: max |difference| in units of max |logit|. */
 export const TINY_TOLERANCE = 1e-4;

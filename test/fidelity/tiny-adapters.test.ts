@@ -5,6 +5,7 @@ import { LowrankError } from "#lib/errors/index.js";
 import { loadModel } from "#lib/index.js";
 import {
   DATA,
+  DEVICE,
   TINY_TOLERANCE,
   maxDifference,
   readGolden,
@@ -50,7 +51,7 @@ describe.each(groups)("%s", (group) => {
   let model: Model;
 
   beforeAll(async () => {
-    model = await loadModel(join(DATA, "tiny-models", base), { precision });
+    model = await loadModel(join(DATA, "tiny-models", base), { precision, device: DEVICE });
   });
   afterAll(() => model?.dispose());
 

@@ -4,6 +4,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { loadModel } from "#lib/index.js";
 import {
   DATA,
+  DEVICE,
   TINY_TOLERANCE,
   alteredModel,
   maxDifference,
@@ -44,7 +45,7 @@ describe.each(MODELS)("%s", (name) => {
   async function alteredDifference(alterations: Alterations, entry: LogitsEntry = first): Promise<number> {
     const copy = alteredModel(folder, alterations);
     try {
-      const model = await loadModel(copy.folder, { precision: "float32" });
+      const model = await loadModel(copy.folder, { precision: "float32", device: DEVICE });
       try {
         return await difference(model, entry);
       } finally {
@@ -58,7 +59,7 @@ describe.each(MODELS)("%s", (name) => {
   describe.each<ReferencePrecision>(["float32", "w8-float32"])("%s", (precision) => {
     let model: Model;
     beforeAll(async () => {
-      model = await loadModel(folder, { precision });
+      model = await loadModel(folder, { precision, device: DEVICE });
     });
     afterAll(() => model?.dispose());
 
