@@ -15,7 +15,7 @@ const groups = {
   avx512_vnni: { folder: "native/cpu/avx512_vnni", skip: [] },
   bindings: { folder: "native/bindings", skip: [] },
   tests: { folder: "test/native", skip: [] },
-  bench: { folder: "bench/native", skip: [] },
+  bench: { folder: "bench/native", skip: ["bench/native/cuda/"] },
 };
 
 const group = groups[process.argv[2]];

@@ -8,6 +8,8 @@ import { availableParallelism } from "node:os";
 import { dirname, join } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { parseArgs } from "node:util";
+import { fixedLayout, SANITIZER_ENV } from "./cuda-emulation.mjs";
+import { findToolkit } from "./cuda/toolkit.mjs";
 import { checkTools } from "./tools.mjs";
 
 const root = join(dirname(fileURLToPath(import.meta.url)), "..");
@@ -69,27 +71,118 @@ const limits = {
   cycles: whole("cycles", 50),
 };
 
-/** ThreadSanitizer of older compilers needs a fixed address space layout, where the system can be asked for one. */
-const fixedLayout = () =>
-  spawnSync("setarch", ["-R", "true"], { stdio: "ignore" }).status === 0 ? ["setarch", "-R"] : [];
-
-/** Builds the native tests with a sanitizer into a folder of their own, then runs those with the names. */
-function sanitized(name, sanitizer, prefix, filters) {
-  const folder = `build-native/${name}`;
+/** Builds native tests with a sanitizer, or without for "", into a folder of its own. */
+function built(folder, sanitizer, ...targets) {
   const settings = ["-DCMAKE_BUILD_TYPE=Release", `-DLOWRANK_SANITIZE=${sanitizer}`, "-Wno-dev"];
   const parallel = ["--parallel", String(availableParallelism())];
   return [
     ["cmake", "-S", ".", "-B", folder, ...settings],
-    ["cmake", "--build", folder, ...parallel],
+    ["cmake", "--build", folder, ...parallel, "--target", ...targets],
+  ];
+}
+
+/** Builds the native tests with a sanitizer, then runs those with the names. */
+function sanitized(name, sanitizer, prefix, filters) {
+  const folder = `build-native/${name}`;
+  return [
+    ...built(folder, sanitizer, "lowrank_tests"),
     ...filters.map((filter) => [...prefix(), `${folder}/lowrank_tests`, ...(filter ? [filter] : [])]),
   ];
 }
 
-const SANITIZER_ENV = {
-  ASAN_OPTIONS: "halt_on_error=1:detect_stack_use_after_return=1:allocator_may_return_null=1",
-  UBSAN_OPTIONS: "halt_on_error=1:print_stacktrace=1",
-  TSAN_OPTIONS: "halt_on_error=1:second_deadlock_stack=1",
-};
+/** The op tests on kernels that a sanitizer watches, a fiber for each CUDA thread; the rest is built as it always is. */
+function watchedKernels(sanitizer, prefix) {
+  const test = `lowrank_cuda_tests_${sanitizer}`;
+  return [...built("build-native", "", test), [...prefix(), `build-native/test/cuda/${test}`]];
+}
+
+/** What there is to prove about the CUDA kernels without a GPU; what a GPU shows, `npm run cuda:selftest` asks it. */
+function cudaParts() {
+  const noToolkit = () => (findToolkit() === null ? "there is no CUDA toolkit" : null);
+  const orders = ["descending", "shuffled:1", "shuffled:2"].map((order) => ({
+    name: `cuda-${order.replace(":", "-")}`,
+    about: `the CUDA kernels on the emulator, threads in the order ${order}, asynchronous copies at once`,
+    tools: ["cmake", "c++"],
+    env: { LOWRANK_EMULATED_ORDER: order, LOWRANK_EMULATED_COPIES: "eager" },
+    commands: () => [
+      ...built("build-native", "", "lowrank_cuda_tests"),
+      ["build-native/test/cuda/lowrank_cuda_tests"],
+    ],
+  }));
+  return [
+    {
+      name: "cuda-bugs",
+      about: "bugs planted in kernels are caught on the emulator, each by its tool",
+      tools: ["cmake", "c++"],
+      commands: () => [[process.execPath, "scripts/cuda-seeded-bugs.mjs"]],
+    },
+    {
+      name: "cuda-mutants",
+      about: "each barrier, wait and fence of the CUDA kernels dropped in turn is noticed by their tests",
+      tools: ["cmake", "c++"],
+      commands: () => [[process.execPath, "scripts/cuda-mutants.mjs"]],
+    },
+    {
+      name: "cuda-emulator",
+      about: "the emulator's own tests, plain and with the thread sanitizer",
+      tools: ["cmake", "c++"],
+      env: SANITIZER_ENV,
+      commands: () => [
+        ...built("build-native", "", "lowrank_emulator_tests"),
+        ["build-native/test/cuda/lowrank_emulator_tests"],
+        ...built("build-native/thread", "thread", "lowrank_emulator_tests"),
+        [...fixedLayout(), "build-native/thread/test/cuda/lowrank_emulator_tests"],
+      ],
+    },
+    {
+      name: "cuda-thread",
+      about: "the CUDA kernels on the emulator with the thread sanitizer",
+      tools: ["cmake", "c++"],
+      env: SANITIZER_ENV,
+      commands: () => watchedKernels("thread", fixedLayout),
+    },
+    {
+      name: "cuda-address",
+      about: "the CUDA kernels on the emulator with the address and undefined-behaviour sanitizers",
+      tools: ["cmake", "c++"],
+      env: SANITIZER_ENV,
+      commands: () => watchedKernels("address", () => []),
+    },
+    ...orders,
+    {
+      name: "cuda-build",
+      about: "the CUDA plugin for every architecture",
+      tools: ["cmake", "c++"],
+      skip: noToolkit,
+      commands: () => [[process.execPath, "scripts/cuda-build.mjs"]],
+    },
+    {
+      name: "cuda-check",
+      about: "registers, spills, shared memory, occupancy, PTX and machine code of every CUDA kernel",
+      tools: ["c++"],
+      skip: noToolkit,
+      commands: () => [[process.execPath, "scripts/cuda-check.mjs", "--fetch"]],
+    },
+    {
+      name: "cuda-emulate",
+      about: "SmolLM2 with an adapter on the emulated GPU against the CPU",
+      tools: ["cmake", "c++"],
+      commands: () => [[process.execPath, "scripts/cuda-emulate.mjs"]],
+    },
+    {
+      name: "cuda-selftest",
+      about: "the self-test of a GPU, on the emulator",
+      tools: ["cmake", "c++"],
+      commands: () => [[process.execPath, "scripts/cuda-selftest.mjs", "--emulated"]],
+    },
+    {
+      name: "cuda-roofline",
+      about: "the page of modelled rates is the one that these sources give",
+      tools: ["cmake", "c++"],
+      commands: () => [[process.execPath, "bench/cuda/roofline.mjs", "--check"]],
+    },
+  ];
+}
 
 /** Parts by name: what they prove, the tools that they need, their commands (each an array) and environment. */
 function partsOf(instructionSets) {
@@ -128,6 +221,7 @@ function partsOf(instructionSets) {
       commands: () => [[process.execPath, "bench/fidelity.mjs", "--gemma3", "--check"]],
     },
   ];
+  if (process.platform === "linux") parts.push(...cudaParts());
   if (process.platform === "linux")
     parts.splice(2, 0, {
       name: "addon",
@@ -203,6 +297,11 @@ function run([command, ...args], env, log) {
 }
 
 async function verify(part) {
+  const skipped = part.skip?.() ?? null;
+  if (skipped !== null) {
+    process.stdout.write(`verify: ${part.name} SKIPPED: ${skipped}\n`);
+    return { name: part.name, seconds: 0, failure: null, skipped };
+  }
   process.stdout.write(`verify: ${part.name} (${part.about})\n`);
   const began = Date.now();
   const path = join(logs, `${part.name}.log`);
@@ -242,14 +341,14 @@ const outcomes = [];
 for (const part of selected) outcomes.push(await verify(part));
 
 process.stdout.write("\n");
-for (const { name, seconds, failure } of outcomes)
+for (const { name, seconds, failure, skipped } of outcomes)
   process.stdout.write(
-    `${failure ? "FAILED" : "passed"}  ${name.padEnd(18)} ${seconds.toFixed(0).padStart(6)} s${failure ? `  ${failure}` : ""}\n`,
+    `${failure ? "FAILED " : skipped ? "SKIPPED" : "passed "} ${name.padEnd(18)} ${seconds.toFixed(0).padStart(6)} s  ${failure ?? skipped ?? ""}\n`,
   );
 const failed = outcomes.filter(({ failure }) => failure);
 process.stdout.write(
   failed.length === 0
-    ? `verify: all ${outcomes.length} parts passed\n`
+    ? `verify: ${outcomes.filter(({ skipped }) => !skipped).length} parts passed, ${outcomes.filter(({ skipped }) => skipped).length} skipped\n`
     : `verify: ${failed.length} of ${outcomes.length} parts failed; logs in build-native/verify\n`,
 );
 process.exit(failed.length === 0 ? 0 : 1);

@@ -28,8 +28,8 @@ std::vector<CudaDevice> cuda_devices(const std::string& plugin);
 // the reason where the device cannot be used.
 const Backend& cuda_backend(const std::string& plugin, int32_t index);
 
-// Bounds the memory of a CUDA device that adapters keep between steps, in bytes; a quarter of its memory at first. Adapters beyond
-// it stay in the host's memory and are copied when a step needs them. One larger than it is refused when it is loaded.
+// Bounds the memory of a CUDA device that adapters keep between steps, in bytes; a quarter of its memory at first. Adapters
+// beyond it stay in the host's memory and are copied when a step needs them. One larger than it is refused when it is loaded.
 void set_adapter_memory(const Backend& cuda_backend, size_t bytes);
 
 struct SelectedBackend {

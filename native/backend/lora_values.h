@@ -28,9 +28,9 @@ inline void check_factor_shape(int32_t rank, int32_t dimension) {
   throw Error(ErrorCode::kInvalidArgument, "Expected integers from -127 to 127 for an int8 factor, received other numbers.");
 }
 
-// Stores x[i] as element at(i) of `out`, of `dtype`. bfloat16 rounds to nearest even. Throws Error: kAdapterFormat for values that
-// are not finite in the dtype, kInvalidArgument for int8 ones that are no integers from -127 to 127. The checks come after the
-// loops, which compilers then vectorise.
+// Stores x[i] as element at(i) of `out`, of `dtype`. bfloat16 rounds to nearest even. Throws Error: kAdapterFormat for values
+// that are not finite in the dtype, kInvalidArgument for int8 ones that are no integers from -127 to 127. The checks come after
+// the loops, which compilers then vectorise.
 template <class At>
 void store_factor(LoraDType dtype, const float* x, size_t count, void* out, At at) {
   switch (dtype) {

@@ -127,7 +127,8 @@ void unpack_row(const PackedMatrix& matrix, int32_t row, float* out) {
     float block[kRotationBlock];
     held_block(matrix, row, begin, block);
     const int32_t count = std::min(kRotationBlock, matrix.cols - begin);
-    restore_block(matrix.input.rotated, matrix.input.smoothing == nullptr ? nullptr : matrix.input.smoothing + begin, count, block);
+    const float* smoothing = matrix.input.smoothing == nullptr ? nullptr : matrix.input.smoothing + begin;
+    restore_block(matrix.input.rotated, smoothing, count, block);
     std::copy_n(block, count, out + begin);
   }
   if (matrix.outlier_columns == nullptr) return;
@@ -179,7 +180,8 @@ std::unique_ptr<PackedMatrix> allocate_packed(const MatrixSpec& spec) {
 std::unique_ptr<Matrix> allocate_matrix(const MatrixSpec& spec) { return allocate_packed(spec); }
 
 std::vector<MemoryRange> memory(const PackedMatrix& matrix) {
-  std::vector<MemoryRange> ranges = {{matrix.data.as<void>(), matrix.data.bytes()}, {matrix.scale.as<void>(), matrix.scale.bytes()}};
+  std::vector<MemoryRange> ranges = {{matrix.data.as<void>(), matrix.data.bytes()},
+                                     {matrix.scale.as<void>(), matrix.scale.bytes()}};
   if (matrix.outlier_store != nullptr) {
     const BufferPart& columns = static_cast<const PackedFactor&>(*matrix.outlier_store).data;
     ranges.push_back({columns.as<void>(), columns.bytes()});

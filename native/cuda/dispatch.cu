@@ -21,9 +21,9 @@ using device::OpCode;
 template <class Params>
 void enqueue_as(Launches& launches, const device::OpRecord& op) {
   if (op.params_bytes != sizeof(Params))
-    throw Failure{device::Status::kInvalidArgument, "Expected " + std::to_string(sizeof(Params)) + " bytes of parameters for op " +
-                                                        std::to_string(static_cast<uint32_t>(op.code)) + ", received " +
-                                                        std::to_string(op.params_bytes) + "."};
+    throw Failure{device::Status::kInvalidArgument,
+                  "Expected " + std::to_string(sizeof(Params)) + " bytes of parameters for op " +
+                      std::to_string(static_cast<uint32_t>(op.code)) + ", received " + std::to_string(op.params_bytes) + "."};
   Params params;
   std::memcpy(static_cast<void*>(&params), op.params, sizeof params);
   enqueue(launches, params);

@@ -67,10 +67,10 @@ LOWRANK_DEVICE void add_terms(const device::EmbeddingRows& segment, int32_t toke
     const float* a = term.a + int64_t{token} * term.rank;
     const float* b = term.b + int64_t{k} * term.rank;
     for (int32_t r = 0; r < term.rank; ++r) {
-      const float h = term.scale * a[r];
+      const float h = term.scale * __ldg(a + r);
 #pragma unroll
       for (int i = 0; i < kLaneChannels; ++i)
-        if (k + i < hidden) sum[i] += h * b[int64_t{i} * term.rank + r];
+        if (k + i < hidden) sum[i] += h * __ldg(b + int64_t{i} * term.rank + r);
     }
   }
 #pragma unroll

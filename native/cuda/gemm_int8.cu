@@ -2,7 +2,7 @@
 //
 // A block computes Rows x Columns of y, a warp 32 x 32 of them: 2 x 4 fragments of int32 and as many of float32. K goes by in
 // stages of one scale group (128 channels): the tiles of x [Rows][128] and W [Columns][128] come by cp.async into a ring of
-// three, so that two are under way while one is multiplied. Of a last half group the missing half is not multiplied.
+// `Stages`, so that all but one are under way while one is multiplied. Of a last half group the missing half is not multiplied.
 //
 // Shared memory: rows of 128 bytes, eight pieces of 16; piece c of row r lies at c ^ (r % 8). ldmatrix reads one piece of eight
 // neighbouring rows at a time, and cp.async writes eight pieces of one row: each eight lie in eight different groups of four
@@ -58,7 +58,7 @@ class TileLoader {
   int32_t target_;
 };
 
-template <int WarpRows, int WarpColumns>
+template <int WarpRows, int WarpColumns, int Stages>
 LOWRANK_KERNEL(32 * WarpRows * WarpColumns, 16 / (WarpRows * WarpColumns)) gemm_int8(device::MatmulExpandParams p) {
   constexpr int32_t kThreads = 32 * WarpRows * WarpColumns;
   constexpr int32_t kRows = kGemmWarpTile * WarpRows;
@@ -66,7 +66,7 @@ LOWRANK_KERNEL(32 * WarpRows * WarpColumns, 16 / (WarpRows * WarpColumns)) gemm_
   constexpr int32_t kStageBytes = (kRows + kColumns) * kScaleGroup;
   static_assert(kThreads >= kRows + kColumns);  // a thread fetches a scale
   LOWRANK_DYNAMIC_SHARED(unsigned char, shared);
-  auto* const scales = reinterpret_cast<float*>(shared + kGemmStages * kStageBytes);  // [2][x's kRows | W's kColumns]
+  auto* const scales = reinterpret_cast<float*>(shared + Stages * kStageBytes);  // [2][x's kRows | W's kColumns]
 
   const int32_t row_tiles = (p.row_end - p.row_begin + kRows - 1) / kRows;
   const int32_t m_block = p.row_begin + static_cast<int32_t>(blockIdx.x) % row_tiles * kRows;
@@ -80,7 +80,7 @@ LOWRANK_KERNEL(32 * WarpRows * WarpColumns, 16 / (WarpRows * WarpColumns)) gemm_
   const TileLoader<kRows, kThreads> x_loader(p.x.q, p.x.stride, m_block, p.row_end);
   const TileLoader<kColumns, kThreads> w_loader(static_cast<const int8_t*>(p.w.data), p.w.stride, n_block, p.w.rows);
   const auto load_stage = [&](int32_t g) {
-    unsigned char* const stage = shared + g % kGemmStages * kStageBytes;
+    unsigned char* const stage = shared + g % Stages * kStageBytes;
     x_loader.load(stage, g * kScaleGroup);
     w_loader.load(stage + kRows * kScaleGroup, g * kScaleGroup);
   };
@@ -105,7 +105,7 @@ LOWRANK_KERNEL(32 * WarpRows * WarpColumns, 16 / (WarpRows * WarpColumns)) gemm_
 
   float product[2][4][4] = {};
 #pragma unroll
-  for (int32_t g = 0; g < kGemmStages - 1; ++g) {
+  for (int32_t g = 0; g < Stages - 1; ++g) {
     if (g < groups) load_stage(g);
     ptx::cp_async_commit();
   }
@@ -113,9 +113,9 @@ LOWRANK_KERNEL(32 * WarpRows * WarpColumns, 16 / (WarpRows * WarpColumns)) gemm_
 
 #pragma unroll 1
   for (int32_t g = 0; g < groups; ++g) {
-    ptx::cp_async_wait<kGemmStages - 2>();
+    ptx::cp_async_wait<Stages - 2>();
     __syncthreads();  // stage g is there, and everybody is done with stage g - 1
-    if (g + kGemmStages - 1 < groups) load_stage(g + kGemmStages - 1);
+    if (g + Stages - 1 < groups) load_stage(g + Stages - 1);
     ptx::cp_async_commit();
     const float next_scale = g + 1 < groups ? load_scale(g + 1) : 0.0f;
 
@@ -126,10 +126,10 @@ LOWRANK_KERNEL(32 * WarpRows * WarpColumns, 16 / (WarpRows * WarpColumns)) gemm_
       for (int32_t j = 0; j < 4; ++j)
 #pragma unroll
         for (int32_t i = 0; i < 4; ++i) sum[f][j][i] = kSumBegin;
-    const unsigned char* const stage = shared + g % kGemmStages * kStageBytes;
+    const unsigned char* const stage = shared + g % Stages * kStageBytes;
 #pragma unroll
     for (int32_t step = 0; step < kScaleGroup / kStep; ++step) {
-      if (g * kScaleGroup + step * kStep >= p.w.stride) break;
+      if (step == 2 && g * kScaleGroup + kScaleGroup / 2 >= p.w.stride) break;
       uint32_t a[2][4], b[4][2];
 #pragma unroll
       for (int32_t f = 0; f < 2; ++f)
@@ -170,14 +170,14 @@ LOWRANK_KERNEL(32 * WarpRows * WarpColumns, 16 / (WarpRows * WarpColumns)) gemm_
     finish_fragments(p, m_block + warp_row + 16 * f, n_block + warp_column, product[f]);
 }
 
-template <int WarpRows, int WarpColumns>
+template <int WarpRows, int WarpColumns, int Stages>
 void add_gemm(Launches& launches, const device::MatmulExpandParams& p) {
-  constexpr GemmTile kTile = {kGemmWarpTile * WarpRows, kGemmWarpTile * WarpColumns};
+  constexpr GemmTile kTile = {kGemmWarpTile * WarpRows, kGemmWarpTile * WarpColumns, Stages};
   const int64_t row_tiles = (int64_t{p.row_end} - p.row_begin + kTile.rows - 1) / kTile.rows;
   const int64_t column_tiles = (int64_t{p.w.rows} + kTile.columns - 1) / kTile.columns;
   // Row tiles go first, so that the blocks that share a tile of W run together.
   const dim3 grid(static_cast<unsigned>(row_tiles * column_tiles));
-  launches.add(gemm_int8<WarpRows, WarpColumns>, grid, dim3(32 * WarpRows * WarpColumns),
+  launches.add(gemm_int8<WarpRows, WarpColumns, Stages>, grid, dim3(32 * WarpRows * WarpColumns),
                static_cast<size_t>(gemm_shared_bytes(kTile)), p);
 }
 
@@ -192,9 +192,9 @@ GemmTile gemm_tile(const device::MatmulExpandParams& p, int32_t multiprocessors)
 
 void enqueue_gemm_int8(Launches& launches, const device::MatmulExpandParams& p) {
   if (gemm_tile(p, launches.device().multiprocessors).rows == kGemmLarge.rows)
-    add_gemm<kGemmLarge.rows / kGemmWarpTile, kGemmLarge.columns / kGemmWarpTile>(launches, p);
+    add_gemm<kGemmLarge.rows / kGemmWarpTile, kGemmLarge.columns / kGemmWarpTile, kGemmLarge.stages>(launches, p);
   else
-    add_gemm<kGemmSmall.rows / kGemmWarpTile, kGemmSmall.columns / kGemmWarpTile>(launches, p);
+    add_gemm<kGemmSmall.rows / kGemmWarpTile, kGemmSmall.columns / kGemmWarpTile, kGemmSmall.stages>(launches, p);
 }
 
 }  // namespace lowrank::cuda

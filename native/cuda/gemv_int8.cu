@@ -1,8 +1,10 @@
 // The product of 1 to 4 rows with int8 weights: dp4a, bound by the bytes of W.
 //
-// A block computes 8 columns, a warp each. A warp reads 512 bytes of its row of W at a time, 16 a lane, the next 512 under way
-// meanwhile; 8 neighbouring lanes hold one scale group, whose int32 sum they make by three shuffles. So W is read once for
-// all rows, in whole lines, and groups are added in ascending order. x comes from the cache: the 8 warps read the same.
+// A block computes 8 columns, a warp each. A warp reads 512 bytes of its row of W at a time, 16 a lane, with the next four times
+// 512 under way: 32 KiB on a multiprocessor with 16 warps, more than its share of what a device's memory gives in the time that
+// it takes to answer (2 MiB on an H100). 8 neighbouring lanes hold one scale group, whose int32 sum they make by three shuffles.
+// So W is read once for all rows, in whole lines, and groups are added in ascending order. x comes from the cache: the 8
+// warps read the same.
 //
 // Per column: ceil64(K) bytes of W and 2 for each group; 2 K operations a row.
 #include "cuda/matmul_epilogue.h"
@@ -16,6 +18,7 @@ constexpr int32_t kPiece = 16;              // bytes of a lane
 constexpr int32_t kStep = 32 * kPiece;      // of a warp
 constexpr int32_t kGroupLanes = kScaleGroup / kPiece;
 constexpr int32_t kStepGroups = kStep / kScaleGroup;
+constexpr int32_t kAhead = 4;  // steps of W under way
 
 LOWRANK_DEVICE int32_t dot(const uint4& a, const uint4& b) {
   int32_t sum = __dp4a(static_cast<int>(a.x), static_cast<int>(b.x), 0);
@@ -26,7 +29,7 @@ LOWRANK_DEVICE int32_t dot(const uint4& a, const uint4& b) {
 
 // Of a launch with Rows - 1 rows, the last one is computed twice and stored once.
 template <int Rows>
-LOWRANK_KERNEL(32 * kGemvColumns, 4) gemv_int8(device::MatmulExpandParams p) {
+LOWRANK_KERNEL(32 * kGemvColumns, Rows < kGemvRows ? 3 : 2) gemv_int8(device::MatmulExpandParams p) {
   LOWRANK_SHARED(float, products, Rows * kGemvColumns);
   LOWRANK_SHARED(float4, low_rank, kGemvColumns * 32);
   const int32_t lane = lane_index();
@@ -38,15 +41,15 @@ LOWRANK_KERNEL(32 * kGemvColumns, 4) gemv_int8(device::MatmulExpandParams p) {
 
   const int8_t* const w = static_cast<const int8_t*>(p.w.data) + static_cast<int64_t>(n + warp) * stride;
   const uint16_t* const w_scale = static_cast<const uint16_t*>(p.w.scale) + static_cast<int64_t>(n + warp) * groups;
-  const int8_t* x[Rows];
-  const float* x_scale[Rows];
+  const int8_t* const x = p.x.q + static_cast<int64_t>(p.row_begin) * p.x.stride;
+  const float* const x_scale = p.x.scale + static_cast<int64_t>(p.row_begin) * groups;
+  const int32_t last = p.row_end - p.row_begin - 1;
+  uint4 ahead[kAhead];
 #pragma unroll
-  for (int32_t r = 0; r < Rows; ++r) {
-    const int32_t m = min(p.row_begin + r, p.row_end - 1);
-    x[r] = p.x.q + static_cast<int64_t>(m) * p.x.stride;
-    x_scale[r] = p.x.scale + static_cast<int64_t>(m) * groups;
+  for (int32_t i = 0; i < kAhead; ++i) {
+    const int32_t k = i * kStep + lane * kPiece;
+    ahead[i] = k < stride ? ptx::load_streaming_16(w + k) : zero;
   }
-  uint4 next = lane * kPiece < stride ? ptx::load_streaming_16(w + lane * kPiece) : zero;
 
   // The epilogue's terms, while the first weights are under way: the warps share out the segments.
   const int32_t segment = lane_segment(p.adapters, p.row_begin, p.row_end);
@@ -61,25 +64,31 @@ LOWRANK_KERNEL(32 * kGemvColumns, 4) gemv_int8(device::MatmulExpandParams p) {
 
   float product[Rows] = {};
 #pragma unroll 1
-  for (int32_t begin = 0; begin < stride; begin += kStep) {
-    const int32_t k = begin + lane * kPiece;
-    const uint4 weights = next;
-    next = k + kStep < stride ? ptx::load_streaming_16(w + k + kStep) : zero;
-    const int32_t first = begin / kScaleGroup;
-    const int32_t group = first + lane / kGroupLanes;
-    const float sw = group < groups ? bfloat16_to_float32(w_scale[group]) : 0.0f;
+  for (int32_t round = 0; round < stride; round += kAhead * kStep) {
 #pragma unroll
-    for (int32_t r = 0; r < Rows; ++r) {
-      const uint4 input = k < stride ? *reinterpret_cast<const uint4*>(x[r] + k) : zero;
-      const float sx = group < groups ? x_scale[r][group] : 0.0f;
-      int32_t sum = dot(weights, input);
+    for (int32_t i = 0; i < kAhead; ++i) {
+      const int32_t begin = round + i * kStep;
+      if (begin >= stride) break;
+      const int32_t k = begin + lane * kPiece;
+      const uint4 weights = ahead[i];
+      ahead[i] = k + kAhead * kStep < stride ? ptx::load_streaming_16(w + k + kAhead * kStep) : zero;
+      const int32_t first = begin / kScaleGroup;
+      const int32_t group = first + lane / kGroupLanes;
+      const float sw = group < groups ? bfloat16_to_float32(w_scale[group]) : 0.0f;
 #pragma unroll
-      for (int32_t other = kGroupLanes / 2; other > 0; other /= 2) sum += __shfl_xor_sync(kWholeWarp, sum, other);
-      const float scaled = (sx * sw) * sum_as_float(sum + kSumBegin);
+      for (int32_t r = 0; r < Rows; ++r) {
+        const int32_t row = min(r, last);
+        const uint4 input = k < stride ? *reinterpret_cast<const uint4*>(x + (row * stride + k)) : zero;
+        const float sx = group < groups ? x_scale[row * groups + group] : 0.0f;
+        int32_t sum = dot(weights, input);
 #pragma unroll
-      for (int32_t i = 0; i < kStepGroups; ++i) {
-        const float one = __shfl_sync(kWholeWarp, scaled, i * kGroupLanes);
-        if (first + i < groups) product[r] += one;
+        for (int32_t other = kGroupLanes / 2; other > 0; other /= 2) sum += __shfl_xor_sync(kWholeWarp, sum, other);
+        const float scaled = (sx * sw) * sum_as_float(sum + kSumBegin);
+#pragma unroll
+        for (int32_t g = 0; g < kStepGroups; ++g) {
+          const float one = __shfl_sync(kWholeWarp, scaled, g * kGroupLanes);
+          if (first + g < groups) product[r] += one;
+        }
       }
     }
   }

@@ -28,8 +28,8 @@ LOWRANK_DEVICE void add_fragments(float (&to)[Fragments][4], const float (&from)
 }
 
 LOWRANK_DEVICE float finished(float value, int32_t n, const float* gain, const float* bias) {
-  if (gain != nullptr) value *= gain[n];
-  if (bias != nullptr) value += bias[n];
+  if (gain != nullptr) value *= __ldg(gain + n);
+  if (bias != nullptr) value += __ldg(bias + n);
   return value;
 }
 

@@ -30,19 +30,21 @@ inline constexpr int32_t kSmallBatchWarps = 8;
 inline constexpr int32_t kSmallBatchColumns = 8;
 int32_t small_batch_splits(const device::MatmulExpandParams& params, int32_t multiprocessors);
 
-// gemm_int8<WarpRows, WarpColumns>: a warp computes 32 x 32; a stage is one scale group of K.
+// gemm_int8<WarpRows, WarpColumns, Stages>: a warp computes 32 x 32; a stage is one scale group of K.
 inline constexpr int32_t kGemmWarpTile = 32;
-inline constexpr int32_t kGemmStages = 3;
 struct GemmTile {
   int32_t rows;
   int32_t columns;
+  int32_t stages;
 };
-inline constexpr GemmTile kGemmLarge = {128, 128};
-inline constexpr GemmTile kGemmSmall = {64, 64};
+// 100 352 bytes of shared memory: one block on a multiprocessor, of 16 warps, on every architecture.
+inline constexpr GemmTile kGemmLarge = {128, 128, 3};
+// 33 792 bytes: two blocks of 4 warps and more.
+inline constexpr GemmTile kGemmSmall = {64, 64, 2};
 GemmTile gemm_tile(const device::MatmulExpandParams& params, int32_t multiprocessors);
 // A ring of stages of both operands, and two rows of scales.
 inline constexpr int32_t gemm_shared_bytes(GemmTile tile) {
-  return (tile.rows + tile.columns) * (kGemmStages * kScaleGroup + 2 * static_cast<int32_t>(sizeof(float)));
+  return (tile.rows + tile.columns) * (tile.stages * kScaleGroup + 2 * static_cast<int32_t>(sizeof(float)));
 }
 
 // matmul_float: 4 warps a block, 32 columns, a lane each; a warp has 1 row, or 8 where a launch has more than 4.

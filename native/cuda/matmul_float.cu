@@ -41,7 +41,7 @@ LOWRANK_DEVICE void load_weights(float* tile, const device::Matrix& w, int32_t n
 template <class Element>
 LOWRANK_DEVICE float expand_term(float sum, const float* h, const device::Factor& b, int32_t row) {
   const Element* column = static_cast<const Element*>(b.data) + static_cast<int64_t>(row) * device::factor_b_stride(b.rank);
-  for (int32_t r = 0; r < b.rank; ++r) sum = __fmaf_rn(h[r], widen(column[r]), sum);
+  for (int32_t r = 0; r < b.rank; ++r) sum = __fmaf_rn(h[r], widen(__ldg(column + r)), sum);
   return sum;
 }
 
@@ -67,10 +67,10 @@ LOWRANK_DEVICE void store(const device::MatmulExpandParams& p, int32_t m, int32_
   if (segment >= 0) {
     const device::AdapterRows& at = p.adapters.rows[segment];
     value += expand(at, p.adapters.h + static_cast<int64_t>(m) * p.adapters.h_stride, n);
-    if (at.output_gain != nullptr) value *= at.output_gain[n];
+    if (at.output_gain != nullptr) value *= __ldg(at.output_gain + n);
     if (at.bias != nullptr) bias = at.bias;
   }
-  if (bias != nullptr) value += bias[n];
+  if (bias != nullptr) value += __ldg(bias + n);
   const int64_t at = static_cast<int64_t>(m) * p.y_stride + n;
   if (p.residual != nullptr) value += p.residual[at];
   p.y[at] = value;

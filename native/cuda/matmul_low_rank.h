@@ -66,9 +66,10 @@ struct ExpandFactor {
   int32_t dimension;
 };
 
-LOWRANK_DEVICE uint32_t load_bfloat16_pair(const uint16_t* two) { return *reinterpret_cast<const uint32_t*>(two); }
+// __ldg also where an address comes from memory: the compiler then knows that it is one of global memory.
+LOWRANK_DEVICE uint32_t load_bfloat16_pair(const uint16_t* two) { return __ldg(reinterpret_cast<const uint32_t*>(two)); }
 LOWRANK_DEVICE uint32_t load_bfloat16_pair(const int8_t* two) {
-  const uint32_t bits = *reinterpret_cast<const uint16_t*>(two);
+  const uint32_t bits = __ldg(reinterpret_cast<const uint16_t*>(two));
   const auto first = static_cast<float>(static_cast<int8_t>(bits & 0xffu));
   const auto second = static_cast<float>(static_cast<int8_t>(bits >> 8));
   return upper_halves(__float_as_uint(first), __float_as_uint(second));
@@ -120,7 +121,7 @@ LOWRANK_DEVICE void add_products(float (&sum)[Fragments][4], uint32_t rows, cons
       for (int32_t i = 0; i < 2; ++i) {
         const int32_t column = n + 8 * j + 2 * member + i;
         const bool there = column >= 0 && column < b.dimension;
-        columns[j][i] = there ? b.data[static_cast<int64_t>(column) * b.stride + r] : 0.0f;
+        columns[j][i] = there ? __ldg(b.data + static_cast<int64_t>(column) * b.stride + r) : 0.0f;
       }
 #pragma unroll
     for (int32_t half = 0; half < 2; ++half) {

@@ -8,12 +8,6 @@
 #include "cuda/status.h"
 #include "device/op_params.h"
 
-#if defined(_WIN32)
-#define LOWRANK_EXPORT extern "C" __declspec(dllexport)
-#else
-#define LOWRANK_EXPORT extern "C" __attribute__((visibility("default")))
-#endif
-
 #define LOWRANK_TEXT_OF(value) #value
 #define LOWRANK_TEXT(value) LOWRANK_TEXT_OF(value)
 
@@ -100,4 +94,6 @@ constexpr device::PluginTable kTable = {
 }  // namespace
 }  // namespace lowrank::cuda
 
-LOWRANK_EXPORT const lowrank::device::PluginTable* lowrank_cuda_plugin() { return &lowrank::cuda::kTable; }
+extern "C" __attribute__((visibility("default"))) const lowrank::device::PluginTable* lowrank_cuda_plugin() {
+  return &lowrank::cuda::kTable;
+}

@@ -24,7 +24,7 @@ LOWRANK_KERNEL(kRowThreads, 2) rmsnorm_add(device::RmsNormAddParams params) {
   for (int32_t k = static_cast<int32_t>(threadIdx.x) * kLaneChannels; k < params.width; k += kStep) {
     const float4 v = load_four(y, k, params.width);
     const float4 g = load_four(gain, k, params.width);
-    const float4 old = load_four(x, k, params.width);
+    const float4 old = load_four<false>(x, k, params.width);
     store_four(x, k, params.width,
                make_float4(old.x + v.x * factor * g.x, old.y + v.y * factor * g.y, old.z + v.z * factor * g.z,
                            old.w + v.w * factor * g.w));

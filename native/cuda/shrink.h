@@ -7,7 +7,6 @@
 
 #include <cstdint>
 
-#include "core/float16.h"
 #include "cuda/quantize_shrink.h"
 #include "cuda/quantize_sources.h"
 
@@ -100,7 +99,7 @@ LOWRANK_DEVICE float block_products(const ShrinkChunk<kRows>& chunk, const devic
     for (int s = 0; s < kAhead; ++s)
 #pragma unroll
       for (int i = 0; i < kRanks; ++i)
-        if (k + s * kStep < end) vectors[s][i] = rows[i][(k + s * kStep) / kElements];
+        if (k + s * kStep < end) vectors[s][i] = __ldg(rows[i] + (k + s * kStep) / kElements);
 #pragma unroll
     for (int s = 0; s < kAhead; ++s) {
       if (k + s * kStep >= end) break;

@@ -107,7 +107,7 @@ LOWRANK_DEVICE float4 packed(const float (&fragment)[4]) {
 }
 
 template <int RowFragments>
-LOWRANK_KERNEL(32 * kSmallBatchWarps, 3) small_batch_int8(SmallBatchParams params) {
+LOWRANK_KERNEL(32 * kSmallBatchWarps, 4 - RowFragments) small_batch_int8(SmallBatchParams params) {
   constexpr int32_t kGroupsAtOnce = kPartials / kSmallBatchWarps / RowFragments;  // of a warp
   LOWRANK_SHARED(float4, partials, kPartials * 32);  // [tile][group of the round][RowFragments][lane]
   LOWRANK_SHARED(float4, low_rank, kSmallBatchWarps * RowFragments * 32);  // [warp][RowFragments][lane]

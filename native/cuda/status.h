@@ -1,6 +1,8 @@
 // Failures within the plugin: thrown as Failure, and turned into a status and a sentence where the plugin is entered.
 #pragma once
 
+#include <exception>
+#include <new>
 #include <string>
 
 #include "cuda/cuda.h"
@@ -18,7 +20,7 @@ void say(device::PluginMessage* message, const std::string& text);
 // Throws where `error` is not cudaSuccess, `doing` being what failed: "copying 512 bytes to the device".
 void check(cudaError_t error, const std::string& doing);
 
-// Runs `body`, and gives what became of it. `doing` is for errors that are not Failures.
+// Runs `body`, and gives what became of it: nothing is thrown on.
 template <class Body>
 device::Status guarded(device::PluginMessage* message, Body body) noexcept {
   try {

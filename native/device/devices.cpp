@@ -76,7 +76,8 @@ const DeviceBackend& open(const device::PluginTable& plugin, int32_t index) {
 }
 
 [[noreturn]] void refuse(const std::string& device, const std::string& why) {
-  throw Error(ErrorCode::kBackendUnavailable, "Expected a usable CUDA device for device \"" + device + "\", received none: " + why +
+  throw Error(ErrorCode::kBackendUnavailable, "Expected a usable CUDA device for device \"" + device +
+                                                  "\", received none: " + why +
                                                   ". Device \"auto\" takes the CPU in its place.");
 }
 

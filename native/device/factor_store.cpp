@@ -31,7 +31,8 @@ Factor view_of(const LoraFactor& factor) {
 FactorBlock::~FactorBlock() { store_.remove(*this); }
 const uint8_t* FactorBlock::resident() { return store_.make_resident(*this); }
 
-std::unique_ptr<DeviceFactor> FactorStore::pack(const float* values, int32_t rank, int32_t dimension, LoraDType dtype, bool is_a) {
+std::unique_ptr<DeviceFactor> FactorStore::pack(const float* values, int32_t rank, int32_t dimension, LoraDType dtype,
+                                                bool is_a) {
   check_factor_shape(rank, dimension);
   const auto rows = static_cast<size_t>(is_a ? rank : dimension);
   const auto cols = static_cast<size_t>(is_a ? dimension : rank);

@@ -58,17 +58,16 @@ BackendMemory OpenDevice::allocate_uncleared(size_t bytes) {
   if (bytes == 0) return {};
   void* memory = nullptr;
   call(plugin_.allocate, device_, bytes, &memory);
-  return {std::shared_ptr<void>(memory, [device = shared_from_this()](void* freed) { device->plugin_.free(device->device_, freed); }),
-          bytes};
+  const auto free = [device = shared_from_this()](void* freed) { device->plugin_.free(device->device_, freed); };
+  return {std::shared_ptr<void>(memory, free), bytes};
 }
 
 BackendMemory OpenDevice::allocate_host(size_t bytes) {
   if (bytes == 0) return {};
   void* memory = nullptr;
   call(plugin_.allocate_host, device_, bytes, &memory);
-  return {std::shared_ptr<void>(memory,
-                                [device = shared_from_this()](void* freed) { device->plugin_.free_host(device->device_, freed); }),
-          bytes};
+  const auto free = [device = shared_from_this()](void* freed) { device->plugin_.free_host(device->device_, freed); };
+  return {std::shared_ptr<void>(memory, free), bytes};
 }
 
 void OpenDevice::copy_in(void* to, const void* host, size_t bytes) const {

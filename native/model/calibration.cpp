@@ -53,17 +53,16 @@ Calibration::Calibration(const ModelConfig& config, const Weights& weights, cons
     : config_(config), weights_(weights), backend_(backend), threads_(threads), ids_(ids_or_default(std::move(ids))),
       scratch_(backend, config, tokens(), 1), cache_(backend, cache_spec(config, tokens())), blocks_(cache_) {
   blocks_.reserve(tokens());
-  std::vector<float> x(static_cast<size_t>(tokens()) * static_cast<size_t>(config.hidden_size));
   for (int32_t position = 0; position < tokens(); ++position) {
     // A tokenizer may have more entries than the model.
     const int32_t token = ids_[static_cast<size_t>(position)] % config.vocabulary_size;
     batch_.tokens.push_back(token);
     batch_.positions.push_back(position);
     batch_.block_tables.push_back(blocks_.pages());
-    read_embedding(token, x.data() + static_cast<int64_t>(position) * config.hidden_size);
+    float* x = scratch_.x.as<float>() + static_cast<int64_t>(position) * config.hidden_size;
+    read_embedding(token, x);
+    for (int32_t k = 0; k < config.hidden_size; ++k) x[k] *= config.embedding_multiplier;
   }
-  for (float& value : x) value *= config.embedding_multiplier;
-  backend.write(scratch_.x.as<void>(), x.data(), x.size() * sizeof(float));
   run([](Graph& graph) { graph.angles(); });
 }
 
@@ -72,7 +71,7 @@ void Calibration::run(Record record) {
   program_.clear();
   Graph graph(program_, backend_.ops(), config_, weights_, cache_, scratch_, batch_);
   record(graph);
-  backend_.run(program_, threads_);
+  program_.run(threads_);
 }
 
 std::vector<float> Calibration::input_rms(int32_t layer, Site site) {
@@ -88,8 +87,8 @@ std::vector<float> Calibration::input_rms(int32_t layer, Site site) {
     graph.input_values(layer, site);
   });
   const int32_t cols = site_cols(config_, site);
-  if (site == Site::kO) return column_rms(scratch_.heads, cols, cols);
-  return column_rms(scratch_.values, cols, round_up(cols, kActivationAlignment));
+  if (site == Site::kO) return column_rms(scratch_.heads.as<float>(), cols, cols);
+  return column_rms(scratch_.values.as<float>(), cols, round_up(cols, kActivationAlignment));
 }
 
 std::vector<float> Calibration::head_input_rms() {
@@ -97,12 +96,10 @@ std::vector<float> Calibration::head_input_rms() {
     graph.down(static_cast<int32_t>(config_.layers.size()) - 1);
     graph.head_input_values();
   });
-  return column_rms(scratch_.values, config_.hidden_size, round_up(config_.hidden_size, kActivationAlignment));
+  return column_rms(scratch_.values.as<float>(), config_.hidden_size, round_up(config_.hidden_size, kActivationAlignment));
 }
 
-std::vector<float> Calibration::column_rms(const BackendMemory& memory, int32_t cols, int32_t stride) {
-  const size_t count = static_cast<size_t>(batch_.rows()) * static_cast<size_t>(stride);
-  const float* rows = view_.of(backend_, memory.as<float>(), count);
+std::vector<float> Calibration::column_rms(const float* rows, int32_t cols, int32_t stride) const {
   std::vector<float> rms(static_cast<size_t>(cols), 0.0f);
   for (int32_t m = 0; m < batch_.rows(); ++m)
     for (int32_t k = 0; k < cols; ++k) rms[static_cast<size_t>(k)] += rows[int64_t{m} * stride + k] * rows[int64_t{m} * stride + k];

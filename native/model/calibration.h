@@ -9,7 +9,6 @@
 #include <vector>
 
 #include "backend/backend.h"
-#include "backend/host_view.h"
 #include "backend/program.h"
 #include "kv_cache/kv_cache.h"
 #include "model/graph.h"
@@ -20,8 +19,9 @@ namespace lowrank {
 class Calibration {
  public:
   // `ids`: tokens of some text, each at least 0; where there are none, some of the frequent ids serve. `read_embedding` reads a
-  // row of the embedding table, [hidden] float32. `weights` is the model that is being loaded: at each call below, all that
-  // comes before the product asked for must be packed.
+  // row of the embedding table, [hidden] float32. `weights` is the model that is being loaded, packed by `backend`, whose ops use
+  // the host's memory: at each call below, all that comes before the product asked for must be there, from the last product of
+  // the layer before on.
   Calibration(const ModelConfig& config, const Weights& weights, const Backend& backend, int threads, std::vector<int32_t> ids,
               const std::function<void(int32_t row, float* out)>& read_embedding);
 
@@ -36,7 +36,7 @@ class Calibration {
  private:
   template <class Record>
   void run(Record record);
-  std::vector<float> column_rms(const BackendMemory& memory, int32_t cols, int32_t stride);
+  std::vector<float> column_rms(const float* rows, int32_t cols, int32_t stride) const;
   int32_t tokens() const { return static_cast<int32_t>(ids_.size()); }
 
   const ModelConfig& config_;
@@ -49,7 +49,6 @@ class Calibration {
   KvCache cache_;
   BlockTable blocks_;
   Batch batch_;
-  HostView view_;
 };
 
 }  // namespace lowrank

@@ -30,23 +30,37 @@ class Loader {
   // `packed`: where the matrices come from; null: from the file.
   Loader(const ModelFile& file, const ModelConfig& config, const Backend& backend, const WeightsOptions& options,
          PackedWeights* packed)
-      : file_(file), config_(config), backend_(backend), options_(options), packed_(packed) {}
+      : file_(file),
+        config_(config),
+        backend_(backend),
+        options_(options),
+        packed_(packed),
+        cpu_(backend.shares_host_memory() ? backend : cpu_backend()),
+        calibrates_(options.precision == Precision::kInt8 && packed == nullptr),
+        calibrates_apart_(calibrates_ && !backend.shares_host_memory()) {}
 
   Weights load() {
     Weights weights;
     for (const TensorInfo& tensor : file_.tensors().tensors()) total_ += tensor.elements();
-    weights.final_norm = norm(file_.is_gguf() ? "output_norm.weight" : "model.norm.weight", config_.hidden_size);
     for (const RopeConfig& rope : config_.ropes) weights.rope_frequencies.emplace_back(backend_, rope.frequencies);
     weights.layers.resize(config_.layers.size());
+    if (calibrates_apart_) {
+      for (const RopeConfig& rope : config_.ropes) host_.rope_frequencies.emplace_back(cpu_, rope.frequencies);
+      host_.layers.resize(config_.layers.size());
+    }
+    norm(file_.is_gguf() ? "output_norm.weight" : "model.norm.weight", config_.hidden_size, weights.final_norm, host_.final_norm);
     const std::string table_name = file_.is_gguf() ? "token_embd.weight" : "model.embed_tokens.weight";
-    if (options_.precision == Precision::kInt8 && packed_ == nullptr) {
+    if (calibrates_) {
       auto ids = options_.calibration_ids ? options_.calibration_ids() : std::vector<int32_t>();
       const TensorInfo& embeddings = tensor(table_name, config_.vocabulary_size, config_.hidden_size);
-      calibration_.emplace(config_, weights, backend_, options_.threads, std::move(ids), [&](int32_t row, float* out) {
-        file_.tensors().read_rows(embeddings, row, 1, out);
-      });
+      calibration_.emplace(config_, calibrates_apart_ ? host_ : weights, cpu_, options_.threads, std::move(ids),
+                           [&](int32_t row, float* out) { file_.tensors().read_rows(embeddings, row, 1, out); });
     }
-    for (size_t i = 0; i < weights.layers.size(); ++i) layer(static_cast<int32_t>(i), weights.layers[i]);
+    for (size_t i = 0; i < weights.layers.size(); ++i) {
+      layer(static_cast<int32_t>(i), weights.layers[i]);
+      // The calibration has run the last product of the layer before.
+      if (calibrates_apart_ && i > 0) host_.layers[i - 1] = {};
+    }
     // The tables come last: which channels of the head's input are outliers is known only now.
     if (config_.tied_embeddings) {
       weights.embed_tokens = table(table_name, true);
@@ -98,12 +112,17 @@ class Loader {
     return values;
   }
 
-  BackendVector norm(const std::string& name, int32_t size) {
+  void norm(const std::string& name, int32_t size, BackendVector& out, BackendVector& host) {
     std::vector<float> gains = vector(name, size);
     // llama.cpp's converter adds the offset itself.
     if (!file_.is_gguf() && config_.norm_gain_offset != 0)
       for (float& gain : gains) gain += config_.norm_gain_offset;
-    return {backend_, std::move(gains)};
+    hold(std::move(gains), out, host);
+  }
+
+  void hold(std::vector<float> values, BackendVector& out, BackendVector& host) const {
+    if (calibrates_apart_) host = BackendVector(cpu_, values);
+    out = BackendVector(backend_, std::move(values));
   }
 
   MatrixSpec spec(int32_t rows, int32_t cols) const {
@@ -115,9 +134,9 @@ class Loader {
     return out;
   }
 
-  // input_rms: of the matrix's input, by the calibration, or nothing.
+  // input_rms: of the matrix's input, by the calibration, or nothing. `host`: where the calibration's own copy goes, or null.
   template <class InputRms>
-  std::unique_ptr<Matrix> matrix(MatrixSpec& wanted, const RowReader& read, InputRms input_rms) {
+  std::unique_ptr<Matrix> matrix(MatrixSpec& wanted, const RowReader& read, InputRms input_rms, std::unique_ptr<Matrix>* host) {
     std::unique_ptr<Matrix> matrix;
     if (packed_ != nullptr) {
       matrix = packed_->next(wanted);
@@ -125,6 +144,7 @@ class Loader {
       const std::vector<float> rms = calibration_ ? input_rms() : std::vector<float>();
       if (!rms.empty()) Calibration::choose_transform(rms, read, wanted);
       matrix = backend_.pack(wanted, read, options_.threads);
+      if (calibrates_apart_ && host != nullptr) *host = cpu_.pack(wanted, read, options_.threads);
     }
     const int64_t elements = int64_t{wanted.rows} * wanted.cols;
     total_matrices_ += elements;
@@ -137,7 +157,8 @@ class Loader {
     const TensorInfo& found = tensor(name, config_.vocabulary_size, config_.hidden_size);
     MatrixSpec wanted = spec(config_.vocabulary_size, config_.hidden_size);
     const RowReader read = [&](int32_t begin, int32_t count, float* out) { file_.tensors().read_rows(found, begin, count, out); };
-    return this->matrix(wanted, read, [&] { return is_head ? calibration_->head_input_rms() : std::vector<float>(); });
+    return this->matrix(
+        wanted, read, [&] { return is_head ? calibration_->head_input_rms() : std::vector<float>(); }, nullptr);
   }
 
   // Rows of one projection in Hugging Face's order. llama.cpp's converter interleaves the two halves of each head of q
@@ -166,14 +187,17 @@ class Loader {
   void layer(int32_t index, LayerWeights& out) {
     for (const NormName& norm_name : config_.norms) {
       const bool head = norm_name.norm == LayerNorm::kQ || norm_name.norm == LayerNorm::kK;
-      out.norms[static_cast<size_t>(norm_name.norm)] =
-          norm(name(index, norm_name.safetensors, norm_name.gguf), head ? config_.head_dim : config_.hidden_size);
+      const auto at = static_cast<size_t>(norm_name.norm);
+      norm(name(index, norm_name.safetensors, norm_name.gguf), head ? config_.head_dim : config_.hidden_size, out.norms[at],
+           host_layer(index).norms[at]);
     }
     product(index, Site::kQkv, {Projection::kQ, Projection::kK, Projection::kV}, out);
     product(index, Site::kO, {Projection::kO}, out);
     product(index, Site::kGateUp, {Projection::kGate, Projection::kUp}, out);
     product(index, Site::kDown, {Projection::kDown}, out);
   }
+
+  LayerWeights& host_layer(int32_t index) { return calibrates_apart_ ? host_.layers[static_cast<size_t>(index)] : unused_; }
 
   // Stacks the projections that read one input into one matrix.
   void product(int32_t index, Site site, const std::vector<Projection>& projections, LayerWeights& out) {
@@ -205,7 +229,8 @@ class Loader {
         bias[static_cast<size_t>(begin + i)] = values[static_cast<size_t>(source)];
       }
     }
-    out.biases[static_cast<size_t>(site)] = BackendVector(backend_, std::move(bias));
+    const auto at = static_cast<size_t>(site);
+    hold(std::move(bias), out.biases[at], host_layer(index).biases[at]);
     MatrixSpec wanted = spec(rows, cols);
     const RowReader read = [&](int32_t begin, int32_t count, float* values) {
       for (const Part& part : parts) {
@@ -215,7 +240,8 @@ class Loader {
           read_projection(*part.tensor, part.projection, from - part.begin, to - from, values + int64_t{from - begin} * cols);
       }
     };
-    out.products[static_cast<size_t>(site)] = matrix(wanted, read, [&] { return calibration_->input_rms(index, site); });
+    out.products[at] =
+        matrix(wanted, read, [&] { return calibration_->input_rms(index, site); }, &host_layer(index).products[at]);
   }
 
   const ModelFile& file_;
@@ -223,7 +249,14 @@ class Loader {
   const Backend& backend_;
   const WeightsOptions& options_;
   PackedWeights* const packed_;
-  std::optional<Calibration> calibration_;  // kInt8 only
+  // int8 only. The calibration runs on the CPU, whatever the weights are for: so they are the same on every device. For those of
+  // a device it has what it needs of its own, a layer at a time.
+  const Backend& cpu_;
+  const bool calibrates_;
+  const bool calibrates_apart_;
+  Weights host_;
+  LayerWeights unused_;
+  std::optional<Calibration> calibration_;
   int64_t done_ = 0;
   int64_t total_ = 0;
   int64_t total_matrices_ = 0;  // of done_

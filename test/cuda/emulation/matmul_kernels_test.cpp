@@ -196,6 +196,7 @@ constexpr int32_t kMultiprocessors[] = {1, 3, 1000};
 
 TEST("cuda/matmul_expand: the sums of groups are the reference's, bit for bit, in every kernel") {
   const int32_t sizes[][3] = {{70, 136, 65}, {70, 80, 330}, {20, 80, 1088}, {5, 24, 2240}};
+  const emulator::Counters before = emulator::counters();
   for (const auto& s : sizes) {
     Product product(s[0], s[1], s[2], false);
     const std::vector<float> expected = product.reference();
@@ -205,6 +206,8 @@ TEST("cuda/matmul_expand: the sums of groups are the reference's, bit for bit, i
           expect_same_bits("N " + std::to_string(s[1]) + ", K " + std::to_string(s[2]) + ", rows " + std::to_string(at_once),
                            product.run_by(at_once, multiprocessors), expected);
   }
+  CHECK(emulator::counters().ldmatrix_phases > before.ldmatrix_phases);
+  CHECK_EQ(emulator::counters().ldmatrix_bank_conflicts, before.ldmatrix_bank_conflicts);
 }
 
 TEST("cuda/matmul_expand: every kernel has the same epilogue, bit for bit") {

@@ -9,7 +9,6 @@
 #include "core/thread_pool.h"
 #include "device/ops.h"
 #include "device/plugin_loader.h"
-#include "layers/same_transforms.h"
 #include "layers/step_comparison.h"
 #include "lora/random_adapter.h"
 
@@ -25,8 +24,7 @@ int run(const std::string& path, int32_t tokens, int32_t rank) {
   WeightsOptions options;
   options.threads = ThreadPool::default_threads();
   const auto cpu = Model::load(path, cpu_backend(), options);
-  const SameTransforms same(device, cpu_backend(), cpu->weights());
-  const auto other = Model::load(path, same, options);
+  const auto other = Model::load(path, device, options);
 
   const auto composed = [&](const Model& model) -> std::unique_ptr<Composition> {
     if (rank == 0) return nullptr;

@@ -36,7 +36,7 @@ struct Side {
 
 class StepComparison {
  public:
-  // Both models hold the same weights, packed by their backends. `device` is that of the second.
+  // The same model on both; `device` is the backend of the second.
   StepComparison(const Model& cpu, const Model& other, const device::DeviceBackend& device, int32_t rows, int32_t pages, int threads);
 
   // A page table for the sequence, the same on both sides.
@@ -47,10 +47,14 @@ class StepComparison {
   const std::map<std::string, Difference>& differences() const { return differences_; }
 
  private:
+  // Of float32 values; of each row the first columns count.
+  struct Rows {
+    size_t count, stride, columns;
+  };
   void hand_over();
-  void compare(Difference& into, int32_t rows, int32_t logit_rows);
-  void compare_floats(Difference& into, const char* what, const BackendMemory& expected, const BackendMemory& actual, int32_t rows,
-                      double bound);
+  void compare(Difference& into, int32_t rows, int32_t logit_rows, bool rope);
+  void compare_floats(Difference& into, const char* what, const BackendMemory& expected, const BackendMemory& actual,
+                      const Rows& rows, double bound);
   void compare_int8(Difference& into, int32_t rows);
   void compare_cache(Difference& into);
   std::string name_of(const Program::Step& step) const;

@@ -1,6 +1,8 @@
 // Engine, model and adapters over a backend whose memory the host cannot touch, against the same ops on the host's memory: equal
 // bits, whatever is asked.
+#include <cstdlib>
 #include <filesystem>
+#include <optional>
 
 #include "backend/guarded_backend.h"
 #include "check.h"
@@ -57,6 +59,27 @@ struct Setting {
   Precision precision;
   bool int8_kv;
   LoraDType dtype;
+};
+
+// While it lives, int8 is calibrated on the reference whatever the backend, as its own loads are.
+class ReferenceCpu {
+ public:
+  ReferenceCpu() {
+    if (const char* forced = std::getenv(kName)) before_ = forced;
+    setenv(kName, "reference", 1);
+  }
+  ~ReferenceCpu() {
+    if (before_)
+      setenv(kName, before_->c_str(), 1);
+    else
+      unsetenv(kName);
+  }
+  ReferenceCpu(const ReferenceCpu&) = delete;
+  ReferenceCpu& operator=(const ReferenceCpu&) = delete;
+
+ private:
+  static constexpr const char* kName = "LOWRANK_ISA";
+  std::optional<std::string> before_;
 };
 
 struct Answers {
@@ -140,6 +163,7 @@ TEST("backend memory: every request on every kind of model and adapter gives the
   for (const Setting& setting : {Setting{"tiny-models/llama", Precision::kInt8, false, LoraDType::kBFloat16},
                                  Setting{"tiny-models/qwen2", Precision::kInt8, true, LoraDType::kInt8},
                                  Setting{"tiny-models/gemma3", Precision::kW8Float32, false, LoraDType::kFloat32}}) {
+    const ReferenceCpu reference;
     const GuardedBackend guarded;
     const Answers plain = answer(cpu_backend("reference"), setting);
     const Answers there = answer(guarded, setting);
@@ -167,6 +191,7 @@ TEST("backend memory: every request on every kind of model and adapter gives the
 }
 
 TEST("backend memory: packed weights go to a file and come back") {
+  const ReferenceCpu reference;
   const GuardedBackend guarded;
   const TemporaryFolder folder;
   const std::string path = (folder.path() / "a.weights").string();

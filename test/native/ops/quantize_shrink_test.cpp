@@ -37,6 +37,10 @@ std::vector<QuantizeShape> shapes() {
   for (const QuantizeKind kind : {QuantizeKind::kRmsNorm, QuantizeKind::kPlain})
     for (const TransformKind& transform : transform_kinds())
       all.push_back({kind, 5, 8260, ActivationFormat::kInt8, true, false, transform});
+  // Several rows a block with more chunks than one of 2,048 columns, and the widest row.
+  for (const QuantizeKind kind : kQuantizeKinds)
+    all.push_back({kind, 18, 2180, ActivationFormat::kInt8, true, false, {true, true, true}});
+  all.push_back({QuantizeKind::kPlain, 1, 1 << 17, ActivationFormat::kInt8, true, false, {true, true, true}});
   return all;
 }
 
