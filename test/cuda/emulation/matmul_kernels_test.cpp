@@ -188,44 +188,49 @@ class Product {
   device::MatmulExpandParams params_{};
 };
 
-// Rows in one launch that meet each kernel, and devices for which tiles and splits differ.
-constexpr int32_t kAtOnce[] = {1, 2, 3, 4, 5, 16, 17, 32, 70};
-constexpr int32_t kMultiprocessors[] = {1, 3, 1000};
+// Calls check(y, what) with y of every kernel, tile and split: rows in one launch that meet each kernel, on devices for which
+// tiles and splits differ.
+template <class Check>
+void for_every_kernel(Product& product, const std::string& what, int32_t rows, Check check) {
+  for (const int32_t at_once : {1, 2, 3, 5, 17, rows})
+    for (const int32_t multiprocessors : {1, 3, 1000})
+      if (at_once <= rows && (at_once > cuda::kGemvRows || multiprocessors == 1))
+        check(product.run_by(at_once, multiprocessors), what + ", rows " + std::to_string(at_once));
+}
+
+std::string text(int32_t n, int32_t k) { return "N " + std::to_string(n) + ", K " + std::to_string(k); }
 
 }  // namespace
 
 TEST("cuda/matmul_expand: the sums of groups are the reference's, bit for bit, in every kernel") {
-  const int32_t sizes[][3] = {{70, 136, 65}, {70, 80, 330}, {20, 80, 1088}, {5, 24, 2240}};
+  const int32_t sizes[][3] = {{37, 136, 290}, {20, 80, 1088}, {5, 24, 2240}};
   const emulator::Counters before = emulator::counters();
   for (const auto& s : sizes) {
     Product product(s[0], s[1], s[2], false);
     const std::vector<float> expected = product.reference();
-    for (const int32_t at_once : kAtOnce)
-      for (const int32_t multiprocessors : kMultiprocessors)
-        if (at_once <= s[0])
-          expect_same_bits("N " + std::to_string(s[1]) + ", K " + std::to_string(s[2]) + ", rows " + std::to_string(at_once),
-                           product.run_by(at_once, multiprocessors), expected);
+    for_every_kernel(product, text(s[1], s[2]), s[0],
+                     [&](const std::vector<float>& y, const std::string& what) { expect_same_bits(what, y, expected); });
   }
+  Product tall(130, 136, 290, false);  // several tiles each way
+  expect_same_bits("small tiles", tall.run_by(130, 1000), tall.reference());
+  expect_same_bits("large tiles", tall.run_by(130, 1), tall.reference());
   CHECK(emulator::counters().ldmatrix_phases > before.ldmatrix_phases);
   CHECK_EQ(emulator::counters().ldmatrix_bank_conflicts, before.ldmatrix_bank_conflicts);
 }
 
 TEST("cuda/matmul_expand: every kernel has the same epilogue, bit for bit") {
-  const int32_t sizes[][3] = {{70, 136, 65}, {37, 49, 1088}};
+  const int32_t sizes[][3] = {{37, 49, 65}, {35, 20, 1088}};
   for (const auto& s : sizes) {
     Product product(s[0], s[1], s[2], true);
     const std::vector<float> expected = product.run_by(s[0], 1);
-    for (const int32_t at_once : kAtOnce)
-      for (const int32_t multiprocessors : kMultiprocessors)
-        if (at_once <= s[0])
-          expect_same_bits("N " + std::to_string(s[1]) + ", K " + std::to_string(s[2]) + ", rows " + std::to_string(at_once),
-                           product.run_by(at_once, multiprocessors), expected);
+    for_every_kernel(product, text(s[1], s[2]), s[0],
+                     [&](const std::vector<float>& y, const std::string& what) { expect_same_bits(what, y, expected); });
   }
 }
 
 TEST("cuda/matmul_expand: the devices of these tests ask for every tile and split") {
   device::MatmulExpandParams params{};
-  params.row_end = 70;
+  params.row_end = 37;
   params.w.rows = 136;
   params.w.cols = 1088;
   CHECK_EQ(cuda::gemm_tile(params, 1).rows, cuda::kGemmLarge.rows);

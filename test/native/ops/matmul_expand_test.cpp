@@ -1,6 +1,7 @@
 #include "ops/matmul_expand.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstring>
 #include <limits>
@@ -328,6 +329,8 @@ std::vector<Shape> shapes() {
       for (const bool rotated : {false, true})
         all.push_back({m, 49, 193, WeightFormat::kInt8, ActivationFormat::kInt8, outliers, rotated});
   all.push_back({2, 1, 1, WeightFormat::kInt8, ActivationFormat::kInt8, 1, true});    // nothing but outliers
+  for (const auto& s : {std::array{6, 9, 4300}, std::array{20, 9, 2100}, std::array{40, 20, 700}})  // many groups
+    all.push_back({s[0], s[1], s[2]});
   all.push_back({9, 20, 64, WeightFormat::kInt8, ActivationFormat::kInt8, 64, false});
   all.push_back({70, 130, 65, WeightFormat::kInt8, ActivationFormat::kInt8, 8, true});
   return all;
