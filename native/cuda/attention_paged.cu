@@ -62,9 +62,9 @@ template <KvFormat kFormat>
 void add_rows(Launches& launches, const AttentionPagedParams& params) {
   const dim3 grid(count(params.rows * params.heads), params.splits > 0 ? count(params.splits) : 1);
   if (params.head_dim <= 128)
-    launches.add(attention_rows<kFormat, 4>, grid, dim3(32), 0, params);
+    launches.add(attention_rows<kFormat, 4>, grid, dim3(kWarpLanes), 0, params);
   else
-    launches.add(attention_rows<kFormat, kMaxHeadDim / 32>, grid, dim3(32), 0, params);
+    launches.add(attention_rows<kFormat, kMaxHeadDim / kWarpLanes>, grid, dim3(kWarpLanes), 0, params);
 }
 
 }  // namespace

@@ -12,6 +12,7 @@
 #pragma once
 
 #include "cuda/launches.h"
+#include "cuda/warp.h"
 #include "device/params/attention_paged.h"
 
 namespace lowrank::cuda {
@@ -27,7 +28,7 @@ inline constexpr int32_t kTileWidths[] = {64, 128, 256};
 template <int kWidth, bool kInt8, bool kNarrow>
 struct AttentionTiling {
   static constexpr int kWarps = (kNarrow ? device::kNarrowTile : device::wide_tile(kWidth)) / 16;
-  static constexpr int kThreads = 32 * kWarps;
+  static constexpr int kThreads = kWarpLanes * kWarps;
   static constexpr int kElementBytes = kInt8 ? 1 : 2;
   // Of a key or value in shared memory. 16 bytes more than it has, so that eight neighbours lie in different banks.
   static constexpr int kRowBytes = kWidth * kElementBytes + 16;

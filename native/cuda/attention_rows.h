@@ -16,9 +16,9 @@ LOWRANK_DEVICE float load_element(const void* data, int64_t at) {
 
 // Grid: (rows * heads, splits or 1). kChunks: dimensions of a lane, at least head_dim / 32.
 template <KvFormat kFormat, int kChunks>
-LOWRANK_KERNEL(32, 1) attention_rows(device::AttentionPagedParams p) {
+LOWRANK_KERNEL(kWarpLanes, 1) attention_rows(device::AttentionPagedParams p) {
   LOWRANK_SHARED(float, q, kMaxHeadDim);
-  const int32_t lane = static_cast<int32_t>(threadIdx.x);
+  const int32_t lane = lane_index();
   const int32_t row = static_cast<int32_t>(blockIdx.x) / p.heads;
   const int32_t head = static_cast<int32_t>(blockIdx.x) % p.heads;
   const int32_t kv_head = head / (p.heads / p.kv_heads);
@@ -35,7 +35,7 @@ LOWRANK_KERNEL(32, 1) attention_rows(device::AttentionPagedParams p) {
 
   const float* query = p.q + static_cast<size_t>(row) * static_cast<size_t>(p.q_stride) +
                        static_cast<size_t>(head) * static_cast<size_t>(p.head_dim);
-  for (int32_t i = lane; i < p.head_dim; i += 32) {
+  for (int32_t i = lane; i < p.head_dim; i += kWarpLanes) {
     // As the tensor cores would have it.
     q[i] = kFormat == KvFormat::kFloat32 ? query[i] : bfloat16_to_float32(float32_to_bfloat16(query[i]));
   }
@@ -65,8 +65,8 @@ LOWRANK_KERNEL(32, 1) attention_rows(device::AttentionPagedParams p) {
       }
       float block_largest = score;
 #pragma unroll
-      for (int distance = 16; distance > 0; distance /= 2)
-        block_largest = fmaxf(block_largest, __shfl_xor_sync(kWarp, block_largest, distance));
+      for (int distance = kWarpLanes / 2; distance > 0; distance /= 2)
+        block_largest = fmaxf(block_largest, __shfl_xor_sync(kWholeWarp, block_largest, distance));
       const Merge by = merge(largest, block_largest);
       largest = by.largest;
       const float weight = seen ? ptx::exp2_approximate(score - (largest == -INFINITY ? 0.0f : largest)) : 0.0f;
@@ -74,18 +74,18 @@ LOWRANK_KERNEL(32, 1) attention_rows(device::AttentionPagedParams p) {
 #pragma unroll
       for (int i = 0; i < kChunks; ++i) values[i] *= by.keep;
       for (int32_t j = max(begin - block, 0); j < min(end - block, kPageTokens); ++j) {
-        float value_weight = __shfl_sync(kWarp, weight, j);
+        float value_weight = __shfl_sync(kWholeWarp, weight, j);
         if constexpr (kFormat == KvFormat::kInt8) value_weight *= p.cache.v_scale[scales + j];
         const int64_t value = keys + int64_t{j} * p.head_dim;
 #pragma unroll
         for (int i = 0; i < kChunks; ++i) {
-          const int32_t dim = lane + 32 * i;
+          const int32_t dim = lane + kWarpLanes * i;
           if (dim < p.head_dim) values[i] = __fmaf_rn(value_weight, load_element<kFormat>(p.cache.v, value + dim), values[i]);
         }
       }
     }
 #pragma unroll
-    for (int distance = 16; distance > 0; distance /= 2) sum += __shfl_xor_sync(kWarp, sum, distance);
+    for (int distance = kWarpLanes / 2; distance > 0; distance /= 2) sum += __shfl_xor_sync(kWholeWarp, sum, distance);
 
     if (p.splits > 1) {
       const size_t state = partial_state(p, row, head, split);
@@ -96,7 +96,7 @@ LOWRANK_KERNEL(32, 1) attention_rows(device::AttentionPagedParams p) {
       float* to = p.partial_values + state * static_cast<size_t>(p.head_dim);
 #pragma unroll
       for (int i = 0; i < kChunks; ++i)
-        if (lane + 32 * i < p.head_dim) to[lane + 32 * i] = values[i];
+        if (lane + kWarpLanes * i < p.head_dim) to[lane + kWarpLanes * i] = values[i];
       return;
     }
     const Merge by = merge(total_largest, largest);
@@ -109,7 +109,7 @@ LOWRANK_KERNEL(32, 1) attention_rows(device::AttentionPagedParams p) {
                static_cast<size_t>(head) * static_cast<size_t>(p.head_dim);
 #pragma unroll
   for (int i = 0; i < kChunks; ++i)
-    if (lane + 32 * i < p.head_dim) out[lane + 32 * i] = total[i] / total_sum;
+    if (lane + kWarpLanes * i < p.head_dim) out[lane + kWarpLanes * i] = total[i] / total_sum;
 }
 
 }  // namespace lowrank::cuda

@@ -5,11 +5,10 @@
 #include <cmath>
 
 #include "cuda/ptx.h"
+#include "cuda/warp.h"
 #include "device/params/attention_paged.h"
 
 namespace lowrank::cuda {
-
-inline constexpr uint32_t kWarp = 0xffffffffu;  // all lanes
 
 LOWRANK_DEVICE int32_t first_key(int32_t position, int32_t window) {
   return window > 0 && position >= window ? position - window + 1 : 0;

@@ -39,7 +39,7 @@ struct TileView {
 LOWRANK_DEVICE TileView view_slots(const device::AttentionPagedParams& p, int32_t begin, int32_t end, int32_t lane) {
   const int32_t group = p.heads / p.kv_heads;
   TileView view{INT_MAX, -1, 0, INT_MAX};
-  for (int32_t slot = begin + lane; slot < end; slot += 32) {
+  for (int32_t slot = begin + lane; slot < end; slot += kWarpLanes) {
     const int32_t position = p.tables.positions[slot / group];
     const int32_t first = first_key(position, p.window);
     view.begin = min(view.begin, first);
@@ -47,8 +47,8 @@ LOWRANK_DEVICE TileView view_slots(const device::AttentionPagedParams& p, int32_
     view.last = max(view.last, position);
     view.all_last = min(view.all_last, position);
   }
-  return {__reduce_min_sync(kWarp, view.begin), __reduce_max_sync(kWarp, view.last), __reduce_max_sync(kWarp, view.all_begin),
-          __reduce_min_sync(kWarp, view.all_last)};
+  return {__reduce_min_sync(kWholeWarp, view.begin), __reduce_max_sync(kWholeWarp, view.last),
+          __reduce_max_sync(kWholeWarp, view.all_begin), __reduce_min_sync(kWholeWarp, view.all_last)};
 }
 
 template <class Tiling, int kWidth, bool kInt8>
@@ -57,7 +57,7 @@ class AttentionWarp {
   static constexpr int kValueTiles = kWidth / 8;
 
   LOWRANK_DEVICE AttentionWarp(const device::AttentionPagedParams& params, int32_t begin, int32_t end, unsigned char* queries)
-      : p(params), queries_(reinterpret_cast<uint4*>(queries) + threadIdx.x), lane_(static_cast<int32_t>(threadIdx.x % 32)),
+      : p(params), queries_(reinterpret_cast<uint4*>(queries) + threadIdx.x), lane_(lane_index()),
         group_(lane_ / 4), member_(lane_ % 4) {
     const int32_t heads = p.heads / p.kv_heads;
     view_ = view_slots(p, begin, end, lane_);
@@ -103,7 +103,7 @@ class AttentionWarp {
     weigh(scores, seen, value_scales, weights);
     if constexpr (!kInt8) {
       // A weight of zero times a value that is not finite would be NaN, and a row must not know what it does not see.
-      if (!all_seen && __any_sync(kWarp, has_special(values))) {
+      if (!all_seen && __any_sync(kWholeWarp, has_special(values))) {
 #pragma unroll 1
         for (int32_t slot = 0; slot < 16; ++slot) add_values_of_slot(values, weights, block, slot);
         return;
@@ -116,8 +116,8 @@ class AttentionWarp {
   LOWRANK_DEVICE void finish_split() {
 #pragma unroll
     for (int i = 0; i < 2; ++i) {
-      sum_[i] += __shfl_xor_sync(kWarp, sum_[i], 1);
-      sum_[i] += __shfl_xor_sync(kWarp, sum_[i], 2);
+      sum_[i] += __shfl_xor_sync(kWholeWarp, sum_[i], 1);
+      sum_[i] += __shfl_xor_sync(kWholeWarp, sum_[i], 2);
     }
   }
 
@@ -288,8 +288,8 @@ class AttentionWarp {
       float largest = -INFINITY;
 #pragma unroll
       for (int t = 0; t < kKeyTiles; ++t) largest = fmaxf(largest, fmaxf(scores[t][2 * i], scores[t][2 * i + 1]));
-      largest = fmaxf(largest, __shfl_xor_sync(kWarp, largest, 1));
-      largest = fmaxf(largest, __shfl_xor_sync(kWarp, largest, 2));
+      largest = fmaxf(largest, __shfl_xor_sync(kWholeWarp, largest, 1));
+      largest = fmaxf(largest, __shfl_xor_sync(kWholeWarp, largest, 2));
       const Merge by = merge(largest_[i], largest);
       largest_[i] = by.largest;
       keep[i] = by.keep;
@@ -327,7 +327,7 @@ class AttentionWarp {
     }
 #pragma unroll
     for (int i = 0; i < 2; ++i) sum_[i] = __fmaf_rn(sum_[i], keep[i], added[i]);
-    if (__all_sync(kWarp, keep[0] == 1.0f && keep[1] == 1.0f)) return;
+    if (__all_sync(kWholeWarp, keep[0] == 1.0f && keep[1] == 1.0f)) return;
 #pragma unroll
     for (int n = 0; n < kValueTiles; ++n)
 #pragma unroll
@@ -403,8 +403,8 @@ class AttentionWarp {
   LOWRANK_DEVICE void add_values_of_slot(const unsigned char* values, const uint32_t (&weights)[kKeyTiles][2], int32_t block,
                                          int32_t slot) {
     const int32_t i = slot / 8;
-    const int32_t first = __shfl_sync(kWarp, i == 0 ? first_[0] : first_[1], slot % 8 * 4);
-    const int32_t position = __shfl_sync(kWarp, i == 0 ? position_[0] : position_[1], slot % 8 * 4);
+    const int32_t first = __shfl_sync(kWholeWarp, i == 0 ? first_[0] : first_[1], slot % 8 * 4);
+    const int32_t position = __shfl_sync(kWholeWarp, i == 0 ? position_[0] : position_[1], slot % 8 * 4);
     const bool mine = group_ == slot % 8;
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
@@ -490,8 +490,7 @@ attention_tiles(device::AttentionPagedParams p) {
   LOWRANK_DYNAMIC_SHARED(unsigned char, shared);
   const device::AttentionTile tile = p.tiles[blockIdx.x];
   if (tile.begin == tile.end) return;
-  const auto lane = static_cast<int32_t>(threadIdx.x % 32);
-  const TileView view = view_slots(p, tile.begin, tile.end, lane);
+  const TileView view = view_slots(p, tile.begin, tile.end, lane_index());
   int32_t page = view.begin / kPageTokens;
   int32_t end = view.last / kPageTokens + 1;
   const int32_t split = page / kPagesPerSplit + (kNarrow ? static_cast<int32_t>(blockIdx.z) : 0);
@@ -512,7 +511,7 @@ attention_tiles(device::AttentionPagedParams p) {
     ptx::cp_async_commit();
   }
 
-  const int32_t slot = tile.begin + static_cast<int32_t>(threadIdx.x / 32) * 16;
+  const int32_t slot = tile.begin + warp_index() * 16;
   AttentionWarp<Tiling, kWidth, kInt8> warp(p, min(slot, tile.end), min(slot + 16, tile.end),
                                             shared + kStages * Tiling::kStageBytes);
   float largest[2] = {-INFINITY, -INFINITY}, sum[2] = {0.0f, 0.0f};

@@ -6,7 +6,7 @@ namespace lowrank::cuda {
 
 // Grid: (blocks of ids, rows).
 LOWRANK_KERNEL(kLogitsBlockThreads, 4) logits_blocks(device::LogitsBlocksParams p) {
-  constexpr int kWarps = kLogitsBlockThreads / 32;
+  constexpr int kWarps = kLogitsBlockThreads / kWarpLanes;
   constexpr int kGroups = kLogitBlock / kLogitGroup / kWarps;  // of a warp
   static_assert(kLogitGroup == 64);
   LOWRANK_SHARED(uint32_t, warp_peak, kWarps);
@@ -14,8 +14,7 @@ LOWRANK_KERNEL(kLogitsBlockThreads, 4) logits_blocks(device::LogitsBlocksParams 
   LOWRANK_SHARED(float, warp_sum, kWarps);
   LOWRANK_SHARED(float, warp_weighted, kWarps);
   const device::LogitsRow row = p.rows[blockIdx.y];
-  const auto lane = static_cast<int32_t>(threadIdx.x % 32);
-  const auto warp = static_cast<int32_t>(threadIdx.x / 32);
+  const int32_t lane = lane_index(), warp = warp_index();
   const int32_t first_group = (static_cast<int32_t>(blockIdx.x) * kWarps + warp) * kGroups;
 
   float x[kGroups][2];
@@ -26,17 +25,17 @@ LOWRANK_KERNEL(kLogitsBlockThreads, 4) logits_blocks(device::LogitsBlocksParams 
     uint32_t group_peak = order_of(-INFINITY);
 #pragma unroll
     for (int e = 0; e < 2; ++e) {
-      const int32_t id = (first_group + g) * kLogitGroup + 32 * e + lane;
+      const int32_t id = (first_group + g) * kLogitGroup + kWarpLanes * e + lane;
       x[g][e] = id < p.vocabulary ? adjusted_logit(row, id) : -INFINITY;
       const bool is_nan = x[g][e] != x[g][e];
       nan = nan || is_nan;
       if (!is_nan) group_peak = max(group_peak, order_of(x[g][e]));
     }
-    group_peak = __reduce_max_sync(kAllLanes, group_peak);
+    group_peak = __reduce_max_sync(kWholeWarp, group_peak);
     if (lane == 0 && (first_group + g) * kLogitGroup < p.vocabulary) row.group_peaks[first_group + g] = logit_of(group_peak);
     peak = max(peak, group_peak);
   }
-  const bool warp_has_nan = __any_sync(kAllLanes, nan) != 0;
+  const bool warp_has_nan = __any_sync(kWholeWarp, nan) != 0;
   if (lane == 0) {
     warp_peak[warp] = peak;
     warp_nan[warp] = warp_has_nan ? 1 : 0;
@@ -61,9 +60,9 @@ LOWRANK_KERNEL(kLogitsBlockThreads, 4) logits_blocks(device::LogitsBlocksParams 
         if (weight > 0.0f) weighted = __fmaf_rn(exponent, weight, weighted);
       }
 #pragma unroll
-    for (int distance = 16; distance > 0; distance /= 2) {
-      sum += __shfl_xor_sync(kAllLanes, sum, distance);
-      weighted += __shfl_xor_sync(kAllLanes, weighted, distance);
+    for (int distance = kWarpLanes / 2; distance > 0; distance /= 2) {
+      sum += __shfl_xor_sync(kWholeWarp, sum, distance);
+      weighted += __shfl_xor_sync(kWholeWarp, weighted, distance);
     }
     if (lane == 0) {
       warp_sum[warp] = sum;
@@ -80,7 +79,7 @@ LOWRANK_KERNEL(kLogitsBlockThreads, 4) logits_blocks(device::LogitsBlocksParams 
 
 namespace {
 
-constexpr int32_t kWarps = kCandidateThreads / 32;
+constexpr int32_t kWarps = kCandidateThreads / kWarpLanes;
 constexpr int32_t kDigits = 256;
 
 // What a row's block of threads shares.
@@ -93,7 +92,7 @@ struct RowMemory {
 
 // The row's peak, and whether all of its logits are finite or -inf and one is finite; the same in every thread.
 LOWRANK_DEVICE LogitsSummary find_peak(const device::LogitsRow& row, int32_t blocks, const RowMemory& memory) {
-  const auto lane = threadIdx.x % 32, warp = threadIdx.x / 32;
+  const int32_t lane = lane_index(), warp = warp_index();
   uint32_t peak = order_of(-INFINITY);
   bool nan = false;
   for (auto i = static_cast<int32_t>(threadIdx.x); i < blocks; i += kCandidateThreads) {
@@ -101,7 +100,7 @@ LOWRANK_DEVICE LogitsSummary find_peak(const device::LogitsRow& row, int32_t blo
     peak = max(peak, order_of(row.blocks[i].peak));
   }
   // No logit has a larger order than infinity has, so a NaN may have.
-  peak = __reduce_max_sync(kAllLanes, nan ? 0xffffffffu : peak);
+  peak = __reduce_max_sync(kWholeWarp, nan ? 0xffffffffu : peak);
   if (lane == 0) memory.values[warp] = static_cast<int32_t>(peak);
   __syncthreads();
   for (int32_t w = 0; w < kWarps; ++w) peak = max(peak, static_cast<uint32_t>(memory.values[w]));
@@ -144,8 +143,8 @@ LOWRANK_DEVICE void add_blocks(const device::LogitsRow& row, int32_t blocks, con
 // Calls visit(there, rank) for the group peaks, as whole warps.
 template <class Visit>
 LOWRANK_DEVICE void each_group(const device::LogitsRow& row, int32_t groups, Visit&& visit) {
-  for (auto base = static_cast<int32_t>(threadIdx.x / 32 * 32); base < groups; base += kCandidateThreads) {
-    const int32_t group = base + static_cast<int32_t>(threadIdx.x % 32);
+  for (int32_t base = warp_index() * kWarpLanes; base < groups; base += kCandidateThreads) {
+    const int32_t group = base + lane_index();
     const bool there = group < groups;
     visit(there, there ? rank_of(row.group_peaks[group], 0) : 0);
   }
@@ -155,15 +154,15 @@ LOWRANK_DEVICE void each_group(const device::LogitsRow& row, int32_t groups, Vis
 template <class Visit>
 LOWRANK_DEVICE void each_id(const device::LogitsRow& row, int32_t vocabulary, uint32_t bound, Visit&& visit) {
   const int32_t groups = logit_groups(vocabulary);
-  const auto lane = static_cast<int32_t>(threadIdx.x % 32);
-  for (auto base = static_cast<int32_t>(threadIdx.x / 32 * 32); base < groups; base += kCandidateThreads) {
+  const int32_t lane = lane_index();
+  for (int32_t base = warp_index() * kWarpLanes; base < groups; base += kCandidateThreads) {
     const int32_t group = base + lane;
-    uint32_t wanted = __ballot_sync(kAllLanes, group < groups && order_of(row.group_peaks[group]) >= bound);
+    uint32_t wanted = __ballot_sync(kWholeWarp, group < groups && order_of(row.group_peaks[group]) >= bound);
     for (; wanted != 0; wanted &= wanted - 1) {
       const int32_t first = (base + __ffs(static_cast<int>(wanted)) - 1) * kLogitGroup + lane;
 #pragma unroll
-      for (int e = 0; e < kLogitGroup / 32; ++e) {
-        const int32_t id = first + 32 * e;
+      for (int e = 0; e < kLogitGroup / kWarpLanes; ++e) {
+        const int32_t id = first + kWarpLanes * e;
         const uint64_t rank = id < vocabulary ? rank_of(adjusted_logit(row, id), id) : 0;
         visit(rank >> 32 >= bound, rank);
       }
@@ -176,7 +175,7 @@ LOWRANK_DEVICE void each_id(const device::LogitsRow& row, int32_t vocabulary, ui
 template <class Each>
 LOWRANK_DEVICE uint64_t select(Each&& each, int32_t place, int32_t bytes, const RowMemory& memory) {
   const auto thread = static_cast<int32_t>(threadIdx.x);
-  const int32_t lane = thread % 32;
+  const int32_t lane = lane_index();
   uint64_t prefix = 0;
   for (int32_t shift = 56; shift > 56 - 8 * bytes; shift -= 8) {
     __syncthreads();
@@ -185,7 +184,7 @@ LOWRANK_DEVICE uint64_t select(Each&& each, int32_t place, int32_t bytes, const 
     const uint64_t above = shift == 56 ? 0 : prefix >> (shift + 8);
     each([&](bool there, uint64_t rank) {
       there = there && (shift == 56 || rank >> (shift + 8) == above);
-      const uint32_t lanes = __ballot_sync(kAllLanes, there);
+      const uint32_t lanes = __ballot_sync(kWholeWarp, there);
       if (!there) return;
       // Lanes with one digit count as one: ties are common.
       const auto digit = static_cast<uint32_t>(rank >> shift) & (kDigits - 1);
@@ -193,18 +192,18 @@ LOWRANK_DEVICE uint64_t select(Each&& each, int32_t place, int32_t bytes, const 
       if (lane == __ffs(static_cast<int>(equal)) - 1) atomicAdd(&memory.histogram[digit], __popc(equal));
     });
     __syncthreads();
-    if (thread < 32) {
+    if (thread < kWarpLanes) {
       // Lane 0 has the eight highest digits. `up_to`: ranks with a digit of this lane or a higher one.
-      constexpr int32_t kEach = kDigits / 32;
+      constexpr int32_t kEach = kDigits / kWarpLanes;
       const int32_t highest = kDigits - 1 - kEach * lane;
       int32_t own = 0;
       for (int32_t i = 0; i < kEach; ++i) own += memory.histogram[highest - i];
       int32_t up_to = own;
-      for (int distance = 1; distance < 32; distance *= 2) {
-        const int32_t before = __shfl_up_sync(kAllLanes, up_to, static_cast<unsigned>(distance));
+      for (int distance = 1; distance < kWarpLanes; distance *= 2) {
+        const int32_t before = __shfl_up_sync(kWholeWarp, up_to, static_cast<unsigned>(distance));
         if (lane >= distance) up_to += before;
       }
-      const uint32_t enough = __ballot_sync(kAllLanes, up_to >= place);
+      const uint32_t enough = __ballot_sync(kWholeWarp, up_to >= place);
       if (lane == __ffs(static_cast<int>(enough)) - 1) {
         int32_t left = place - (up_to - own);
         int32_t digit = highest;
@@ -223,17 +222,17 @@ LOWRANK_DEVICE uint64_t select(Each&& each, int32_t place, int32_t bytes, const 
 // Puts the ranks from `least` on into memory.collected, in no order, as far as they fit. Returns how many there are.
 template <class Each>
 LOWRANK_DEVICE int32_t collect(Each&& each, uint64_t least, const RowMemory& memory) {
-  const auto lane = threadIdx.x % 32;
+  const int32_t lane = lane_index();
   __syncthreads();
   if (threadIdx.x == 0) memory.values[0] = 0;
   __syncthreads();
   each([&](bool there, uint64_t rank) {
     there = there && rank >= least;
-    const uint32_t lanes = __ballot_sync(kAllLanes, there);
+    const uint32_t lanes = __ballot_sync(kWholeWarp, there);
     if (lanes == 0) return;
     int32_t at = 0;
     if (lane == 0) at = atomicAdd(&memory.values[0], __popc(lanes));
-    at = __shfl_sync(kAllLanes, at, 0) + __popc(lanes & ((1u << lane) - 1u));
+    at = __shfl_sync(kWholeWarp, at, 0) + __popc(lanes & ((1u << lane) - 1u));
     if (there && at < kCollectedIds) memory.collected[at] = rank;
   });
   __syncthreads();
@@ -297,7 +296,8 @@ LOWRANK_KERNEL(kCandidateThreads, 1) logits_candidates(device::LogitsCandidatesP
     count = collect(each, last, memory);
   }
   sort(collected, count);
-  for (auto i = static_cast<int32_t>(threadIdx.x); i < limit; i += kCandidateThreads) row.candidates[i] = candidate_of(collected[i]);
+  for (auto i = static_cast<int32_t>(threadIdx.x); i < limit; i += kCandidateThreads)
+    row.candidates[i] = candidate_of(collected[i]);
 }
 
 void enqueue(Launches& launches, const device::LogitsBlocksParams& params) {

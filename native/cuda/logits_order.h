@@ -3,12 +3,10 @@
 
 #include <cmath>
 
-#include "cuda/cuda.h"
+#include "cuda/warp.h"
 #include "device/params/logits_candidates.h"
 
 namespace lowrank::cuda {
-
-inline constexpr uint32_t kAllLanes = 0xffffffffu;
 
 // Ascending with x, which is not NaN; both zeros are one.
 LOWRANK_DEVICE uint32_t order_of(float x) {
@@ -29,19 +27,21 @@ LOWRANK_DEVICE LogitCandidate candidate_of(uint64_t rank) {
 
 // x[id] of ops/logits_candidates.h, as lowrank::adjusted_logits has it.
 LOWRANK_DEVICE float adjusted_logit(const device::LogitsRow& row, int32_t id) {
-  if (row.allowed != nullptr && row.allowed[id] == 0) return -INFINITY;
-  const float logit = row.logits[id];
+  if (row.allowed != nullptr && __ldg(row.allowed + id) == 0) return -INFINITY;
+  const float logit = __ldg(row.logits + id);
   int32_t begin = 0, end = row.adjustment_count;
   while (begin < end) {
     const int32_t middle = (begin + end) / 2;
-    if (row.adjustments[middle].id < id)
+    if (__ldg(&row.adjustments[middle].id) < id)
       begin = middle + 1;
     else
       end = middle;
   }
-  if (begin == row.adjustment_count || row.adjustments[begin].id != id) return logit;
-  const LogitAdjustment by = row.adjustments[begin];
-  return (logit > 0.0f ? logit / by.penalty : logit * by.penalty) + by.bias;
+  if (begin == row.adjustment_count) return logit;
+  const LogitAdjustment* by = row.adjustments + begin;
+  if (__ldg(&by->id) != id) return logit;
+  const float penalty = __ldg(&by->penalty);
+  return (logit > 0.0f ? logit / penalty : logit * penalty) + __ldg(&by->bias);
 }
 
 }  // namespace lowrank::cuda

@@ -91,7 +91,7 @@ describe.each(BROKEN)("%s as plugin", (_, path, reason) => {
     expect(auto.device.fallbackReason).toMatch(reason);
     expect(cpu.device).toEqual({ id: "cpu", fallbackReason: "" });
     expect(auto.facts.backend).toBe("cpu");
-    const run = async (model: typeof auto): Promise<number[]> =>
+    const run = async (model: typeof auto): Promise<Int32Array> =>
       (await model.generate(prompt, { maxTokens: 4 }).result()).tokens;
     expect(await run(auto)).toEqual(await run(cpu));
   });

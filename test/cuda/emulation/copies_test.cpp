@@ -38,7 +38,8 @@ LOWRANK_KERNEL(32, 1) look_at_copy(Params in) {
 LOWRANK_KERNEL(32, 1) pipeline(Params in) {
   LOWRANK_SHARED(int, stages, kStages * 128);
   const auto begin = [&](int step) {
-    if (step < in.steps) ptx::cp_async_16(stages + step % kStages * 128 + 4 * threadIdx.x, in.from + step * 128 + 4 * threadIdx.x);
+    const unsigned at = 4 * threadIdx.x;
+    if (step < in.steps) ptx::cp_async_16(stages + step % kStages * 128 + at, in.from + step * 128 + at);
     ptx::cp_async_commit();
   };
   for (int step = 0; step < kStages - 1; ++step) begin(step);

@@ -1,5 +1,5 @@
-// Atomic operations on memory of the device and of the block: relaxed, as CUDA's are. Others see what came before one only through
-// a __threadfence before it, and a __threadfence after theirs.
+// Atomic operations on memory of the device and of the block: relaxed, as CUDA's are. Others see what came before one only
+// through a __threadfence before it, and a __threadfence after theirs.
 #pragma once
 
 #include <cstring>

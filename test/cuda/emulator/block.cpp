@@ -200,7 +200,8 @@ Misuse stuck(Block& in) {
     text += " and one at " + place(other);
     break;
   }
-  return {cudaErrorLaunchFailure, text + ". A barrier must be met by every thread, a warp's instruction by every lane of its mask."};
+  text += ". A barrier must be met by every thread, a warp's instruction by every lane of its mask.";
+  return {cudaErrorLaunchFailure, text};
 }
 
 void run_block(const LaunchRequest& request, uint3 index) {
@@ -286,8 +287,9 @@ void run_grid(const LaunchRequest& request) {
   }
   for (uint64_t i = 0; i < blocks && !in.misuse; ++i, at = (at + step) % blocks) {
     const uint64_t index = order == Order::kDescending ? blocks - 1 - at : at;
-    run_block(request, {static_cast<unsigned>(index % request.grid.x), static_cast<unsigned>(index / request.grid.x % request.grid.y),
-                        static_cast<unsigned>(index / (uint64_t{request.grid.x} * request.grid.y))});
+    const uint64_t row = index / request.grid.x;
+    run_block(request, {static_cast<unsigned>(index % request.grid.x), static_cast<unsigned>(row % request.grid.y),
+                        static_cast<unsigned>(row / request.grid.y)});
   }
   sanitizers::acquire(in.launch_point.get());
   ++counted.launches;

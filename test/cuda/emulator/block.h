@@ -72,8 +72,8 @@ struct Misuse {
 
 // Runs the blocks of a launch. Throws Misuse.
 void run_grid(const LaunchRequest& request);
-// Ends the launch, from within a kernel: "…: thread (1, 0, 0) of block (0, 0, 0) at kernel.cu:12.". Nothing of the kernel's threads
-// is unwound, so it takes no objects that would have to be.
+// Ends the launch, from within a kernel: "…: thread (1, 0, 0) of block (0, 0, 0) at kernel.cu:12.". Nothing of the kernel's
+// threads is unwound, so it takes no objects that would have to be.
 [[noreturn, gnu::format(printf, 3, 4)]] void end_launch(int error, Location where, const char* format, ...);
 const char* file_name(Location where);
 

@@ -27,8 +27,8 @@ void combine_shuffle(Operands operands, uint32_t mask) {
   for_each_lane(mask, [&](uint32_t lane) {
     ShuffleOperand& operand = *static_cast<ShuffleOperand*>(operands[lane]);
     if ((mask >> operand.source & 1u) == 0)
-      end_launch(cudaErrorLaunchFailure, running_thread().waits_at, "Expected a shuffle from a lane of its mask, received lane %u",
-                 operand.source);
+      end_launch(cudaErrorLaunchFailure, running_thread().waits_at,
+                 "Expected a shuffle from a lane of its mask, received lane %u", operand.source);
     operand.value = values[operand.source];
   });
 }

@@ -17,7 +17,8 @@ enum class Order { kAscending, kDescending, kShuffled };
 struct Settings {
   Order order = Order::kAscending;  // LOWRANK_EMULATED_ORDER: ascending, descending, shuffled or shuffled:SEED
   uint64_t seed = 1;
-  // cp.async and the work of streams: as late as the program allows, or at once. LOWRANK_EMULATED_COPIES, _STREAMS: lazy or eager.
+  // cp.async and the work of streams: as late as the program allows, or at once. LOWRANK_EMULATED_COPIES, _STREAMS: lazy or
+  // eager.
   bool lazy_copies = true;
   bool lazy_streams = true;
   int devices = 1;                                // LOWRANK_EMULATED_DEVICES
@@ -45,8 +46,8 @@ Counters counters();
 std::string misuse();
 void recover();
 
-// In place of cudaLaunchKernel, which cannot know what a function's parameters are: calls `call(kernel, params)` in each thread of
-// the grid, in the order of `stream`, with a copy of the parameters.
+// In place of cudaLaunchKernel, which cannot know what a function's parameters are: calls `call(kernel, params)` in each thread
+// of the grid, in the order of `stream`, with a copy of the parameters.
 cudaError_t launch(const void* kernel, void (*call)(const void* kernel, const void* params), dim3 grid, dim3 block,
                    const void* params, size_t params_bytes, size_t shared_bytes, cudaStream_t stream);
 

@@ -39,11 +39,13 @@ std::string text_of(dim3 size) {
   return text;
 }
 
-// A word of the parameters that is an address where this process has memory, and the device has none. Programs, heaps and mapped
-// files lie high up; below there are two small integers side by side, and the shadow of a sanitizer that they may seem to point to.
+// A word of the parameters that is an address where this process has memory, and the device has none. Programs, heaps and
+// mapped files lie high up; below there are two small integers side by side, and the shadow of a sanitizer that they may seem
+// to point to. A small integer in the lower half is taken for one of two integers, too.
 bool is_host_pointer(uint64_t word) {
   constexpr uint64_t kLowest = uint64_t{0x5000} << 32;
-  if (word < kLowest || word >> 48 != 0) return false;
+  constexpr uint32_t kSmall = 1 << 20;
+  if (word < kLowest || word >> 48 != 0 || static_cast<uint32_t>(word) < kSmall) return false;
   void* const address = reinterpret_cast<void*>(word);
   if (device_memory().is_device(address)) return false;
   unsigned char in_core = 0;

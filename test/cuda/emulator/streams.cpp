@@ -60,7 +60,8 @@ cudaError_t refuse_capture(Stream& stream) {
 void drain_others(const Stream& stream) {
   if (!stream.blocking) return;
   for (Stream* other : streams().all)
-    if (other != &stream && other->blocking && (&stream == streams().default_stream || other == streams().default_stream)) drain(*other);
+    if (other != &stream && other->blocking && (&stream == streams().default_stream || other == streams().default_stream))
+      drain(*other);
 }
 
 // Null: all is well.
@@ -68,7 +69,8 @@ std::string wrong_copy(const void* to, const void* from, size_t bytes, cudaMemcp
   DeviceMemory& memory = device_memory();
   if (kind == cudaMemcpyDefault)
     kind = static_cast<cudaMemcpyKind>((memory.is_device(to) ? 1 : 0) + (memory.is_device(from) ? 2 : 0));
-  if (kind < cudaMemcpyHostToHost || kind > cudaMemcpyDeviceToDevice) return "Expected a direction for a copy, received another value.";
+  if (kind < cudaMemcpyHostToHost || kind > cudaMemcpyDeviceToDevice)
+    return "Expected a direction for a copy, received another value.";
   const bool to_device = kind == cudaMemcpyHostToDevice || kind == cudaMemcpyDeviceToDevice;
   const bool from_device = kind == cudaMemcpyDeviceToHost || kind == cudaMemcpyDeviceToDevice;
   const auto wrong = [&](const void* data, bool device, const char* side) -> std::string {
@@ -139,7 +141,8 @@ cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpy
   const bool from_host = kind == cudaMemcpyHostToHost || kind == cudaMemcpyHostToDevice;
   // What is not pinned is read at once, and written when the call returns, as the runtime does.
   if (from_host && !is_pinned(from)) {
-    auto staged = std::make_shared<std::vector<uint8_t>>(static_cast<const uint8_t*>(from), static_cast<const uint8_t*>(from) + bytes);
+    const uint8_t* const data = static_cast<const uint8_t*>(from);
+    auto staged = std::make_shared<std::vector<uint8_t>>(data, data + bytes);
     return submit(stream, [to, staged = std::move(staged)] { std::memcpy(to, staged->data(), staged->size()); });
   }
   const cudaError_t error = submit(stream, [to, from, bytes] { std::memmove(to, from, bytes); });
@@ -167,7 +170,9 @@ cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned flags) {
   streams().all.push_back(*stream);
   return cudaSuccess;
 }
-cudaError_t cudaStreamCreateWithPriority(cudaStream_t* stream, unsigned flags, int) { return cudaStreamCreateWithFlags(stream, flags); }
+cudaError_t cudaStreamCreateWithPriority(cudaStream_t* stream, unsigned flags, int) {
+  return cudaStreamCreateWithFlags(stream, flags);
+}
 cudaError_t cudaStreamCreate(cudaStream_t* stream) { return cudaStreamCreateWithFlags(stream, cudaStreamDefault); }
 
 cudaError_t cudaStreamDestroy(cudaStream_t stream) {

@@ -149,11 +149,13 @@ std::vector<Bug> lowrank::test::block_bugs() {
        [](bool bug) { return gives(bug ? divergent_barrier<true> : divergent_barrier<false>, 1, 64, reversed(64)); }},
       {"shuffle_from_an_absent_lane", "result",
        [](bool bug) {
-         return gives(bug ? shuffle_from_an_absent_lane<true> : shuffle_from_an_absent_lane<false>, 1, 32, std::vector<int>(16, 4));
+         return gives(bug ? shuffle_from_an_absent_lane<true> : shuffle_from_an_absent_lane<false>, 1, 32,
+                      std::vector<int>(16, 4));
        }},
       {"missing_copy_wait", "result thread",
        [](bool bug) {
-         return gives(bug ? missing_copy_wait<true> : missing_copy_wait<false>, 1, 32, values(32, [](int i) { return 127 - i; }), 128);
+         return gives(bug ? missing_copy_wait<true> : missing_copy_wait<false>, 1, 32,
+                      values(32, [](int i) { return 127 - i; }), 128);
        }},
       {"missing_barrier_after_copy", "result thread",
        [](bool bug) {
@@ -162,7 +164,8 @@ std::vector<Bug> lowrank::test::block_bugs() {
        }},
       {"wrong_copy_wait", "result thread",
        [](bool bug) {
-         return gives(bug ? wrong_copy_wait<true> : wrong_copy_wait<false>, 1, 32, values(32, [](int i) { return 255 - i; }), 256);
+         return gives(bug ? wrong_copy_wait<true> : wrong_copy_wait<false>, 1, 32, values(32, [](int i) { return 255 - i; }),
+                      256);
        }},
       {"two_blocks_write_one_element", "result thread",
        [](bool bug) {

@@ -27,7 +27,9 @@ struct BugParams {
 };
 using BugKernel = void (*)(BugParams);
 
-// Runs a kernel with `in` = 0, 1, 2, … of `in_count` elements, and compares what it leaves in `out`, which holds zeros at first.
-bool gives(BugKernel kernel, dim3 grid, dim3 block, const std::vector<int>& expected, size_t in_count = 0, size_t shared_bytes = 0);
+// Runs a kernel with `in` = 0, 1, 2, … of `in_count` elements, and compares what it leaves in `out`, which holds zeros at
+// first.
+bool gives(BugKernel kernel, dim3 grid, dim3 block, const std::vector<int>& expected, size_t in_count = 0,
+           size_t shared_bytes = 0);
 
 }  // namespace lowrank::test

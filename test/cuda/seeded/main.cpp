@@ -1,6 +1,6 @@
-// lowrank_seeded_bugs: lists the bugs, a line "NAME TOOL…" each. lowrank_seeded_bugs NAME: runs the program with that bug, in every
-// order of threads. lowrank_seeded_bugs NAME fixed: without it. Status 0: always the right result; 3: a wrong one or an error;
-// 2: there is no such bug; a sanitizer's own otherwise.
+// lowrank_seeded_bugs: lists the bugs, a line "NAME TOOL…" each. lowrank_seeded_bugs NAME: runs the program with that bug, in
+// every order of threads. lowrank_seeded_bugs NAME fixed: without it. Status 0: always the right result; 3: a wrong one or an
+// error; 2: there is no such bug; a sanitizer's own otherwise.
 #include <cstdio>
 #include <cstring>
 #include <numeric>

@@ -101,7 +101,8 @@ std::vector<Bug> lowrank::test::memory_bugs() {
        }},
       {"store_beyond_dynamic_shared_memory", "address",
        [](bool bug) {
-         return gives(bug ? store_beyond_dynamic_shared_memory<true> : store_beyond_dynamic_shared_memory<false>, 1, 32, kOnes, 0, 128);
+         return gives(bug ? store_beyond_dynamic_shared_memory<true> : store_beyond_dynamic_shared_memory<false>, 1, 32, kOnes,
+                      0, 128);
        }},
       {"misaligned_vector_load", "address",
        [](bool bug) { return gives(bug ? misaligned_vector_load<true> : misaligned_vector_load<false>, 1, 32, kOnes, 8); }},

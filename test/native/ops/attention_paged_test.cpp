@@ -27,7 +27,8 @@ struct Shape {
   std::string text() const {
     return "heads " + std::to_string(heads) + "/" + std::to_string(kv_heads) + ", head_dim " +
            std::to_string(head_dim) + ", window " + std::to_string(window) +
-           (format == KvFormat::kFloat32 ? ", float32" : format == KvFormat::kInt8 ? ", int8" : ", bfloat16") + ", spread " + std::to_string(spread);
+           (format == KvFormat::kFloat32 ? ", float32" : format == KvFormat::kInt8 ? ", int8" : ", bfloat16") +
+           ", spread " + std::to_string(spread);
   }
 };
 
