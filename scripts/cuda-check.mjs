@@ -111,7 +111,11 @@ kernels.sort((a, b) => a.name.localeCompare(b.name) || a.architecture - b.archit
 const budgets = existsSync(budgetsPath) ? JSON.parse(readFileSync(budgetsPath, "utf8")) : {};
 if (values.update) {
   const updated = measured(kernels, budgets);
-  writeFileSync(budgetsPath, `${JSON.stringify(updated, null, 2)}\n`);
+  // Lists on one line, as the formatter has them.
+  const text = JSON.stringify(updated, null, 2).replaceAll(/\[[^[\]]*\]/g, (list) =>
+    list.replaceAll(/\s*\n\s*/g, " ").replaceAll(/\[ | \]/g, (end) => end.trim()),
+  );
+  writeFileSync(budgetsPath, `${text}\n`);
   process.stdout.write(
     `${SCRIPT}: ${Object.keys(updated).length} kernels written to native/cuda/budgets.json\n`,
   );

@@ -122,7 +122,7 @@ async function wrappers() {
 /** The op tests of the CPU kernels, on the device. */
 async function ops() {
   await build("lowrank_cuda_tests");
-  const { status, stdout, stderr } = await run(join(emulation, "lowrank_cuda_tests"), [], {
+  const { status, stdout, stderr } = await run(join(emulation, "lowrank_cuda_tests"), ["ops"], {
     environment,
     shown: true,
   });
