@@ -2,8 +2,8 @@
 // the emulated device in three orders of threads, then under the thread sanitizer. Mutants that nothing can notice stand in
 // test/cuda/equivalent-mutants.json, each with its reason.
 //
-// Usage: node scripts/cuda-mutants.mjs [--list] [--plain] [FILE…]: of these files alone, for instance gemm_int8.cu; --plain leaves
-// the sanitizer out. Status 1: a mutant survived that is not in the list, or one of the list was caught or is no more.
+// Usage: node scripts/cuda-mutants.mjs [--list] [--plain] [FILE…] [FILE:LINE…]: of these alone, for instance gemm_int8.cu; --plain
+// leaves the sanitizer out. Status 1: a mutant survived that is not in the list, or one of the list was caught or is no more.
 import { spawnSync } from "node:child_process";
 import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { basename, dirname, isAbsolute, join } from "node:path";
@@ -162,10 +162,13 @@ const { values, positionals } = parseArgs({
   allowPositionals: true,
   options: { list: { type: "boolean", default: false }, plain: { type: "boolean", default: false } },
 });
-const files = kernelFiles.filter(
-  (name) => name !== "ptx.h" && (positionals.length === 0 || positionals.includes(name)),
-);
-const mutants = files.flatMap(mutantsOf);
+const files = kernelFiles.filter((name) => name !== "ptx.h");
+const mutants = files
+  .flatMap(mutantsOf)
+  .filter(
+    ({ file, line }) =>
+      positionals.length === 0 || positionals.includes(file) || positionals.includes(`${file}:${line}`),
+  );
 const place = ({ file, line, statement }) => `${file}:${line}`.padEnd(32) + ` ${statement}`.padEnd(36);
 if (values.list) {
   for (const mutant of mutants) process.stdout.write(`${place(mutant)} after: ${mutant.after}\n`);
@@ -216,7 +219,7 @@ for (const mutant of mutants) {
   );
 }
 for (const one of equivalent)
-  if (files.includes(one.file) && !used.has(one))
+  if (positionals.length === 0 && !used.has(one))
     failures.push(`${listed} names a mutant that is no more: ${one.file} ${one.here}`);
 for (const failure of failures) process.stdout.write(`FAILED ${failure}\n`);
 process.stdout.write(`mutants (EMULATED): ${mutants.length} mutants, ${failures.length} failures\n`);
