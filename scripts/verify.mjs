@@ -124,12 +124,22 @@ function cudaParts() {
     },
     {
       name: "cuda-emulator",
-      about: "the emulator's own tests, plain and with the thread sanitizer",
+      about: "the emulator's own tests, plain and with the address and undefined-behaviour sanitizers",
       tools: ["cmake", "c++"],
       env: SANITIZER_ENV,
       commands: () => [
         ...built("build-native", "", "lowrank_emulator_tests"),
         ["build-native/test/cuda/lowrank_emulator_tests"],
+        ...built("build-native/address", "address,undefined", "lowrank_emulator_tests"),
+        ["build-native/address/test/cuda/lowrank_emulator_tests"],
+      ],
+    },
+    {
+      name: "cuda-emulator-thread",
+      about: "the emulator's own tests with the thread sanitizer",
+      tools: ["cmake", "c++"],
+      env: SANITIZER_ENV,
+      commands: () => [
         ...built("build-native/thread", "thread", "lowrank_emulator_tests"),
         [...fixedLayout(), "build-native/thread/test/cuda/lowrank_emulator_tests"],
       ],
