@@ -16,6 +16,7 @@
 //
 // g++ 12 turns _mm512_dpbusd_epi32 in such a loop into copies of the accumulators, at less than half the
 // speed; one line of inline assembly keeps them where they are.
+#include <algorithm>
 #include <cstring>
 #include <utility>
 
@@ -54,7 +55,9 @@ struct Operands {
   const uint16_t* w_scale;  // [tiles][groups][16] bfloat16
   size_t cols;              // padded to a multiple of 64
   size_t groups;
-  const uint8_t* ahead;     // weights to ask for meanwhile, a line for each four of K
+  // Weights to ask for meanwhile, a line for each four of K; from ahead_end on, nothing is left to ask for.
+  const uint8_t* ahead;
+  const uint8_t* ahead_end;
 };
 
 constexpr size_t kGroupBytes = size_t{kScaleGroup} * kTileRows;
@@ -79,7 +82,7 @@ void compute_tile(const Operands& in, float* out) {
     for (int t = 0; t < Tiles; ++t) sum[r][t] = _mm512_setzero_ps();
   const int8_t* x = in.x;
   const uint8_t* w = in.w;
-  const uint8_t* ahead = in.ahead;
+  const uint8_t* ahead = in.ahead < in.ahead_end ? in.ahead : in.w;  // its own are in the cache
   for (size_t g = 0; g < in.groups; ++g) {
     __m512i acc[Rows][Tiles];
 #pragma GCC unroll 16
@@ -213,6 +216,11 @@ struct Int8Kernel {
     const auto x_stride = static_cast<size_t>(args.x->stride);
     const auto cols = static_cast<size_t>(args.w->padded_cols());
     const auto groups = static_cast<size_t>(args.w->groups());
+    // Each block of rows that goes through this panel asks for one tile of the next panel, until it is there.
+    const auto panel_tiles = static_cast<size_t>(args.tiles);
+    const size_t tile_bytes = cols * kTileRows;
+    const size_t pass = std::min(static_cast<size_t>((args.m - args.first_row) / kRegisterRows), panel_tiles);
+    const uint8_t* const next = args.w->data.as<uint8_t>() + n * cols + panel_tiles * tile_bytes;
     return {args.x->q + m * x_stride,
             x_stride,
             args.x->scale + m * groups,
@@ -221,7 +229,8 @@ struct Int8Kernel {
             args.w->scale.as<uint16_t>() + n * groups,
             cols,
             groups,
-            args.w->data.as<uint8_t>() + n * cols + (static_cast<size_t>(args.tiles) * kTileRows + static_cast<size_t>(args.m - args.first_row) / kRegisterRows * kTileRows) * cols};
+            next + pass * tile_bytes,
+            next + panel_tiles * tile_bytes};
   }
 };
 
