@@ -17,20 +17,7 @@ namespace lowrank::bench {
 namespace {
 
 std::string name_of(const OpTable& ops, const Program::Step& step) {
-  const std::pair<const void*, const char*> names[] = {
-      {reinterpret_cast<const void*>(ops.embed_gather), "embed_gather"},
-      {reinterpret_cast<const void*>(ops.rmsnorm_quantize_shrink), "rmsnorm_quantize_shrink"},
-      {reinterpret_cast<const void*>(ops.quantize_shrink), "quantize_shrink"},
-      {reinterpret_cast<const void*>(ops.glu_quantize_shrink), "glu_quantize_shrink"},
-      {reinterpret_cast<const void*>(ops.rope_angles), "rope_angles"},
-      {reinterpret_cast<const void*>(ops.rope_write_kv), "rope_write_kv"},
-      {reinterpret_cast<const void*>(ops.attention_paged), "attention_paged"},
-      {reinterpret_cast<const void*>(ops.rmsnorm_add), "rmsnorm_add"},
-      {reinterpret_cast<const void*>(ops.logits_blocks), "logits_blocks"},
-      {reinterpret_cast<const void*>(ops.logits_candidates), "logits_candidates"},
-  };
-  for (const auto& [op, name] : names)
-    if (op == step.op) return name;
+  if (step.op != reinterpret_cast<const void*>(ops.matmul_expand)) return op_name(ops, step.op);
   const auto& args = *static_cast<const MatmulExpandArgs*>(step.args);
   return "matmul " + std::to_string(args.w->rows) + " x " + std::to_string(args.w->cols);
 }

@@ -14,18 +14,38 @@ namespace lowrank {
 template <class Args>
 using Op = void (*)(const Args&, int part, int parts);
 
+// Every op: its name and its arguments.
+#define LOWRANK_EACH_OP(op)                                       \
+  op(embed_gather, EmbedGatherArgs)                               \
+  op(rmsnorm_quantize_shrink, RmsNormQuantizeShrinkArgs)          \
+  op(quantize_shrink, QuantizeShrinkArgs)                         \
+  op(glu_quantize_shrink, GluQuantizeShrinkArgs)                  \
+  op(matmul_expand, MatmulExpandArgs)                             \
+  op(rope_angles, RopeAnglesArgs)                                 \
+  op(rope_write_kv, RopeWriteKvArgs)                              \
+  op(attention_paged, AttentionPagedArgs)                         \
+  op(rmsnorm_add, RmsNormAddArgs)                                 \
+  op(logits_blocks, LogitsCandidatesArgs)                         \
+  op(logits_candidates, LogitsCandidatesArgs)
+
+#define LOWRANK_OP_FIELD(name, Args) Op<Args> name;
 struct OpTable {
-  Op<EmbedGatherArgs> embed_gather;
-  Op<RmsNormQuantizeShrinkArgs> rmsnorm_quantize_shrink;
-  Op<QuantizeShrinkArgs> quantize_shrink;
-  Op<GluQuantizeShrinkArgs> glu_quantize_shrink;
-  Op<MatmulExpandArgs> matmul_expand;
-  Op<RopeAnglesArgs> rope_angles;
-  Op<RopeWriteKvArgs> rope_write_kv;
-  Op<AttentionPagedArgs> attention_paged;
-  Op<RmsNormAddArgs> rmsnorm_add;
-  Op<LogitsCandidatesArgs> logits_blocks;
-  Op<LogitsCandidatesArgs> logits_candidates;
+  LOWRANK_EACH_OP(LOWRANK_OP_FIELD)
 };
+#undef LOWRANK_OP_FIELD
+
+// For a backend that writes all of them, in a namespace of its own: LOWRANK_EACH_OP(LOWRANK_DECLARE_OP), and
+// OpTable{LOWRANK_EACH_OP(LOWRANK_OP_ENTRY)}.
+#define LOWRANK_DECLARE_OP(name, Args) void name(const Args& args, int part, int parts);
+#define LOWRANK_OP_ENTRY(name, Args) .name = name,
+
+// The name of a function of the table, or null where it is none.
+inline const char* op_name(const OpTable& ops, const void* function) {
+#define LOWRANK_OP_NAME(name, Args) \
+  if (reinterpret_cast<const void*>(ops.name) == function) return #name;
+  LOWRANK_EACH_OP(LOWRANK_OP_NAME)
+#undef LOWRANK_OP_NAME
+  return nullptr;
+}
 
 }  // namespace lowrank

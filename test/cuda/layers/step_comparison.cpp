@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -51,21 +52,8 @@ StepComparison::StepComparison(const Model& cpu, const Model& other, const devic
 }
 
 std::string StepComparison::name_of(const Program::Step& step) const {
-  const OpTable& ops = cpu_.model.backend().ops();
-  const std::pair<const void*, const char*> names[] = {
-      {reinterpret_cast<const void*>(ops.embed_gather), "embed_gather"},
-      {reinterpret_cast<const void*>(ops.rmsnorm_quantize_shrink), "rmsnorm_quantize_shrink"},
-      {reinterpret_cast<const void*>(ops.quantize_shrink), "quantize_shrink"},
-      {reinterpret_cast<const void*>(ops.glu_quantize_shrink), "glu_quantize_shrink"},
-      {reinterpret_cast<const void*>(ops.matmul_expand), "matmul_expand"},
-      {reinterpret_cast<const void*>(ops.rope_angles), "rope_angles"},
-      {reinterpret_cast<const void*>(ops.rope_write_kv), "rope_write_kv"},
-      {reinterpret_cast<const void*>(ops.attention_paged), "attention_paged"},
-      {reinterpret_cast<const void*>(ops.rmsnorm_add), "rmsnorm_add"},
-  };
-  for (const auto& [op, name] : names)
-    if (op == step.op) return name;
-  return "logits";
+  const char* name = op_name(cpu_.model.backend().ops(), step.op);
+  return name == nullptr || std::string_view(name).starts_with("logits") ? "logits" : name;
 }
 
 void StepComparison::hand_over() {
