@@ -1,4 +1,4 @@
-// What the attention kernels share: which keys a row sees, and how softmax states are put together. Scores are in powers of two:
+// What the attention kernels share: how softmax states are put together. Scores are in powers of two:
 // a weight is 2^(score - largest).
 #pragma once
 
@@ -9,10 +9,6 @@
 #include "device/params/attention_paged.h"
 
 namespace lowrank::cuda {
-
-LOWRANK_DEVICE int32_t first_key(int32_t position, int32_t window) {
-  return window > 0 && position >= window ? position - window + 1 : 0;
-}
 
 // What the sums of two states are multiplied with when they become one, which is relative to `largest`. A state without a key
 // has largest -inf and leaves the other as it is.

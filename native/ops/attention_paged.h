@@ -12,12 +12,18 @@
 // Pairs of row and kv head are split over the parts.
 #pragma once
 
+#include "core/host_device.h"
 #include "ops/rope_write_kv.h"
 #include "ops/types.h"
 
 namespace lowrank {
 
 inline constexpr int32_t kAttentionSplit = 256;
+
+// The first key that a row at `position` sees. window 0: all.
+LOWRANK_HOST_DEVICE inline int32_t first_key(int32_t position, int32_t window) {
+  return window > 0 && position >= window ? position - window + 1 : 0;
+}
 
 struct AttentionPagedArgs {
   const float* q;  // [M, q_stride]: [heads, head_dim], rotated

@@ -89,7 +89,7 @@ void add_block(const Keys& keys, const float* q, int32_t j_begin, int32_t j_end,
 
 void attend(const Keys& keys, const float* q, int32_t position, float* out) {
   const AttentionPagedArgs& args = keys.args;
-  const int32_t first = args.window > 0 ? std::max(0, position - args.window + 1) : 0;
+  const int32_t first = first_key(position, args.window);
   const int32_t end = position + 1;
   Softmax total;
   Softmax split;

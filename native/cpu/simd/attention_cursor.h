@@ -38,9 +38,7 @@ class BlockCursor {
 
  private:
   void start_pair() {
-    const int32_t position = args_->positions[m_];
-    const int32_t first = args_->window > 0 && position >= args_->window ? position - args_->window + 1 : 0;
-    j_ = first / kPageTokens * kPageTokens;
+    j_ = first_key(args_->positions[m_], args_->window) / kPageTokens * kPageTokens;
   }
 
   const AttentionPagedArgs* args_;

@@ -104,8 +104,7 @@ class AttentionTile {
                        static_cast<size_t>(head + i % heads) * static_cast<size_t>(args_.head_dim);
       copy_query(q, q_ + static_cast<size_t>(i) * stride_);
       const int32_t position = args_.positions[row];
-      const int32_t first = args_.window > 0 ? position - args_.window + 1 : 0;
-      first_[i] = first > 0 ? first : 0;
+      first_[i] = first_key(position, args_.window);
       end_[i] = position + 1;
       begin_split(i);
       total_largest_[i] = kNoKeys;
