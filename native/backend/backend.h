@@ -39,6 +39,12 @@ class BackendMemory {
  public:
   BackendMemory() = default;
   BackendMemory(std::shared_ptr<void> data, size_t bytes) : data_(std::move(data)), bytes_(bytes) {}
+  // Of the host.
+  explicit BackendMemory(Buffer&& buffer) : bytes_(buffer.bytes()) {
+    auto owner = std::make_shared<Buffer>(std::move(buffer));
+    void* const data = owner->as<void>();
+    data_ = std::shared_ptr<void>(std::move(owner), data);
+  }
   template <class T = uint8_t>
   T* as() const {
     return static_cast<T*>(data_.get());

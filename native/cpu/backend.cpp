@@ -52,9 +52,7 @@ class CpuBackend final : public Backend {
   void join(const std::vector<LoraFactor*>& factors) const override { cpu::join_factors(factors); }
 
   BackendMemory reserve(size_t bytes, Buffer::Pages pages) const override {
-    auto buffer = std::make_shared<Buffer>(bytes, pages);
-    void* data = buffer->as<void>();
-    return {std::shared_ptr<void>(std::move(buffer), data), bytes};
+    return BackendMemory(Buffer(bytes, pages));
   }
   void write(void* memory, const void* host, size_t bytes) const override { std::memcpy(memory, host, bytes); }
   void read(void* host, const void* memory, size_t bytes) const override { std::memcpy(host, memory, bytes); }

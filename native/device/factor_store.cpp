@@ -13,11 +13,7 @@ constexpr size_t kAlignment = 64;  // of a factor in its block
 
 constexpr size_t aligned(size_t bytes) { return (bytes + kAlignment - 1) / kAlignment * kAlignment; }
 
-BackendMemory host_memory(size_t bytes) {
-  auto buffer = std::make_shared<Buffer>(bytes, Buffer::Pages::kOwn);
-  void* data = buffer->as<void>();
-  return {std::shared_ptr<void>(std::move(buffer), data), bytes};
-}
+BackendMemory host_memory(size_t bytes) { return BackendMemory(Buffer(bytes, Buffer::Pages::kOwn)); }
 
 }  // namespace
 

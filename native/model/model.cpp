@@ -15,15 +15,20 @@ std::unique_ptr<Model> Model::load(const std::string& path, const Backend& backe
   return model;
 }
 
-BaseModel Model::base(int threads) const {
+BaseModel base_shape(const ModelConfig& config) {
   BaseModel base;
-  base.layers = static_cast<int32_t>(config_.layers.size());
-  base.hidden_size = config_.hidden_size;
-  base.intermediate_size = config_.intermediate_size;
-  base.heads = config_.heads;
-  base.kv_heads = config_.kv_heads;
-  base.head_dim = config_.head_dim;
-  base.vocabulary_size = config_.vocabulary_size;
+  base.layers = static_cast<int32_t>(config.layers.size());
+  base.hidden_size = config.hidden_size;
+  base.intermediate_size = config.intermediate_size;
+  base.heads = config.heads;
+  base.kv_heads = config.kv_heads;
+  base.head_dim = config.head_dim;
+  base.vocabulary_size = config.vocabulary_size;
+  return base;
+}
+
+BaseModel Model::base(int threads) const {
+  BaseModel base = base_shape(config_);
   base.norm_gain_offset = config_.norm_gain_offset;
   for (const NormName& name : config_.norms) base.layer_norms[static_cast<size_t>(name.norm)] = true;
   base.read_weight = [this](int32_t layer, Projection projection, int32_t begin, int32_t count, float* out) {

@@ -10,6 +10,9 @@
 
 namespace lowrank {
 
+// The sizes of a model and nothing else.
+BaseModel base_shape(const ModelConfig& config);
+
 class Model {
  public:
   static std::unique_ptr<Model> load(const std::string& path, const Backend& backend, const WeightsOptions& options);

@@ -10,6 +10,7 @@
 #include "kv_cache/kv_cache.h"
 #include "model/architectures/architecture.h"
 #include "model/graph.h"
+#include "model/model.h"
 
 namespace lowrank::bench {
 namespace {
@@ -84,14 +85,7 @@ size_t PaperModel::weight_bytes() const {
 size_t PaperModel::adapter_bytes(int32_t rank) const { return adapter(rank)->bytes; }
 
 BaseModel PaperModel::base() const {
-  BaseModel base;
-  base.layers = static_cast<int32_t>(config_.layers.size());
-  base.hidden_size = config_.hidden_size;
-  base.intermediate_size = config_.intermediate_size;
-  base.heads = config_.heads;
-  base.kv_heads = config_.kv_heads;
-  base.head_dim = config_.head_dim;
-  base.vocabulary_size = config_.vocabulary_size;
+  BaseModel base = base_shape(config_);
   base.backend = backend_.get();
   return base;
 }
