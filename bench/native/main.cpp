@@ -16,7 +16,7 @@ using namespace lowrank;
 namespace {
 constexpr const char* kUsage =
     "Usage: lowrank_bench ceilings THREADS | matmul ROWS THREADS | adapter ROWS THREADS |\n"
-    "       sampling VOCABULARY THREADS | profile MODEL ROWS CONTEXT THREADS [int8-kv] [decode]\n";
+    "       sampling VOCABULARY THREADS | profile MODEL ROWS CONTEXT THREADS [int8-kv] [decode] [adapters=N]\n";
 }  // namespace
 
 int main(int count, char** arguments) {
@@ -49,7 +49,8 @@ int main(int count, char** arguments) {
         const bool decode = std::strcmp(arguments[i], "decode") == 0;
         options.int8_kv = options.int8_kv || int8_kv;
         options.decode = options.decode || decode;
-        known = known && (int8_kv || decode);
+        const bool adapters = std::sscanf(arguments[i], "adapters=%d", &options.adapters) == 1;
+        known = known && (int8_kv || decode || adapters);
       }
       if (known) {
         bench::profile(arguments[2], options);

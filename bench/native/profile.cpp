@@ -1,6 +1,7 @@
 // Where the time of one step goes: each op of the recorded program run alone, again and again, by kind.
 #include "profile.h"
 
+#include <algorithm>
 #include <cstdio>
 #include <map>
 #include <memory>
@@ -22,10 +23,41 @@ std::string name_of(const OpTable& ops, const Program::Step& step) {
   return "matmul " + std::to_string(args.w->rows) + " x " + std::to_string(args.w->cols);
 }
 
+constexpr int32_t kRank = 16;
+
+// An adapter on all seven projections. What its numbers are does not matter, but that no two adapters share memory.
+std::shared_ptr<const Adapter> plain_adapter(const BaseModel& base) {
+  auto adapter = std::make_shared<Adapter>();
+  for (int32_t layer = 0; layer < base.layers; ++layer) {
+    AdapterLayer& modules = adapter->layers.emplace_back();
+    for (int i = 0; i < kProjections; ++i) {
+      const auto projection = static_cast<Projection>(i);
+      const int32_t in = base.in_features(projection), out = base.out_features(projection);
+      const std::vector<float> values(static_cast<size_t>(std::max(in, out)) * kRank, 0.01f);
+      auto module = std::make_unique<LoraModule>();
+      module->a = base.backend->pack_lora_a(values.data(), kRank, in, base.lora_dtype);
+      module->b = base.backend->pack_lora_b(values.data(), out, kRank, base.lora_dtype);
+      modules.modules[static_cast<size_t>(i)] = std::move(module);
+    }
+  }
+  return adapter;
+}
+
+// Deals `rows` rows out to `count` adapters, as even as can be.
+std::vector<RowSegment> deal_out(const std::vector<std::unique_ptr<Composition>>& compositions, int32_t rows) {
+  std::vector<RowSegment> segments;
+  const auto count = static_cast<int32_t>(compositions.size());
+  for (int32_t i = 0; i < count; ++i) {
+    const int32_t begin = rows * i / count, end = rows * (i + 1) / count;
+    if (begin < end) segments.push_back({begin, end, compositions[static_cast<size_t>(i)].get()});
+  }
+  return segments;
+}
+
 }  // namespace
 
 void profile(const std::string& path, const ProfileOptions& options) {
-  const auto [rows, context, threads, int8_kv, decode] = options;
+  const auto [rows, context, threads, int8_kv, decode, adapters] = options;
   const auto model = Model::load(path, cpu_backend(), {Precision::kInt8, threads, {}, {}, {}});
   const ModelConfig& config = model->config();
   const int32_t sequences = decode ? rows : 1;
@@ -45,6 +77,11 @@ void profile(const std::string& path, const ProfileOptions& options) {
     batch.positions.push_back(decode ? context : context + i);
     batch.block_tables.push_back(blocks[static_cast<size_t>(decode ? i : 0)]->pages());
   }
+  const BaseModel base = model->base(threads);
+  std::vector<std::unique_ptr<Composition>> compositions;
+  for (int32_t i = 0; i < adapters; ++i)
+    compositions.push_back(std::make_unique<Composition>(std::vector<AppliedAdapter>{{plain_adapter(base), 1.0f}}, base));
+  batch.segments = deal_out(compositions, rows);
   Graph graph(program, model->backend().ops(), config, model->weights(), cache, scratch, batch);
   graph.embed();
   graph.layers();
@@ -86,8 +123,8 @@ void profile(const std::string& path, const ProfileOptions& options) {
     ++kind.count;
   }
   const double step = spread_of(whole).median;
-  std::printf("%d rows of %d sequences at context %d, %d threads: %.3f ms a step (%.1f tokens/s)\n", rows, sequences, context,
-              threads, step * 1e3, rows / step);
+  std::printf("%d rows of %d sequences at context %d, %d adapters, %d threads: %.3f ms a step (%.1f tokens/s)\n", rows, sequences,
+              context, adapters, threads, step * 1e3, rows / step);
   for (const auto& [name, kind] : kinds)
     std::printf("  %-28s %4d x %9.2f us = %8.3f ms  %5.1f %%\n", name.c_str(), kind.count, kind.seconds / kind.count * 1e6,
                 kind.seconds * 1e3, 100 * kind.seconds / step);

@@ -119,12 +119,14 @@ class Int8Kernel {
     if (args.w->padded_cols() <= kChunk) widen(args, 0, args.w->padded_cols());
   }
 
-  void tile(const TileArgs& args, float* sums) {
+  void tile(const TileArgs& args, PrefetchQueue& ahead, float* sums) {
+    const size_t share = ahead.lines() / static_cast<size_t>(args.w->groups()) + 1;
     const int32_t cols = args.w->padded_cols();
     const auto groups = static_cast<size_t>(args.w->groups());
     const auto m = static_cast<size_t>(args.m), n = static_cast<size_t>(args.n);
     for (int32_t r = 0; r < args.rows; ++r) Avx2::store(sums + r * kTileRows, Avx2::zero());
     for (int32_t k = 0; k < cols; k += kScaleGroup) {
+      ahead.ask(share);
       if (cols > kChunk && k % kChunk == 0) widen(args, k, cols - k < kChunk ? cols - k : kChunk);
       const auto g = static_cast<size_t>(k / kScaleGroup);
       const Group group = {quads_ + k % kChunk / kTileDepth,

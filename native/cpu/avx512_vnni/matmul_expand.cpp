@@ -58,6 +58,9 @@ struct Operands {
   // Weights to ask for meanwhile, a line for each four of K; from ahead_end on, nothing is left to ask for.
   const uint8_t* ahead;
   const uint8_t* ahead_end;
+  // What else to ask for, so many lines with each group.
+  PrefetchQueue* queue;
+  size_t queue_share;
 };
 
 constexpr size_t kGroupBytes = size_t{kScaleGroup} * kTileRows;
@@ -84,6 +87,7 @@ void compute_tile(const Operands& in, float* out) {
   const uint8_t* w = in.w;
   const uint8_t* ahead = in.ahead < in.ahead_end ? in.ahead : in.w;  // its own are in the cache
   for (size_t g = 0; g < in.groups; ++g) {
+    in.queue->ask(in.queue_share);
     __m512i acc[Rows][Tiles];
 #pragma GCC unroll 16
     for (int r = 0; r < Rows; ++r)
@@ -205,13 +209,13 @@ struct Int8Kernel {
   static constexpr size_t kBlockBytes = 0;
 
   void begin_rows(const TileArgs&) {}
-  static void tile(const TileArgs& args, float* sums) {
-    kFunctions.tile[args.rows - 1][args.tiles - 1](operands(args), sums);
+  static void tile(const TileArgs& args, PrefetchQueue& ahead, float* sums) {
+    kFunctions.tile[args.rows - 1][args.tiles - 1](operands(args, &ahead), sums);
   }
-  static void stream(const TileArgs& args, float* sums) { kFunctions.stream[args.rows - 1](operands(args), sums); }
+  static void stream(const TileArgs& args, float* sums) { kFunctions.stream[args.rows - 1](operands(args, nullptr), sums); }
 
  private:
-  static LOWRANK_INLINE Operands operands(const TileArgs& args) {
+  static LOWRANK_INLINE Operands operands(const TileArgs& args, PrefetchQueue* queue) {
     const auto m = static_cast<size_t>(args.m), n = static_cast<size_t>(args.n);
     const auto x_stride = static_cast<size_t>(args.x->stride);
     const auto cols = static_cast<size_t>(args.w->padded_cols());
@@ -219,6 +223,7 @@ struct Int8Kernel {
     // Each block of rows that goes through this panel asks for one tile of the next panel, until it is there.
     const auto panel_tiles = static_cast<size_t>(args.tiles);
     const size_t tile_bytes = cols * kTileRows;
+    const auto blocks = static_cast<size_t>((args.rows + kRegisterRows - 1) / kRegisterRows);
     const size_t pass = std::min(static_cast<size_t>((args.m - args.first_row) / kRegisterRows), panel_tiles);
     const uint8_t* const next = args.w->data.as<uint8_t>() + n * cols + panel_tiles * tile_bytes;
     return {args.x->q + m * x_stride,
@@ -230,7 +235,9 @@ struct Int8Kernel {
             cols,
             groups,
             next + pass * tile_bytes,
-            next + panel_tiles * tile_bytes};
+            next + panel_tiles * tile_bytes,
+            queue,
+            queue == nullptr ? 0 : queue->lines() / (groups * blocks) + 1};
   }
 };
 

@@ -5,8 +5,9 @@
 //   kRows, kTiles     its largest tile: rows x (16 * kTiles) columns
 //   kStreamRows       up to so many rows of the batch go through `stream` (0: it has none)
 //   kBlockBytes       weights to go through with one tile of rows before the next (0: one panel of kTiles)
-//   begin_rows(tile)  called before the tiles of new rows
-//   tile(tile, sums)  float sums [rows][16 * tiles] of any rows <= kRows, tiles <= kTiles, int8 ones scaled
+//   begin_rows(tile)  called before the tiles of other rows
+//   tile(tile, ahead, sums)  float sums [rows][16 * tiles] of any rows <= kRows, tiles <= kTiles, int8 ones scaled; may ask for
+//                     some of `ahead` now and then
 //   stream(tile, sums)  sums [rows][16] of one tile of columns, for all rows at once
 //
 // Blocking: a panel of 16 * kTiles columns with all of K (27 KiB for K = 576 and 3 tiles in int8) is read
@@ -16,6 +17,7 @@
 #pragma once
 
 #include "cpu/simd/matmul_epilogue.h"
+#include "cpu/simd/prefetch_queue.h"
 
 namespace lowrank::cpu {
 
@@ -27,6 +29,7 @@ struct TileArgs {
   int32_t n;      // first column, a multiple of 16
   int32_t tiles;  // columns / 16
   int32_t first_row;  // of the batch
+  int32_t cursor;     // see row_run
 };
 
 // Asks for the lines of y that the tile will write, while its sums are made: a y larger than the second cache
@@ -41,30 +44,78 @@ static LOWRANK_INLINE void prefetch_output(const MatmulExpandArgs& args, const T
 #endif
 }
 
-// Asks for the B of the adapters whose rows begin in the tile, at its columns: the epilogue reads it once the sums are
-// made. Later tiles of rows find it in the cache. cursor: see row_run.
-static LOWRANK_INLINE void prefetch_expand(const MatmulExpandArgs& args, int32_t cursor, const TileArgs& tile) {
-#if defined(__GNUC__)
-  constexpr size_t kMost = 4096;  // bytes of a term: the hardware follows longer ones
+// Queues the factor's columns [n, n + columns) of the product.
+static LOWRANK_INLINE void queue_columns(const PackedFactor& b, int32_t n, int32_t columns, PrefetchQueue& queue) {
+  constexpr size_t kMost = 4096;  // bytes: the hardware follows longer ones
+  if (n < 0 || n >= b.dimension) return;
+  const size_t column_bytes = static_cast<size_t>(b.rank) * element_bytes(b.dtype);
+  const int32_t rest = round_up(b.dimension, kTileRows) - n;
+  const size_t wanted = static_cast<size_t>(columns < rest ? columns : rest) * column_bytes;
+  queue.add(b.data.as<uint8_t>() + static_cast<size_t>(n) * column_bytes, wanted < kMost ? wanted : kMost);
+}
+
+// Queues what the tile's epilogue will read: the outlier columns, and the B of the adapters whose rows begin in the tile. Later
+// tiles of rows find them in the cache.
+static LOWRANK_INLINE void queue_factors(const MatmulExpandArgs& args, const TileArgs& tile, PrefetchQueue& queue) {
+  const int32_t columns = tile.tiles * kTileRows;
+  if (tile.w->outlier_columns != nullptr && tile.m == args.row_begin)
+    queue_columns(static_cast<const PackedFactor&>(*tile.w->outlier_columns), tile.n, columns, queue);
   const AdapterSegments& adapters = args.adapters;
-  for (int32_t i = cursor; i < adapters.count && adapters.rows[i].row_begin < tile.m + tile.rows; ++i) {
+  for (int32_t i = tile.cursor; i < adapters.count && adapters.rows[i].row_begin < tile.m + tile.rows; ++i) {
     if (adapters.rows[i].row_begin < tile.m && tile.m > args.row_begin) continue;
     for (int32_t t = 0; t < adapters.rows[i].expand_count; ++t) {
       const ExpandTerm& term = adapters.rows[i].expand[t];
-      const auto& b = static_cast<const PackedFactor&>(*term.b);
-      const int32_t local = tile.n - term.n_begin;
-      if (local < 0 || local >= b.dimension) continue;
-      const size_t column_bytes = static_cast<size_t>(b.rank) * element_bytes(b.dtype);
-      const uint8_t* const first = b.data.as<uint8_t>() + static_cast<size_t>(local) * column_bytes;
-      const int32_t rest = round_up(b.dimension, kTileRows) - local;
-      const size_t wanted = static_cast<size_t>(tile.tiles * kTileRows < rest ? tile.tiles * kTileRows : rest) * column_bytes;
-      for (size_t byte = 0; byte < wanted && byte < kMost; byte += 64) __builtin_prefetch(first + byte);
+      queue_columns(static_cast<const PackedFactor&>(*term.b), tile.n - term.n_begin, columns, queue);
     }
   }
-#else
-  (void)args, (void)cursor, (void)tile;
-#endif
 }
+
+// The tiles of one part, in order: of a block of columns, those of the first rows, then those of the next.
+class TileWalk {
+ public:
+  TileWalk(const MatmulExpandArgs& args, Range columns, int32_t tile_rows, int32_t tile_columns, int64_t block_columns)
+      : args_(args), columns_(columns), tile_rows_(tile_rows), tile_columns_(tile_columns), block_columns_(block_columns),
+        m_(args.row_begin), n_(columns.begin) {
+    start_block(columns.begin);
+  }
+
+  bool ended() const { return n_ >= columns_.end || args_.row_begin >= args_.row_end; }
+
+  TileArgs tile() const {
+    const int32_t n_end = tile_columns_ < block_end_ - n_ ? n_ + tile_columns_ : block_end_;
+    return {static_cast<const PackedMatrix*>(args_.w), &args_.x,         m_,     rows_end() - m_, n_,
+            (n_end - n_ + kTileRows - 1) / kTileRows,  args_.row_begin, cursor_};
+  }
+
+  void advance() {
+    n_ += tile_columns_;
+    if (n_ < block_end_) return;
+    m_ = rows_end();
+    if (m_ < args_.row_end) {
+      while (cursor_ < args_.adapters.count && args_.adapters.rows[cursor_].row_end <= m_) ++cursor_;
+      n_ = block_;
+    } else {
+      m_ = args_.row_begin;
+      cursor_ = 0;
+      start_block(block_end_);
+    }
+  }
+
+ private:
+  int32_t rows_end() const { return tile_rows_ < args_.row_end - m_ ? m_ + tile_rows_ : args_.row_end; }
+  void start_block(int32_t n) {
+    block_ = n_ = n;
+    block_end_ = block_columns_ < columns_.end - n ? n + static_cast<int32_t>(block_columns_) : columns_.end;
+  }
+
+  const MatmulExpandArgs& args_;
+  const Range columns_;
+  const int32_t tile_rows_, tile_columns_;
+  const int64_t block_columns_;
+  int32_t m_, n_;
+  int32_t block_ = 0, block_end_ = 0;
+  int32_t cursor_ = 0;  // of the adapters' segments
+};
 
 template <class S, class Kernel>
 void multiply(const MatmulExpandArgs& args, int part, int parts) {
@@ -72,40 +123,32 @@ void multiply(const MatmulExpandArgs& args, int part, int parts) {
   const bool streams = args.row_end - args.row_begin <= Kernel::kStreamRows;
   const int32_t tile_rows = streams ? Kernel::kStreamRows : Kernel::kRows;
   const int32_t tile_columns = streams ? kTileRows : Kernel::kTiles * kTileRows;
-  const Range columns = split(w.rows, tile_columns, part, parts);
   const size_t panel_bytes =
       static_cast<size_t>(w.padded_cols()) * static_cast<size_t>(tile_columns) * Kernel::kWeightBytes;
   const size_t block_panels = panel_bytes < Kernel::kBlockBytes ? Kernel::kBlockBytes / panel_bytes : 1;
-  const int64_t block_columns = static_cast<int64_t>(block_panels) * tile_columns;
   constexpr int kTileSums = Kernel::kRows * Kernel::kTiles > Kernel::kStreamRows
                                 ? Kernel::kRows * Kernel::kTiles
                                 : Kernel::kStreamRows;
   Kernel kernel;
   alignas(64) float sums[kTileSums * kTileRows];
-  for (int32_t block = columns.begin; block < columns.end;) {
-    const int32_t block_end =
-        block_columns < columns.end - block ? block + static_cast<int32_t>(block_columns) : columns.end;
-    int32_t cursor = 0;
-    for (int32_t m = args.row_begin; m < args.row_end; m += tile_rows) {
-      const int32_t m_end = m + tile_rows < args.row_end ? m + tile_rows : args.row_end;
-      TileArgs tile{&w, &args.x, m, m_end - m, block, 0, args.row_begin};
-      kernel.begin_rows(tile);
-      for (; tile.n < block_end; tile.n += tile_columns) {
-        const int32_t n_end = tile.n + tile_columns < block_end ? tile.n + tile_columns : block_end;
-        tile.tiles = (n_end - tile.n + kTileRows - 1) / kTileRows;
-        prefetch_expand(args, cursor, tile);
-        if (streams) {
-          kernel.stream(tile, sums);
-        } else {
-          prefetch_output(args, tile);
-          kernel.tile(tile, sums);
-        }
-        finish_tile<S>(args, cursor, m, m_end, tile.n, tile.tiles, sums);
-      }
-      // The segments of rows before m_end are done with.
-      while (cursor < args.adapters.count && args.adapters.rows[cursor].row_end <= m_end) ++cursor;
+  PrefetchQueue ahead;
+  TileWalk walk(args, split(w.rows, tile_columns, part, parts), tile_rows, tile_columns,
+                static_cast<int64_t>(block_panels) * tile_columns);
+  for (int32_t rows_begun = -1; !walk.ended();) {
+    const TileArgs tile = walk.tile();
+    walk.advance();
+    if (streams || rows_begun < 0) queue_factors(args, tile, ahead);
+    ahead.ask_for_rest();
+    if (tile.m != rows_begun) kernel.begin_rows(tile);
+    rows_begun = tile.m;
+    if (streams) {
+      kernel.stream(tile, sums);
+    } else {
+      if (!walk.ended()) queue_factors(args, walk.tile(), ahead);
+      prefetch_output(args, tile);
+      kernel.tile(tile, ahead, sums);
     }
-    block = block_end;
+    finish_tile<S>(args, tile.cursor, tile.m, tile.m + tile.rows, tile.n, tile.tiles, sums);
   }
 }
 

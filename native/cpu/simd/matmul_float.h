@@ -94,11 +94,11 @@ struct FloatKernel {
 
   // Finds the instantiation for args.rows x args.tiles.
   template <int Rows = kRows, int Tiles = kTiles>
-  LOWRANK_INLINE void tile(const TileArgs& args, float* sums) {
+  LOWRANK_INLINE void tile(const TileArgs& args, PrefetchQueue& ahead, float* sums) {
     if constexpr (Tiles > 1)
-      if (args.tiles < Tiles) return tile<Rows, Tiles - 1>(args, sums);
+      if (args.tiles < Tiles) return tile<Rows, Tiles - 1>(args, ahead, sums);
     if constexpr (Rows > 1)
-      if (args.rows < Rows) return tile<Rows - 1, Tiles>(args, sums);
+      if (args.rows < Rows) return tile<Rows - 1, Tiles>(args, ahead, sums);
     FloatTile<S, Weights, Rows, Tiles>::compute(args, sums);
   }
 };

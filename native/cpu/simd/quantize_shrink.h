@@ -20,7 +20,6 @@
 namespace lowrank::cpu {
 
 inline constexpr int32_t kQuantizeRows = 4;
-inline constexpr int32_t kQuantizeChunk = 4096;
 static_assert(kQuantizeChunk % kScaleGroup == 0 && kScaleGroup % kRotationBlock == 0);
 
 struct QuantizeArgs {
@@ -30,40 +29,35 @@ struct QuantizeArgs {
   const AdapterSegments& adapters;
 };
 
-// The `index`-th of `count` parts that make the same rows.
-struct RowShare {
-  int index = 0;
-  int count = 1;
-};
-
 template <class S, class Source>
 class QuantizeBlock {
  public:
   using F = typename S::F32;
   using I = typename S::I32;
 
-  QuantizeBlock(const QuantizeArgs& args, Source& source, RowShare share)
-      : args_(args), source_(source), cols_(args.out.cols), share_(share) {
+  // `order`: that of the rows' segments.
+  QuantizeBlock(const QuantizeArgs& args, Source& source, RowShare share, ShrinkOrder order)
+      : args_(args), source_(source), cols_(args.out.cols), share_(share), order_(order) {
     own_ = split(scale_groups(cols_), 1, share.index, share.count);
     own_ = {own_.begin * kScaleGroup, own_.end * kScaleGroup < cols_ ? own_.end * kScaleGroup : cols_};
   }
 
-  // Rows [m, m + count), all of one segment (or of none).
-  void run(const AdapterRows* segment, int32_t m, int32_t count) {
+  // Rows [m, m + count), all of one segment (or of none). `first`: they are its first.
+  void run(const AdapterRows* segment, int32_t m, int32_t count, bool first) {
     const bool int8 = args_.out.format == ActivationFormat::kInt8;
     const auto h_stride = static_cast<size_t>(args_.adapters.h_stride);
     float* h = segment == nullptr ? nullptr : args_.adapters.h + static_cast<size_t>(m) * h_stride;
     const int32_t terms = segment == nullptr ? 0 : segment->shrink_count;
-    if (count < kQuantizeRows)  // in a prefill, A is in the cache from the block before
-      for (int32_t t = 0; t < terms; ++t) prefetch_shrink(segment->shrink[t], own_ranks(segment->shrink[t]));
+    ShrinkOrder* const order = terms > 0 && first ? &order_ : nullptr;  // later rows find A in the cache
+    if (order != nullptr && !order->has_begun(segment)) begin_segment(*order, segment, cols_);
     for (int32_t i = 0; i < count; ++i) source_.begin(i, m + i, segment);
     const Range made = terms > 0 ? Range{0, cols_} : own_;
     for (int32_t k = made.begin; k < made.end; k += kQuantizeChunk) {
       const int32_t width = made.end - k < kQuantizeChunk ? made.end - k : kQuantizeChunk;
       for (int32_t i = 0; i < count; ++i) make_chunk(i, k, width);
       for (int32_t t = 0; t < terms; ++t)
-        shrink_chunk<S>(segment->shrink[t], own_ranks(segment->shrink[t]),
-                        {u_[0], kQuantizeChunk, k, width, h, h_stride}, count);
+        shrink_chunk<S>(segment->shrink[t], own_ranks(segment->shrink[t], share_),
+                        {u_[0], kQuantizeChunk, k, width, h, h_stride}, count, order);
       for (int32_t i = 0; i < count; ++i)
         if (int8)
           quantize_chunk(m + i, i, k, width);
@@ -71,14 +65,10 @@ class QuantizeBlock {
           store_values(m + i, i, k, width);
     }
     for (int32_t t = 0; t < terms; ++t)
-      scale_shrunk(segment->shrink[t], own_ranks(segment->shrink[t]), h, h_stride, count);
+      scale_shrunk(segment->shrink[t], own_ranks(segment->shrink[t], share_), h, h_stride, count);
   }
 
  private:
-  Range own_ranks(const ShrinkTerm& term) const {
-    return split(term.a->rank, kFactorRanks, share_.index, share_.count);
-  }
-
   // Fills u_[i] with columns [k, k + width), zero up to a multiple of 64.
   void make_chunk(int32_t i, int32_t k, int32_t width) {
     int32_t j = 0;
@@ -163,6 +153,7 @@ class QuantizeBlock {
   Source& source_;
   const int32_t cols_;
   const RowShare share_;
+  ShrinkOrder order_;
   Range own_;  // columns that this part quantises
   alignas(64) float u_[kQuantizeRows][kQuantizeChunk];
 };
@@ -173,12 +164,13 @@ void quantize_rows(const QuantizeArgs& args, Source& source, int part, int parts
   const int sharing = args.out.format == ActivationFormat::kInt8 && args.rows > 0 && args.rows < parts ? parts / args.rows : 1;
   const Range rows = sharing > 1 ? Range{part / sharing, part / sharing < args.rows ? part / sharing + 1 : part / sharing}
                                  : split(args.rows, 1, part, parts);
-  QuantizeBlock<S, Source> block(args, source, {part % sharing, sharing});
+  const RowShare share = {part % sharing, sharing};
+  QuantizeBlock<S, Source> block(args, source, share, {args.adapters, rows, args.out.cols, share});
   int32_t cursor = 0;
   for (int32_t m = rows.begin; m < rows.end;) {
     const RowRun run = row_run(args.adapters, cursor, m, rows.end);
-    for (; m < run.end; m += kQuantizeRows)
-      block.run(run.segment, m, run.end - m < kQuantizeRows ? run.end - m : kQuantizeRows);
+    for (bool first = true; m < run.end; m += kQuantizeRows, first = false)
+      block.run(run.segment, m, run.end - m < kQuantizeRows ? run.end - m : kQuantizeRows, first);
     m = run.end;
   }
 }

@@ -9,6 +9,8 @@
 
 #include "cpu/layout.h"
 #include "cpu/simd/factor_element.h"
+#include "cpu/simd/prefetch_queue.h"
+#include "cpu/simd/shrink_order.h"
 #include "ops/types.h"
 
 namespace lowrank::cpu {
@@ -22,21 +24,14 @@ struct ShrinkChunk {
   size_t h_stride;
 };
 
-// Bytes of A that a decode asks for while the row is made, and then ahead of its reading. Into the second cache, which has more
-// misses under way than the first: A is too short for the hardware to follow at full speed.
+// Bytes of A under way ahead of its reading.
 inline constexpr size_t kShrinkAhead = 8192;
-// The address may lie behind the end of A: asking for what is not there does nothing.
-static LOWRANK_INLINE void prefetch_second_cache(const void* p, size_t offset) {
-#if defined(__GNUC__)
-  __builtin_prefetch(reinterpret_cast<const void*>(reinterpret_cast<uintptr_t>(p) + offset), 0, 2);
-#else
-  (void)p, (void)offset;
-#endif
-}
 
-// `group`: A's group of ranks at column 0, which has `width` ranks; the tile takes `Ranks` of them from r on, of all of A.
+// `group`: A's group of ranks at column 0, which has `width` ranks; the tile takes `Ranks` of them from r on, of all of A. Asks for
+// what lies `ahead` bytes behind what it reads.
 template <class S, int Rows, int Ranks, class Element>
-LOWRANK_INLINE void shrink_tile(const ShrinkChunk& chunk, const Element* group, size_t width, int32_t row, int32_t r) {
+LOWRANK_INLINE void shrink_tile(const ShrinkChunk& chunk, const Element* group, size_t width, int32_t row, int32_t r,
+                                size_t ahead) {
   using F = typename S::F32;
   F sum[Rows][Ranks];
 #pragma GCC unroll 8
@@ -46,9 +41,7 @@ LOWRANK_INLINE void shrink_tile(const ShrinkChunk& chunk, const Element* group, 
   const float* u = chunk.u + static_cast<size_t>(row) * chunk.u_stride;
   const Element* a = group + static_cast<size_t>(chunk.k_begin) * width + static_cast<size_t>(r % kFactorRanks) * S::kLanes;
   for (size_t k = 0; k < static_cast<size_t>(chunk.k_count); k += S::kLanes, a += width * S::kLanes) {
-    if constexpr (Rows == 1)
-      for (size_t byte = 0; byte < Ranks * S::kLanes * sizeof(Element); byte += 64)
-        prefetch_second_cache(a, kShrinkAhead + byte);
+    for (size_t byte = 0; byte < Ranks * S::kLanes * sizeof(Element); byte += 64) prefetch_second_cache(a, ahead + byte);
     F weights[Ranks];
 #pragma GCC unroll 8
     for (int j = 0; j < Ranks; ++j) weights[j] = load_elements<S>(a + j * S::kLanes);
@@ -70,39 +63,48 @@ LOWRANK_INLINE void shrink_tile(const ShrinkChunk& chunk, const Element* group, 
   }
 }
 
+// `order`: stands at what is to be asked for while the first group is read; null where A is in the cache.
 template <class S, int Rows, class Element>
-LOWRANK_INLINE void shrink_rows(const ShrinkChunk& chunk, const PackedFactor& a, Range ranks, int32_t row, int32_t rows) {
+LOWRANK_INLINE void shrink_rows(const ShrinkChunk& chunk, const PackedFactor& a, Range ranks, int32_t row, int32_t rows,
+                                ShrinkOrder* order) {
   static_assert(kFactorRanks % S::kShrinkRanks == 0 && S::kLanes == kTileRows);
-  for (; rows - row >= Rows; row += Rows)
+  for (; rows - row >= Rows; row += Rows, order = nullptr)
     for (int32_t r = ranks.begin; r < ranks.end;) {
       const Element* group = a.data.as<Element>() + factor_a_offset(a, r / kFactorRanks * kFactorRanks, 0);
       const int32_t width = group_ranks(a, r);
       const int32_t end = r / kFactorRanks * kFactorRanks + width;
+      const uint8_t* const next = order == nullptr ? nullptr : order->next();
+      const auto here = reinterpret_cast<uintptr_t>(group + static_cast<size_t>(chunk.k_begin) * static_cast<size_t>(width));
+      const size_t ahead = next == nullptr ? 0 : reinterpret_cast<uintptr_t>(next) - here;
       for (; r + S::kShrinkRanks <= end; r += S::kShrinkRanks)
-        shrink_tile<S, Rows, S::kShrinkRanks>(chunk, group, static_cast<size_t>(width), row, r);
-      for (; r < end; ++r) shrink_tile<S, Rows, 1>(chunk, group, static_cast<size_t>(width), row, r);
+        shrink_tile<S, Rows, S::kShrinkRanks>(chunk, group, static_cast<size_t>(width), row, r, ahead);
+      for (; r < end; ++r) shrink_tile<S, Rows, 1>(chunk, group, static_cast<size_t>(width), row, r, ahead);
     }
-  if constexpr (Rows > 1) shrink_rows<S, Rows / 2, Element>(chunk, a, ranks, row, rows);
+  if constexpr (Rows > 1) shrink_rows<S, Rows / 2, Element>(chunk, a, ranks, row, rows, order);
 }
 
 // Adds the chunk to the unscaled h of `rows` rows, for some of the ranks: whole groups of kFactorRanks.
 template <class S>
-void shrink_chunk(const ShrinkTerm& term, Range ranks, ShrinkChunk chunk, int32_t rows) {
+void shrink_chunk(const ShrinkTerm& term, Range ranks, ShrinkChunk chunk, int32_t rows, ShrinkOrder* order) {
   const auto& a = static_cast<const PackedFactor&>(*term.a);
   chunk.h += term.h_offset;
   switch (a.dtype) {
-    case LoraDType::kBFloat16: return shrink_rows<S, S::kShrinkRows, uint16_t>(chunk, a, ranks, 0, rows);
-    case LoraDType::kFloat32: return shrink_rows<S, S::kShrinkRows, float>(chunk, a, ranks, 0, rows);
-    case LoraDType::kInt8: return shrink_rows<S, S::kShrinkRows, int8_t>(chunk, a, ranks, 0, rows);
+    case LoraDType::kBFloat16: return shrink_rows<S, S::kShrinkRows, uint16_t>(chunk, a, ranks, 0, rows, order);
+    case LoraDType::kFloat32: return shrink_rows<S, S::kShrinkRows, float>(chunk, a, ranks, 0, rows, order);
+    case LoraDType::kInt8: return shrink_rows<S, S::kShrinkRows, int8_t>(chunk, a, ranks, 0, rows, order);
   }
 }
 
-// Asks for the first lines of some ranks of A.
-static LOWRANK_INLINE void prefetch_shrink(const ShrinkTerm& term, Range ranks) {
-  const auto& a = static_cast<const PackedFactor&>(*term.a);
-  const uint8_t* const first = a.data.as<uint8_t>() + factor_a_offset(a, ranks.begin, 0) * element_bytes(a.dtype);
-  const size_t bytes = static_cast<size_t>(ranks.end - ranks.begin) * static_cast<size_t>(a.stride) * element_bytes(a.dtype);
-  for (size_t byte = 0; byte < bytes && byte < kShrinkAhead; byte += 64) prefetch_second_cache(first, byte);
+// Asks for the first groups of a segment of which nothing was asked for yet, and leaves `order` behind them.
+static LOWRANK_INLINE void begin_segment(ShrinkOrder& order, const AdapterRows* segment, int32_t cols) {
+  const auto& a = static_cast<const PackedFactor&>(*segment->shrink->a);
+  const size_t bytes = static_cast<size_t>(cols < kQuantizeChunk ? cols : kQuantizeChunk) * kFactorRanks * element_bytes(a.dtype);
+  order.go_to(segment);
+  for (size_t asked = 0; asked < kShrinkAhead; asked += bytes) {
+    const uint8_t* const group = order.next();
+    if (group == nullptr) return;
+    for (size_t byte = 0; byte < bytes; byte += 64) prefetch_second_cache(group, byte);
+  }
 }
 
 // h *= scale * rank_scale, after the last chunk.

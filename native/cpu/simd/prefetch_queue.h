@@ -1,0 +1,76 @@
+// Memory to ask for a little at a time, between other work: a burst of more lines than the core can have under way holds up all
+// that follows it.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "cpu/simd/force_inline.h"
+
+namespace lowrank::cpu {
+
+// Asks for the line `offset` bytes from p, into the second cache, which has more misses under way than the first. Asking for what
+// is not there does nothing.
+static LOWRANK_INLINE void prefetch_second_cache(const void* p, size_t offset) {
+#if defined(__GNUC__)
+  __builtin_prefetch(reinterpret_cast<const void*>(reinterpret_cast<uintptr_t>(p) + offset), 0, 2);
+#else
+  (void)p, (void)offset;
+#endif
+}
+
+static LOWRANK_INLINE void prefetch_first_cache(const void* p) {
+#if defined(__GNUC__)
+  __builtin_prefetch(p);
+#else
+  (void)p;
+#endif
+}
+
+class PrefetchQueue {
+ public:
+  size_t lines() const { return lines_; }
+
+  // Of more ranges than it holds, the last are not asked for.
+  void add(const uint8_t* first, size_t bytes) {
+    if (bytes == 0 || end_ == kRanges) return;
+    ranges_[end_++] = {first, first + bytes};
+    lines_ += (bytes + kLine - 1) / kLine;
+  }
+
+  // Asks for the next `count` lines, or as many as there are, which are not wanted soon.
+  LOWRANK_INLINE void ask(size_t count) {
+    if (lines_ != 0) take(count);
+  }
+
+  // Asks for all the others, into the first cache.
+  void ask_for_rest() {
+    for (; begin_ != end_; ++begin_)
+      for (const uint8_t* at = ranges_[begin_].at; at < ranges_[begin_].end; at += kLine) prefetch_first_cache(at);
+    lines_ = begin_ = end_ = 0;
+  }
+
+ private:
+  static constexpr size_t kLine = 64;
+  static constexpr size_t kRanges = 32;
+  struct Range {
+    const uint8_t* at;
+    const uint8_t* end;
+  };
+
+  void take(size_t count) {
+    for (; count != 0 && lines_ != 0; --count, --lines_) {
+      Range& range = ranges_[begin_];
+      prefetch_second_cache(range.at, 0);
+      range.at += kLine;
+      if (range.at >= range.end) ++begin_;
+    }
+    if (lines_ == 0) begin_ = end_ = 0;
+  }
+
+  Range ranges_[kRanges];
+  size_t begin_ = 0, end_ = 0;
+  size_t lines_ = 0;
+};
+
+}  // namespace lowrank::cpu
