@@ -27,8 +27,8 @@
       "conditions": [
         ["target_arch=='x64'", {
           "sources": ["<!@(node scripts/native-sources.mjs avx2)"],
-          "cflags_cc": ["-mavx2", "-mfma", "-mf16c"],
-          "xcode_settings": { "OTHER_CPLUSPLUSFLAGS": ["-mavx2", "-mfma", "-mf16c"] },
+          "cflags_cc": ["-mavx2", "-mfma", "-mf16c", "-mprfchw"],
+          "xcode_settings": { "OTHER_CPLUSPLUSFLAGS": ["-mavx2", "-mfma", "-mf16c", "-mprfchw"] },
         }, { "type": "none" }],
       ],
     },
@@ -38,9 +38,9 @@
       "conditions": [
         ["target_arch=='x64'", {
           "sources": ["<!@(node scripts/native-sources.mjs avx512_vnni)"],
-          "cflags_cc": ["-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mavx512vnni", "-mavx512bf16", "-mfma", "-mavx2"],
+          "cflags_cc": ["-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mavx512vnni", "-mavx512bf16", "-mfma", "-mavx2", "-mprfchw"],
           "xcode_settings": {
-            "OTHER_CPLUSPLUSFLAGS": ["-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mavx512vnni", "-mavx512bf16", "-mfma", "-mavx2"],
+            "OTHER_CPLUSPLUSFLAGS": ["-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mavx512vnni", "-mavx512bf16", "-mfma", "-mavx2", "-mprfchw"],
           },
         }, { "type": "none" }],
       ],

@@ -2,7 +2,7 @@
 // of one sequence times the heads of the group. It walks the keys in blocks of 32 absolute positions (pages):
 //
 //   S = Q K^T                       lanes are keys (K transposed); a key's sum has d ascending
-//   m' = max(m, S), P = exp(S - m')
+//   m' = m, or max(m, S) where that is more than 4 larger; P = exp(S - m')
 //   l = l exp(m - m') + sum P       the 32 keys in the fixed tree of S::reduce_add
 //   O = O exp(m - m') + P V         lanes are dimensions; a dimension's sum has keys ascending
 //
@@ -22,6 +22,7 @@
 #include "cpu/simd/attention_products.h"
 #include "cpu/simd/attention_stage.h"
 #include "cpu/simd/exponential.h"
+#include "cpu/simd/prefetch_queue.h"
 
 namespace lowrank::cpu {
 
@@ -29,6 +30,8 @@ inline constexpr int32_t kTileQueries = 32;
 inline constexpr int32_t kTileQueryFloats = 2048;  // queries times head_dim rounded up to 64
 inline constexpr int32_t kBlocksAhead = 4;          // that a decode asks for in advance: its blocks are done sooner than memory answers
 inline constexpr float kNoKeys = -__builtin_inff();
+// m only keeps exp in range: while the largest score grows by less, what is summed so far needs no new scale.
+inline constexpr float kLargestGrowth = 4.0f;
 
 template <class S, class Products>
 class AttentionTile {
@@ -69,9 +72,12 @@ class AttentionTile {
       begin = first_[i] < begin ? first_[i] : begin;
       end = end_[i] > end ? end_[i] : end;
     }
+    queue_output(m, rows, head, heads);
+    const size_t share = output_lines_.lines() / static_cast<size_t>((end - begin) / kPageTokens + 1) + 1;
     const int32_t* table = args_.block_tables[m];
     for (int32_t j = begin / kPageTokens * kPageTokens; j < end; j += kPageTokens) {
       if (j % kAttentionSplit == 0) merge_splits();
+      output_lines_.ask(share);
       const KvBlock block(args_, table[j / kPageTokens], kv_head);
       KvBlock next = block, far = block;
       if (near_ && near_->at(m, kv_head)) {
@@ -169,11 +175,12 @@ class AttentionTile {
                          stride_);
   }
 
-  // Turns the scores of `Count` queries from i on into weights, and brings their sums to the new maxima. Four at once share
+  // Turns the scores of `Count` queries from i on into weights, and brings their sums to the new maxima. Several at once share
   // the steps that are one number a query; each query's numbers are the same as alone.
   template <int Count>
   LOWRANK_INLINE void soften(int32_t i) {
-    static_assert(Count == 1 || Count == 4);
+    static_assert(Count >= 1 && Count <= 4);
+    constexpr int k1 = 1 % Count, k2 = 2 % Count, k3 = 3 % Count;  // any others, where there are not four
     const F none = S::set1(kNoKeys);
     const F scale = S::set1(args_.scale);
     F low[Count], high[Count];
@@ -192,15 +199,15 @@ class AttentionTile {
         high[r] = keep_visible(high[r], seen, S::kLanes, none);
       }
     }
-    float largest[Count], added[Count];
-    if constexpr (Count == 4)
-      S::reduce_max4(S::max(low[0], high[0]), S::max(low[1], high[1]), S::max(low[2], high[2]), S::max(low[3], high[3]),
+    float largest[4], added[4];
+    if constexpr (Count > 1)
+      S::reduce_max4(S::max(low[0], high[0]), S::max(low[k1], high[k1]), S::max(low[k2], high[k2]), S::max(low[k3], high[k3]),
                      largest);
     else
       largest[0] = S::reduce_max(S::max(low[0], high[0]));
 #pragma GCC unroll 4
     for (int r = 0; r < Count; ++r) {
-      largest[r] = largest[r] > largest_[i + r] ? largest[r] : largest_[i + r];
+      largest[r] = largest[r] > largest_[i + r] + kLargestGrowth ? largest[r] : largest_[i + r];
       low[r] = exponential<S>(S::sub(low[r], S::set1(largest[r])));
       high[r] = exponential<S>(S::sub(high[r], S::set1(largest[r])));
       const Range seen = visible_[i + r];
@@ -210,8 +217,8 @@ class AttentionTile {
       }
       store_weights(i + r, seen, low[r], high[r]);
     }
-    if constexpr (Count == 4)
-      S::reduce_add4(S::add(low[0], high[0]), S::add(low[1], high[1]), S::add(low[2], high[2]), S::add(low[3], high[3]),
+    if constexpr (Count > 1)
+      S::reduce_add4(S::add(low[0], high[0]), S::add(low[k1], high[k1]), S::add(low[k2], high[k2]), S::add(low[k3], high[k3]),
                      added);
     else
       added[0] = S::reduce_add(S::add(low[0], high[0]));
@@ -260,15 +267,17 @@ class AttentionTile {
 
   // All queries that see a key of the block.
   void soften_all() {
-    const auto sees = [&](int32_t i) { return visible_[i].begin < visible_[i].end; };
     for (int32_t i = 0; i < queries_;) {
-      if (queries_ - i >= 4 && sees(i) && sees(i + 1) && sees(i + 2) && sees(i + 3)) {
-        soften<4>(i);
-        i += 4;
-      } else {
-        if (sees(i)) soften<1>(i);
-        ++i;
+      int32_t count = 0;
+      while (count < 4 && i + count < queries_ && visible_[i + count].begin < visible_[i + count].end) ++count;
+      switch (count) {
+        case 4: soften<4>(i); break;
+        case 3: soften<3>(i); break;
+        case 2: soften<2>(i); break;
+        case 1: soften<1>(i); break;
+        default: count = 1;  // it sees none
       }
+      i += count;
     }
   }
 
@@ -287,10 +296,19 @@ class AttentionTile {
     return count < 0 ? 0 : count > S::kLanes ? S::kLanes : count;
   }
 
+  float* output(int32_t row, int32_t head) const {
+    return args_.out + static_cast<size_t>(row) * static_cast<size_t>(args_.out_stride) +
+           static_cast<size_t>(head) * static_cast<size_t>(args_.head_dim);
+  }
+
+  void queue_output(int32_t m, int32_t rows, int32_t head, int32_t heads) {
+    const size_t bytes = static_cast<size_t>(heads) * static_cast<size_t>(args_.head_dim) * sizeof(float);
+    for (int32_t row = m; row < m + rows; ++row) output_lines_.add_output(output(row, head), bytes);
+  }
+
   void store_output(int32_t m, int32_t head, int32_t heads) const {
     for (int32_t i = 0; i < queries_; ++i) {
-      float* out = args_.out + static_cast<size_t>(m + i / heads) * static_cast<size_t>(args_.out_stride) +
-                   static_cast<size_t>(head + i % heads) * static_cast<size_t>(args_.head_dim);
+      float* out = output(m + i / heads, head + i % heads);
       const float* total = total_ + static_cast<size_t>(i) * stride_;
       const F sum = S::set1(total_sum_[i]);
       for (int32_t d = 0; d < args_.head_dim; d += S::kLanes) {
@@ -320,6 +338,7 @@ class AttentionTile {
   alignas(64) typename Products::Weight weights_[Products::kWeightsInPlace ? 1 : kTileQueries * kPageTokens];
   alignas(64) float v_scale_[kPageTokens];  // of the block, of an int8 cache
   alignas(64) float v_inverse_[kPageTokens];
+  PrefetchQueue output_lines_;
   StagedBlock<S> staged_;
   alignas(64) float buffer_[kDimensionChunk * kPageTokens];  // K: [dims][32]; V: [32][64]
 };

@@ -32,16 +32,12 @@ struct TileArgs {
   int32_t cursor;     // see row_run
 };
 
-// Asks for the lines of y that the tile will write, while its sums are made: a y larger than the second cache
-// would otherwise stall the stores of every tile at once (15 % of the time for 512 x 3,072).
-static LOWRANK_INLINE void prefetch_output(const MatmulExpandArgs& args, const TileArgs& tile) {
-#if defined(__GNUC__)
+// Queues the lines of y that the tile will write: a y larger than the second cache would otherwise stall the stores of every tile
+// at once (15 % of the time for 512 x 3,072).
+static LOWRANK_INLINE void queue_output(const MatmulExpandArgs& args, const TileArgs& tile, PrefetchQueue& queue) {
   const float* row = args.y + static_cast<size_t>(tile.m) * static_cast<size_t>(args.y_stride) + tile.n;
   for (int32_t i = 0; i < tile.rows; ++i, row += args.y_stride)
-    for (int32_t t = 0; t < tile.tiles; ++t) __builtin_prefetch(row + t * kTileRows, 1);
-#else
-  (void)args, (void)tile;
-#endif
+    queue.add_output(row, static_cast<size_t>(tile.tiles) * kTileRows * sizeof(float));
 }
 
 // Queues the factor's columns [n, n + columns) of the product.
@@ -144,8 +140,8 @@ void multiply(const MatmulExpandArgs& args, int part, int parts) {
     if (streams) {
       kernel.stream(tile, sums);
     } else {
+      queue_output(args, tile, ahead);
       if (!walk.ended()) queue_factors(args, walk.tile(), ahead);
-      prefetch_output(args, tile);
       kernel.tile(tile, ahead, sums);
     }
     finish_tile<S>(args, tile.cursor, tile.m, tile.m + tile.rows, tile.n, tile.tiles, sums);

@@ -27,16 +27,23 @@ static LOWRANK_INLINE void prefetch_first_cache(const void* p) {
 #endif
 }
 
+// To be written: another core may hold it.
+static LOWRANK_INLINE void prefetch_output(const void* p) {
+#if defined(__GNUC__)
+  __builtin_prefetch(p, 1);
+#else
+  (void)p;
+#endif
+}
+
 class PrefetchQueue {
  public:
   size_t lines() const { return lines_; }
 
   // Of more ranges than it holds, the last are not asked for.
-  void add(const uint8_t* first, size_t bytes) {
-    if (bytes == 0 || end_ == kRanges) return;
-    ranges_[end_++] = {first, first + bytes};
-    lines_ += (bytes + kLine - 1) / kLine;
-  }
+  void add(const void* first, size_t bytes) { add({static_cast<const uint8_t*>(first), bytes, false}); }
+  // Memory that will be written.
+  void add_output(const void* first, size_t bytes) { add({static_cast<const uint8_t*>(first), bytes, true}); }
 
   // Asks for the next `count` lines, or as many as there are, which are not wanted soon.
   LOWRANK_INLINE void ask(size_t count) {
@@ -46,24 +53,35 @@ class PrefetchQueue {
   // Asks for all the others, into the first cache.
   void ask_for_rest() {
     for (; begin_ != end_; ++begin_)
-      for (const uint8_t* at = ranges_[begin_].at; at < ranges_[begin_].end; at += kLine) prefetch_first_cache(at);
+      for (size_t byte = 0; byte < ranges_[begin_].bytes; byte += kLine) prefetch_first_cache(ranges_[begin_].at + byte);
     lines_ = begin_ = end_ = 0;
   }
 
  private:
   static constexpr size_t kLine = 64;
-  static constexpr size_t kRanges = 32;
+  static constexpr size_t kRanges = 48;
   struct Range {
     const uint8_t* at;
-    const uint8_t* end;
+    size_t bytes;
+    bool output;
   };
+
+  void add(const Range& range) {
+    if (range.bytes == 0 || end_ == kRanges) return;
+    ranges_[end_++] = range;
+    lines_ += (range.bytes + kLine - 1) / kLine;
+  }
 
   void take(size_t count) {
     for (; count != 0 && lines_ != 0; --count, --lines_) {
       Range& range = ranges_[begin_];
-      prefetch_second_cache(range.at, 0);
+      if (range.output)
+        prefetch_output(range.at);
+      else
+        prefetch_second_cache(range.at, 0);
       range.at += kLine;
-      if (range.at >= range.end) ++begin_;
+      range.bytes -= range.bytes < kLine ? range.bytes : kLine;
+      if (range.bytes == 0) ++begin_;
     }
     if (lines_ == 0) begin_ = end_ = 0;
   }

@@ -27,8 +27,8 @@ struct ShrinkChunk {
 // Bytes of A under way ahead of its reading.
 inline constexpr size_t kShrinkAhead = 8192;
 
-// `group`: A's group of ranks at column 0, which has `width` ranks; the tile takes `Ranks` of them from r on, of all of A. Asks for
-// what lies `ahead` bytes behind what it reads.
+// `group`: A's group of ranks at column 0, which has `width` ranks; the tile takes `Ranks` of them from r on, of all of A. Asks
+// for what lies `ahead` bytes behind what it reads.
 template <class S, int Rows, int Ranks, class Element>
 LOWRANK_INLINE void shrink_tile(const ShrinkChunk& chunk, const Element* group, size_t width, int32_t row, int32_t r,
                                 size_t ahead) {
