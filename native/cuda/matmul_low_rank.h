@@ -1,17 +1,17 @@
 // sum[row, column] += sum_r h[row, r] * B[column, r] on bfloat16 tensor cores, to float32's precision: the low-rank expand and
 // the outlier columns of ops/matmul_expand.h, whose h and o are float32 while B is bfloat16 or int8.
 //
-// h is split into three bfloat16 parts of 8 significant bits each, h = high + middle + low exactly (but below 2^-110, where the
-// low part may be subnormal). B is a bfloat16 as it is, an int8 one is. So each product is exact, and a step of 16 ranks is
+// h is split into three bfloat16 parts (bfloat16_split.h). B is a bfloat16 as it is, an int8 one is. So each product is exact, and
+// a step of 16 ranks is
 //   c = low B, then + middle B, then + high B (mma.m16n8k16, from zero);   sum = sum + c
-// The small parts come first, so that what the tensor core's own additions drop is measured by small sums. Float32 B, which
-// the reference modes have, takes fused multiply-adds in ascending r.
+// Float32 B, which the reference modes have, takes fused multiply-adds in ascending r.
 //
 // All functions are warp-wide, for a tile of 16 rows from `m` on and 8 Fragments columns from `n` on: sum[j] is the d fragment
 // (cuda/ptx.h) of columns n + 8 j …. `rows`: bit i stands for row m + i.
 #pragma once
 
 #include "core/float16.h"
+#include "cuda/bfloat16_split.h"
 #include "cuda/ptx.h"
 #include "cuda/warp.h"
 #include "device/params/common.h"
@@ -20,22 +20,12 @@ namespace lowrank::cuda {
 
 inline constexpr int32_t kRankStep = 16;
 
-// The upper halves of two words, the first one's low: two float32 truncated to bfloat16.
-LOWRANK_DEVICE uint32_t upper_halves(uint32_t first, uint32_t second) { return (first >> 16) | (second & 0xffff0000u); }
-
 // An a fragment of float32 as three of bfloat16.
 struct SplitFragment {
   uint32_t high[4];
   uint32_t middle[4];
   uint32_t low[4];
 };
-
-// Leaves in `value` what its upper half does not hold; exact. Infinity leaves NaN.
-LOWRANK_DEVICE uint32_t take_upper_half(float& value) {
-  const uint32_t bits = __float_as_uint(value);
-  value -= __uint_as_float(bits & 0xffff0000u);
-  return bits;
-}
 
 // h [16, 16] from rank r on; zero for rows that are not there and from `rank` on, where nothing is read.
 LOWRANK_DEVICE void load_split(SplitFragment& a, const float* h, int64_t h_stride, uint32_t rows, int32_t r, int32_t rank) {
@@ -47,13 +37,10 @@ LOWRANK_DEVICE void load_split(SplitFragment& a, const float* h, int64_t h_strid
     const int32_t at = r + 2 * member + 8 * (i >> 1);
     const bool there = (rows >> row & 1u) != 0;
     const float* pair = h + row * h_stride + at;
-    float first = there && at < rank ? pair[0] : 0.0f;
-    float second = there && at + 1 < rank ? pair[1] : 0.0f;
-    uint32_t bits = take_upper_half(first);
-    a.high[i] = upper_halves(bits, take_upper_half(second));
-    bits = take_upper_half(first);
-    a.middle[i] = upper_halves(bits, take_upper_half(second));
-    a.low[i] = upper_halves(__float_as_uint(first), __float_as_uint(second));
+    const SplitPair split = split_pair(there && at < rank ? pair[0] : 0.0f, there && at + 1 < rank ? pair[1] : 0.0f);
+    a.high[i] = split.high;
+    a.middle[i] = split.middle;
+    a.low[i] = split.low;
   }
 }
 
@@ -69,10 +56,7 @@ struct ExpandFactor {
 // __ldg also where an address comes from memory: the compiler then knows that it is one of global memory.
 LOWRANK_DEVICE uint32_t load_bfloat16_pair(const uint16_t* two) { return __ldg(reinterpret_cast<const uint32_t*>(two)); }
 LOWRANK_DEVICE uint32_t load_bfloat16_pair(const int8_t* two) {
-  const uint32_t bits = __ldg(reinterpret_cast<const uint16_t*>(two));
-  const auto first = static_cast<float>(static_cast<int8_t>(bits & 0xffu));
-  const auto second = static_cast<float>(static_cast<int8_t>(bits >> 8));
-  return upper_halves(__float_as_uint(first), __float_as_uint(second));
+  return bfloat16_pair_of_int8(__ldg(reinterpret_cast<const uint16_t*>(two)));
 }
 
 // `h` points to row m's rank 0, `n` is B's own index of the tile's first column and may be negative.
