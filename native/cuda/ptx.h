@@ -86,6 +86,13 @@ LOWRANK_DEVICE float exp2_approximate(float x) {
   return result;
 }
 
+// 1 / x within 1 ulp; subnormal x and results are 0.
+LOWRANK_DEVICE float reciprocal_approximate(float x) {
+  float result;
+  asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(result) : "f"(x));
+  return result;
+}
+
 // Two bfloat16, `low` in the lower half, rounded to nearest even. Every NaN becomes 0x7fff.
 LOWRANK_DEVICE uint32_t bfloat16_pair(float low, float high) {
   uint32_t result;

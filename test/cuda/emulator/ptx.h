@@ -72,6 +72,11 @@ LOWRANK_DEVICE float exp2_approximate(float x) {
   return result < 0x1p-126f ? 0.0f : result;
 }
 
+LOWRANK_DEVICE float reciprocal_approximate(float x) {
+  const auto flushed = [](float value) { return std::fabs(value) < 0x1p-126f ? std::copysign(0.0f, value) : value; };
+  return flushed(1.0f / flushed(x));
+}
+
 LOWRANK_DEVICE uint32_t bfloat16_pair(float low, float high) {
   const auto rounded = [](float value) -> uint32_t { return value != value ? 0x7fffu : float32_to_bfloat16(value); };
   return rounded(low) | rounded(high) << 16;

@@ -1,5 +1,7 @@
 #include "selftest/wrappers.h"
 
+#include <cmath>
+
 #include "cuda/ptx.h"
 
 namespace lowrank::selftest {
@@ -101,6 +103,12 @@ LOWRANK_KERNEL(32, 1) exp2_approximate(WrapperParams p) {
              ptx::exp2_approximate(static_cast<float>(lane()) - 16.0f));
 }
 
+LOWRANK_KERNEL(32, 1) reciprocal_approximate(WrapperParams p) {
+  const float x = small_float(lane() + 3500);
+  store_four(p, ptx::reciprocal_approximate(x), ptx::reciprocal_approximate(1.0f + x * x),
+             ptx::reciprocal_approximate(x * 0x1p100f), ptx::reciprocal_approximate(lane() % 2 == 0 ? INFINITY : 3e38f));
+}
+
 LOWRANK_KERNEL(32, 1) dot_s8(WrapperParams p) {
   uint32_t out[2];
   for (uint32_t i = 0; i < 2; ++i)
@@ -158,6 +166,7 @@ const std::vector<Wrapper>& wrappers() {
       {"cp_async", cp_async, 8, 0, 0},
       {"load_streaming_16", load_streaming, 4, 0, 0},
       {"exp2_approximate", exp2_approximate, 4, 2, 0},
+      {"reciprocal_approximate", reciprocal_approximate, 4, 1, 0},
       {"__dp4a", dot_s8, 2, 0, 0},
       {"shuffles", shuffles, 6, 0, 0},
       {"votes and reductions", votes, 6, 0, 0},
