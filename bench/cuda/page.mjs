@@ -137,8 +137,8 @@ ${table(
 
 int8 weights and activations, keys and values in bfloat16, the whole step: embedding, layers, lm_head of the last token of each sequence,
 candidates. "adapter": what a rank-${rank} adapter on all seven projections of all layers, in bfloat16, adds to the time (our bar: 5 %);
-below zero where the blocks that share out its ranks quantise faster, too. Of a prefill, the bfloat16 tensor cores compute the expand, but
-CUDA cores compute the shrink, of which an A100 has the fewest. ${aboveBar(steps, gpus, rank)}
+below zero where the kernel that has a shrink spreads a row over more blocks. Its shrink and its expand run on bfloat16 tensor cores, three
+products for one of float32. ${aboveBar(steps, gpus, rank)}
 
 ${models
   .map(

@@ -1,8 +1,10 @@
-// What the rows of the quantise ops are made from: one source an op. See ops/quantize_shrink.h.
+// What the rows of the quantise ops are made from: one source an op. See ops/quantize_shrink.h. A source fetches what four
+// channels of u need, and makes them from it later, so that the memory's latency passes behind other work.
 #pragma once
 
 #include <cmath>
 
+#include "cuda/ptx.h"
 #include "cuda/row_norm.h"
 #include "device/params/quantize_shrink.h"
 
@@ -24,8 +26,10 @@ struct PlainSource {
   int32_t stride;
 
   LOWRANK_DEVICE void begin(QuantizeRow& row, int32_t m, const float*) const { row.x = x + int64_t{m} * stride; }
-  // u[k … k + 3], 0 from `cols` on.
-  LOWRANK_DEVICE float4 load(const QuantizeRow& row, int32_t k, int32_t cols) const { return load_four(row.x, k, cols); }
+  // For u[k … k + 3], 0 from `cols` on.
+  using Fetched = float4;
+  LOWRANK_DEVICE Fetched fetch(const QuantizeRow& row, int32_t k, int32_t cols) const { return load_four(row.x, k, cols); }
+  LOWRANK_DEVICE float4 make(const QuantizeRow&, const Fetched& fetched) const { return fetched; }
 };
 
 struct NormSource {
@@ -40,19 +44,26 @@ struct NormSource {
     row.x = x + int64_t{row_index == nullptr ? m : row_index[m]} * stride;
     row.gain = own_gain == nullptr ? gain : own_gain;
   }
-  LOWRANK_DEVICE float4 load(const QuantizeRow& row, int32_t k, int32_t cols) const {
-    const float4 v = load_four(row.x, k, cols);
-    const float4 g = load_four(row.gain, k, cols);
+  struct Fetched {
+    float4 x;
+    float4 gain;
+  };
+  LOWRANK_DEVICE Fetched fetch(const QuantizeRow& row, int32_t k, int32_t cols) const {
+    return {load_four(row.x, k, cols), load_four(row.gain, k, cols)};
+  }
+  LOWRANK_DEVICE float4 make(const QuantizeRow& row, const Fetched& fetched) const {
+    const float4& v = fetched.x;
+    const float4& g = fetched.gain;
     return make_float4(v.x * row.factor * g.x, v.y * row.factor * g.y, v.z * row.factor * g.z, v.w * row.factor * g.w);
   }
 };
 
 template <Activation kActivation>
 LOWRANK_DEVICE float activate(float x) {
-  if constexpr (kActivation == Activation::kSilu) return x / (1.0f + expf(-x));
+  if constexpr (kActivation == Activation::kSilu) return x * ptx::reciprocal_approximate(1.0f + expf(-x));
   // 0.5 x (1 + tanh z) = x / (1 + e^-2z)
   constexpr float kMinusTwoSqrtTwoOverPi = -1.5957691216057308f;
-  return x / (1.0f + expf(kMinusTwoSqrtTwoOverPi * (x + 0.044715f * x * x * x)));
+  return x * ptx::reciprocal_approximate(1.0f + expf(kMinusTwoSqrtTwoOverPi * (x + 0.044715f * x * x * x)));
 }
 
 template <Activation kActivation>
@@ -62,9 +73,15 @@ struct GluSource {
   int32_t stride;
 
   LOWRANK_DEVICE void begin(QuantizeRow& row, int32_t m, const float*) const { row.x = gate_up + int64_t{m} * stride; }
-  LOWRANK_DEVICE float4 load(const QuantizeRow& row, int32_t k, int32_t cols) const {
-    const float4 gate = load_four(row.x, k, cols);
-    const float4 up = load_four(row.x + cols, k, cols);
+  struct Fetched {
+    float4 gate;
+    float4 up;
+  };
+  LOWRANK_DEVICE Fetched fetch(const QuantizeRow& row, int32_t k, int32_t cols) const {
+    return {load_four(row.x, k, cols), load_four(row.x + cols, k, cols)};
+  }
+  LOWRANK_DEVICE float4 make(const QuantizeRow&, const Fetched& fetched) const {
+    const auto& [gate, up] = fetched;
     return make_float4(activate<kActivation>(gate.x) * up.x, activate<kActivation>(gate.y) * up.y,
                        activate<kActivation>(gate.z) * up.z, activate<kActivation>(gate.w) * up.w);
   }

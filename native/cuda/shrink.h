@@ -1,173 +1,242 @@
-// The shrink of a quantise op: h[m, r] = scale * sum_k u[m, k] A[r, k], of rows u that lie in shared memory a chunk at a time.
+// The shrink of a quantise op, h[m, r] = scale * sum_k u[m, k] A[r, k], on bfloat16 tensor cores.
 //
-// Order of the sum, the same for one row and for many: K in blocks of kShrinkBlock channels. Of a block, a lane takes 16-byte
-// vectors of A; of each four channels, the first two go into one sum and the others into a second. The two are added, then the
-// lanes' (sum_of_warp), then the blocks' in order.
+// A block has up to kShrinkRows rows. K goes by in slices of 256 channels: the block makes u of a slice, split into three
+// bfloat16 parts (bfloat16_split.h), in shared memory; of each slice, a warp multiplies 32 channels. A, bfloat16 or int8 (which
+// a bfloat16 holds exactly), goes from memory to registers in pieces of 16 bytes a lane: the order of K within the 32 channels
+// is that of these pieces, for both operands. A is the first operand, so that ranks are padded to 16 (an item) and rows to 8. A
+// row's sums depend on its own column of the second operand alone.
+//
+// Order of the sum, whichever rows and however many blocks there are, so that a row's h is the same bits in each batch:
+//   32 channels: two steps of 16, all low parts, all middle ones, all high ones, one sum in the tensor core
+//                (float32 A: fused multiply-adds in ascending order)
+//   a slice:     its 8 sums as sum_of_warps adds
+//   K:           the slices' in ascending order, then times the scale
+// Blocks that share rows take some of the slices each (gridDim.y) and leave a sum for each slice; the last of them to come adds
+// these. Where there are few rows, blocks share out the items, too (gridDim.z).
+//
+// Per block and slice: of A 512 ceil16(rank) bytes (bfloat16), from the second-level cache mostly; 6 mma a warp for each item.
+// Shared memory: 8 rows of 512 bytes for each part, in pieces of 16 bytes; of odd rows the pieces are exchanged by fours, so
+// that the lanes of two rows that read together meet no bank twice.
 #pragma once
 
 #include <cstdint>
 
-#include "cuda/quantize_shrink.h"
-#include "cuda/quantize_sources.h"
+#include "cuda/ptx.h"
+#include "cuda/shrink_items.h"
 
 namespace lowrank::cuda {
 
-inline constexpr int32_t kShrinkBlock = 2048;
-
-// Where the four channels 4 i … 4 i + 3 of a row lie among its float4 in shared memory: exchanged so that lanes that read
-// vectors of 4, 8 or 16 channels side by side meet no bank twice.
-LOWRANK_DEVICE int32_t swizzled(int32_t i) { return i ^ ((i >> 3) & 3); }
-
-template <LoraDType kDType>
-inline constexpr int32_t kVectorElements = kDType == LoraDType::kFloat32 ? 4 : kDType == LoraDType::kBFloat16 ? 8 : 16;
-
-// Elements 4 i … 4 i + 3 of a vector of a factor.
-template <LoraDType kDType>
-LOWRANK_DEVICE float4 four_of_vector(const uint4& vector, int i) {
-  const uint32_t words[] = {vector.x, vector.y, vector.z, vector.w};
-  if constexpr (kDType == LoraDType::kFloat32) {
-    return make_float4(__uint_as_float(words[0]), __uint_as_float(words[1]), __uint_as_float(words[2]),
-                       __uint_as_float(words[3]));
-  } else if constexpr (kDType == LoraDType::kBFloat16) {
-    const uint32_t first = words[2 * i], second = words[2 * i + 1];
-    return make_float4(__uint_as_float(first << 16), __uint_as_float(first & 0xffff0000u), __uint_as_float(second << 16),
-                       __uint_as_float(second & 0xffff0000u));
-  } else {
-    const auto element = [&](int at) { return static_cast<float>(static_cast<int8_t>(words[i] >> (8 * at))); };
-    return make_float4(element(0), element(1), element(2), element(3));
-  }
+// Channels k … k + 3 of a slice, u of row `row`, for shrink_products.
+LOWRANK_DEVICE void store_split(ShrinkMemory& memory, int32_t row, int32_t k, const float4& u) {
+  const SplitPair first = split_pair(u.x, u.y), second = split_pair(u.z, u.w);
+  const int32_t at = 2 * ShrinkMemory::at(row, k / 8) + k / 4 % 2;
+  reinterpret_cast<uint2*>(memory.high)[at] = make_uint2(first.high, second.high);
+  reinterpret_cast<uint2*>(memory.middle)[at] = make_uint2(first.middle, second.middle);
+  reinterpret_cast<uint2*>(memory.low)[at] = make_uint2(first.low, second.low);
 }
 
-// Warp-wide. The sums over the warp of kCount values a lane, in sum_of_warp's order: lane l gets that of value l * kCount / 32.
-template <int kCount, int kOffset = kWarpLanes / 2>
-LOWRANK_DEVICE float sums_of_warp(float (&value)[kCount]) {
-  if constexpr (kCount == 1) {
-    float sum = value[0];
-#pragma unroll
-    for (int offset = kOffset; offset > 0; offset /= 2) sum += __shfl_xor_sync(kWholeWarp, sum, offset);
-    return sum;
-  } else {
-    const bool upper = (lane_index() & kOffset) != 0;
-    float kept[kCount / 2];
-#pragma unroll
-    for (int i = 0; i < kCount / 2; ++i) {
-      const float mine = upper ? value[i + kCount / 2] : value[i];
-      const float sent = upper ? value[i] : value[i + kCount / 2];
-      kept[i] = mine + __shfl_xor_sync(kWholeWarp, sent, kOffset);
-    }
-    return sums_of_warp<kCount / 2, kOffset / 2>(kept);
-  }
-}
-
-// The chunk of rows that a block holds.
-template <int kRows>
-struct ShrinkChunk {
-  static constexpr int32_t kChannels = kQuantizeFloats / kRows;
-  static_assert(kChannels % kShrinkBlock == 0);
-  const float4* u;    // [kRows][kChannels / 4], swizzled
-  int32_t begin;      // its first channel
-  int32_t width;      // its channels, a multiple of 64
-  bool last;          // of the rows' chunks
-  int32_t first_row;  // m of row 0
+// A lane's piece of the warp's channels: ranks group and group + 8 of each item of a batch, 8 channels from 8 member on.
+struct ShrinkPieces {
+  uint4 a[kBatchItems][2];
 };
 
-// Rows [begin, end) of a block, of one segment.
-struct RowRun {
-  int32_t begin;
-  int32_t end;
-};
+// Whether the warp has channels in the slice; as A, u is padded with zeros to a multiple of 64.
+LOWRANK_DEVICE bool has_channels(const ShrinkItem* items, int32_t slice) {
+  return slice * device::kShrinkSlice + warp_index() * kWarpChannels < items[0].stride;
+}
 
-// Warp-wide. The products of kRanks ranks of A, from `rank` on, with the run's rows of the chunk over one block of channels, from
-// `begin` of the chunk on: rank i of row r is value i * kRows + r of sums_of_warp. Ranks past the last are read as the last.
-template <LoraDType kDType, int kRanks, int kRows>
-LOWRANK_DEVICE float block_products(const ShrinkChunk<kRows>& chunk, const device::Factor& a, int32_t rank, RowRun run,
-                                    int32_t begin) {
-  constexpr int32_t kElements = kVectorElements<kDType>;
-  constexpr int32_t kStep = kWarpLanes * kElements;
-  constexpr int32_t kAhead = 4 / kRanks;  // vectors of a rank under way at a time
-  const int64_t stride = round_up(a.dimension, kActivationAlignment);
-  const uint4* rows[kRanks];
+// Warp-wide. Ranks past the last are read as the last, and go nowhere; float32 is read later.
+LOWRANK_DEVICE void load_pieces(ShrinkPieces& pieces, const ShrinkItem* items, int32_t count, int32_t slice) {
+  if (count == 0 || !has_channels(items, slice)) return;
+  const int32_t k = slice * device::kShrinkSlice + warp_index() * kWarpChannels + lane_index() % 4 * 8;
 #pragma unroll
-  for (int i = 0; i < kRanks; ++i)
-    rows[i] = static_cast<const uint4*>(a.data) + (min(rank + i, a.rank - 1) * stride + chunk.begin) / kElements;
-
-  float first[kRanks * kRows] = {}, second[kRanks * kRows] = {};
-  const int32_t end = min(begin + kShrinkBlock, chunk.width);
-  for (int32_t k = begin + lane_index() * kElements; k < end; k += kAhead * kStep) {
-    uint4 vectors[kAhead][kRanks];
+  for (int32_t i = 0; i < kBatchItems; ++i) {
+    if (i >= count) break;
+    const ShrinkItem& item = items[i];
 #pragma unroll
-    for (int s = 0; s < kAhead; ++s)
-#pragma unroll
-      for (int i = 0; i < kRanks; ++i)
-        if (k + s * kStep < end) vectors[s][i] = __ldg(rows[i] + (k + s * kStep) / kElements);
-#pragma unroll
-    for (int s = 0; s < kAhead; ++s) {
-      if (k + s * kStep >= end) break;
-#pragma unroll
-      for (int q = 0; q < kElements / 4; ++q)
-#pragma unroll
-        for (int r = 0; r < kRows; ++r) {
-          if (r < run.begin || r >= run.end) continue;
-          const float4 u = chunk.u[r * (ShrinkChunk<kRows>::kChannels / 4) + swizzled((k + s * kStep) / 4 + q)];
-#pragma unroll
-          for (int i = 0; i < kRanks; ++i) {
-            const float4 w = four_of_vector<kDType>(vectors[s][i], q);
-            first[i * kRows + r] = __fmaf_rn(u.y, w.y, __fmaf_rn(u.x, w.x, first[i * kRows + r]));
-            second[i * kRows + r] = __fmaf_rn(u.w, w.w, __fmaf_rn(u.z, w.z, second[i * kRows + r]));
-          }
-        }
+    for (int32_t half = 0; half < 2; ++half) {
+      uint4& piece = pieces.a[i][half];
+      const int64_t at = int64_t{min(lane_index() / 4 + 8 * half, item.ranks - 1)} * item.stride + k;
+      if (item.dtype == LoraDType::kBFloat16) {
+        piece = __ldg(reinterpret_cast<const uint4*>(static_cast<const uint16_t*>(item.a) + at));
+      } else if (item.dtype == LoraDType::kInt8) {
+        const uint2 bytes = __ldg(reinterpret_cast<const uint2*>(static_cast<const int8_t*>(item.a) + at));
+        piece = make_uint4(bytes.x, bytes.y, 0, 0);
+      } else {
+        piece = make_uint4(0, 0, 0, 0);
+      }
     }
   }
+}
+
+// Eight int8 become bfloat16.
+LOWRANK_DEVICE void widen(uint4& piece) {
+  piece = make_uint4(bfloat16_pair_of_int8(piece.x), bfloat16_pair_of_int8(piece.x >> 16), bfloat16_pair_of_int8(piece.y),
+                     bfloat16_pair_of_int8(piece.y >> 16));
+}
+
+// Four channels of u again, exactly.
+LOWRANK_DEVICE float4 joined(const ShrinkMemory& memory, int32_t row, int32_t k) {
+  const int32_t at = 2 * ShrinkMemory::at(row, k / 8) + k / 4 % 2;
+  const uint2 high = reinterpret_cast<const uint2*>(memory.high)[at];
+  const uint2 middle = reinterpret_cast<const uint2*>(memory.middle)[at];
+  const uint2 low = reinterpret_cast<const uint2*>(memory.low)[at];
+  const auto even = [](uint32_t h, uint32_t m, uint32_t l) {
+    return __uint_as_float(h << 16) + (__uint_as_float(m << 16) + __uint_as_float(l << 16));
+  };
+  const auto odd = [](uint32_t h, uint32_t m, uint32_t l) {
+    constexpr uint32_t kUpper = 0xffff0000u;
+    return __uint_as_float(h & kUpper) + (__uint_as_float(m & kUpper) + __uint_as_float(l & kUpper));
+  };
+  return make_float4(even(high.x, middle.x, low.x), odd(high.x, middle.x, low.x), even(high.y, middle.y, low.y),
+                     odd(high.y, middle.y, low.y));
+}
+
+// The d fragment of an item in float32: ranks group and group + 8, rows 2 member and the next.
+LOWRANK_DEVICE void multiply_float(float (&sum)[4], const ShrinkMemory& memory, const ShrinkItem& item, int32_t slice) {
+  const int32_t group = lane_index() / 4;
+  const int32_t row = lane_index() % 4 * 2;
+  const int32_t begin = warp_index() * kWarpChannels;
+  const auto* const a = static_cast<const float*>(item.a) + slice * device::kShrinkSlice;
 #pragma unroll
-  for (int i = 0; i < kRanks * kRows; ++i) first[i] += second[i];
-  return sums_of_warp(first);
-}
-
-// Warp-wide. Adds the chunk's part to h[run, rank … rank + kRanks - 1] of a term, and scales it after the last.
-template <LoraDType kDType, int kRanks, int kRows>
-LOWRANK_DEVICE void shrink_ranks(const ShrinkChunk<kRows>& chunk, const device::AdapterSegments& adapters,
-                                 const device::ShrinkTerm& term, int32_t rank, RowRun run) {
-  constexpr int32_t kLanes = kWarpLanes / (kRanks * kRows);  // with the same value
-  const int32_t value = lane_index() / kLanes;
-  const int32_t r = value % kRows;
-  const int32_t own_rank = rank + value / kRows;
-  const bool stores = lane_index() % kLanes == 0 && r >= run.begin && r < run.end && own_rank < term.a.rank;
-  float* h = adapters.h + int64_t{chunk.first_row + r} * adapters.h_stride + term.h_offset + own_rank;
-  float total = stores && chunk.begin > 0 ? *h : 0.0f;
-  for (int32_t begin = 0; begin < chunk.width; begin += kShrinkBlock)
-    total += block_products<kDType, kRanks>(chunk, term.a, rank, run, begin);
-  if (!stores) return;
-  if (chunk.last) total *= term.rank_scale == nullptr ? term.scale : term.scale * term.rank_scale[own_rank];
-  *h = total;
-}
-
-// The shrink over one chunk, for warp `worker` of the `workers` that share the block's rows: kRanks ranks at a time, dealt out.
-template <int kRows>
-LOWRANK_DEVICE void shrink_chunk(const ShrinkChunk<kRows>& chunk, const device::AdapterSegments& adapters,
-                                 const QuantizeRow* rows, int32_t row_count, int32_t worker, int32_t workers) {
-  constexpr int kRanks = kRows == 1 ? 1 : 4;
-  int32_t dealt = 0;
-  for (RowRun run = {0, 0}; run.begin < row_count; run.begin = run.end) {
-    const QuantizeRow& row = rows[run.begin];
-    run.end = run.begin + 1;
-    while (run.end < row_count && rows[run.end].segment == row.segment) ++run.end;
-    for (int32_t t = 0; t < row.shrink_count; ++t) {
-      const device::ShrinkTerm& term = row.shrink[t];
-      const int32_t items = (term.a.rank + kRanks - 1) / kRanks;
-      for (int32_t i = (worker - dealt % workers + workers) % workers; i < items; i += workers)
-        switch (term.a.dtype) {
-          case LoraDType::kBFloat16:
-            shrink_ranks<LoraDType::kBFloat16, kRanks>(chunk, adapters, term, i * kRanks, run);
-            break;
-          case LoraDType::kFloat32:
-            shrink_ranks<LoraDType::kFloat32, kRanks>(chunk, adapters, term, i * kRanks, run);
-            break;
-          case LoraDType::kInt8:
-            shrink_ranks<LoraDType::kInt8, kRanks>(chunk, adapters, term, i * kRanks, run);
-            break;
-        }
-      dealt += items;
+  for (int32_t i = 0; i < 4; ++i) {
+    const int32_t rank = group + 8 * (i / 2);
+    const int32_t own_row = row + i % 2;
+    if (rank >= item.ranks || own_row < item.row_begin || own_row >= item.row_end) continue;
+#pragma unroll 1
+    for (int32_t k = begin; k < begin + kWarpChannels; k += 4) {
+      const float4 w = __ldg(reinterpret_cast<const float4*>(a + int64_t{rank} * item.stride + k));
+      const float4 u = joined(memory, own_row, k);
+      sum[i] = __fmaf_rn(u.w, w.w, __fmaf_rn(u.z, w.z, __fmaf_rn(u.y, w.y, __fmaf_rn(u.x, w.x, sum[i]))));
     }
+  }
+}
+
+// Warp-wide. Leaves the products of `count` items with the slice's u in warp_sums. has_u: whether row lane / 4 has u there.
+LOWRANK_DEVICE void multiply_pieces(ShrinkMemory& memory, ShrinkPieces& pieces, const ShrinkItem* items, int32_t count,
+                                    int32_t slice, bool has_u) {
+  const int32_t at = ShrinkMemory::at(lane_index() / 4, warp_index() * (kWarpChannels / 8) + lane_index() % 4);
+  const uint4 none = make_uint4(0, 0, 0, 0);
+  const bool within = has_channels(items, slice);
+  has_u = has_u && within;
+  const uint4 parts[kSplitParts] = {has_u ? memory.low[at] : none, has_u ? memory.middle[at] : none,
+                                    has_u ? memory.high[at] : none};
+#pragma unroll
+  for (int32_t i = 0; i < kBatchItems; ++i)
+    if (i < count && items[i].dtype == LoraDType::kInt8) {
+      widen(pieces.a[i][0]);
+      widen(pieces.a[i][1]);
+    }
+
+  float sum[kBatchItems][4] = {};
+#pragma unroll
+  for (const uint4& u : parts)
+#pragma unroll
+    for (int32_t step = 0; step < 2; ++step)
+#pragma unroll
+      for (int32_t i = 0; i < kBatchItems; ++i) {
+        if (i >= count || !within) continue;
+        const uint4 &first = pieces.a[i][0], &second = pieces.a[i][1];
+        if (step == 0)
+          ptx::mma_m16n8k16_bf16(sum[i], {first.x, second.x, first.y, second.y}, {u.x, u.y});
+        else
+          ptx::mma_m16n8k16_bf16(sum[i], {first.z, second.z, first.w, second.w}, {u.z, u.w});
+      }
+#pragma unroll
+  for (int32_t i = 0; i < kBatchItems; ++i) {
+    if (i >= count) break;
+    if (within && items[i].dtype == LoraDType::kFloat32) multiply_float(sum[i], memory, items[i], slice);
+    memory.warp_sums[warp_index()][i][lane_index()] = make_float4(sum[i][0], sum[i][1], sum[i][2], sum[i][3]);
+  }
+}
+
+// Of the two sums that half `at` % 2 of lane `at` / 2's d fragment holds, the rank and the first row; the second is the next.
+struct SumPlace {
+  int32_t rank;
+  int32_t row;
+};
+LOWRANK_DEVICE SumPlace place_of(int32_t at) { return {at / 8 + 8 * (at % 2), at / 2 % 4 * 2}; }
+
+LOWRANK_DEVICE float2 added(const float2& a, const float2& b) { return make_float2(a.x + b.x, a.y + b.y); }
+
+// What the sums of a block's rows become.
+struct ShrinkOutput {
+  float* h;       // of the block's first row
+  float* sums;    // the same, of slice 0
+  int64_t slice;  // floats from one slice's sums to the next's
+  int32_t stride;
+};
+
+// Calls visit(row, float) for those of two sums that the item has, `sum` at `at` of its fragment.
+template <class Visit>
+LOWRANK_DEVICE void visit_sums(const ShrinkItem& item, int32_t at, const float2& sum, Visit visit) {
+  const SumPlace place = place_of(at);
+  if (place.rank >= item.ranks) return;
+  if (place.row >= item.row_begin && place.row < item.row_end) visit(place.row, place.rank, sum.x);
+  if (place.row + 1 >= item.row_begin && place.row + 1 < item.row_end) visit(place.row + 1, place.rank, sum.y);
+}
+
+LOWRANK_DEVICE float scale_of(const ShrinkItem& item, int32_t rank) {
+  return item.rank_scale == nullptr ? item.scale : item.scale * item.rank_scale[rank];
+}
+
+// Block-wide. The sums of a slice of items [batch, batch + count) of those listed: left for the last block where `shares`, or
+// added to the block's totals, which with the last slice become h.
+LOWRANK_DEVICE void add_slice(ShrinkMemory& memory, const ShrinkOutput& out, int32_t batch, int32_t count, int32_t slice,
+                              bool shares, bool last) {
+  const auto thread = static_cast<int32_t>(threadIdx.x);
+  constexpr int32_t kEach = 2 * kWarpLanes;
+  static_assert(kBatchItems * kEach <= kRowThreads);
+  const int32_t at = thread % kEach;
+  if (thread / kEach >= count) return;
+  const auto of_warp = [&](int32_t warp) {
+    return reinterpret_cast<const float2*>(memory.warp_sums[warp][thread / kEach])[at];
+  };
+  static_assert(kRowWarps == 8);
+  const float2 sum = added(added(added(of_warp(0), of_warp(1)), added(of_warp(2), of_warp(3))),
+                           added(added(of_warp(4), of_warp(5)), added(of_warp(6), of_warp(7))));
+  const ShrinkItem& item = memory.items[batch + thread / kEach];
+  if (shares) {
+    visit_sums(item, at, sum, [&](int32_t row, int32_t rank, float value) {
+      out.sums[slice * out.slice + int64_t{row} * out.stride + item.h_offset + rank] = value;
+    });
+    return;
+  }
+  float2& total = memory.totals[batch + thread / kEach][at];
+  const float2 now = slice == 0 ? sum : added(total, sum);
+  total = now;
+  if (last)
+    visit_sums(item, at, now, [&](int32_t row, int32_t rank, float value) {
+      out.h[int64_t{row} * out.stride + item.h_offset + rank] = value * scale_of(item, rank);
+    });
+}
+
+// Block-wide. Whether this block of `blocks` that share rows comes last: then it sees what all have written.
+LOWRANK_DEVICE bool comes_last(ShrinkMemory& memory, int32_t* arrivals, int32_t blocks) {
+  __syncthreads();
+  if (threadIdx.x == 0) {
+    __threadfence();
+    memory.comes_last = atomicAdd(arrivals, 1) == blocks - 1;
+    __threadfence();
+    if (memory.comes_last != 0) *arrivals = 0;
+  }
+  __syncthreads();
+  return memory.comes_last != 0;
+}
+
+// Block-wide. h of the listed items from the sums of all slices.
+LOWRANK_DEVICE void merge_slices(const ShrinkMemory& memory, const ShrinkOutput& out, int32_t count, int32_t slices) {
+  constexpr int32_t kEach = kItemRanks * kShrinkRows;
+  for (auto i = static_cast<int32_t>(threadIdx.x); i < count * kEach; i += kRowThreads) {
+    const ShrinkItem& item = memory.items[i / kEach];
+    const int32_t rank = i % kItemRanks;
+    const int32_t row = i / kItemRanks % kShrinkRows;
+    if (rank >= item.ranks || row < item.row_begin || row >= item.row_end) continue;
+    const int64_t at = int64_t{row} * out.stride + item.h_offset + rank;
+    float total = out.sums[at];
+#pragma unroll 8
+    for (int32_t slice = 1; slice < slices; ++slice) total += out.sums[slice * out.slice + at];
+    out.h[at] = total * scale_of(item, rank);
   }
 }
 

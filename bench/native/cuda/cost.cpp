@@ -5,7 +5,9 @@
 #include <string>
 
 #include "core/error.h"
+#include "cuda/bfloat16_split.h"
 #include "cuda/matmul_expand.h"
+#include "cuda/quantize_shrink.h"
 #include "device/op_params.h"
 
 namespace lowrank::bench {
@@ -16,7 +18,9 @@ using device::OpCode;
 constexpr double kFloat = sizeof(float);
 constexpr double kSector = 32;  // the least that is read of a row of outlier columns
 constexpr int32_t kFragmentRows = 16;
-constexpr int32_t kSplitParts = 3;  // a float32 row of the low-rank part in bfloat16: cuda/matmul_low_rank.h
+using cuda::kSplitParts;
+constexpr double kSplit = 5.5;  // of two float32: 4 masks, 4 subtractions, 3 words put together
+constexpr double kInt8AsBFloat16 = 1.5;
 
 double element_bytes(WeightFormat format) {
   return format == WeightFormat::kInt8 ? 1 : format == WeightFormat::kBFloat16 ? 2 : kFloat;
@@ -83,24 +87,54 @@ Cost cost(const PaperStep& step, const device::MatmulExpandParams& p, const cuda
   return cost;
 }
 
-// What the three quantise ops share; `inputs` is how many floats make one of u, `each` the operations
-// on it but for the shrink.
-Cost quantize_cost(const PaperStep& step, const device::Activations& out, const device::InputTransform& input,
-                   const device::AdapterSegments& adapters, int32_t rows, double inputs, double each) {
+// The exponential 15, of which the ex2 is 4 (a quarter of the others' rate), a sum, the reciprocal 4, two products.
+constexpr double kMakeGlu = 22;
+constexpr double kMakeNorm = 2;
+
+// What the three quantise ops share; `inputs` is how many floats make one of u, `make` the operations on it before
+// it is quantised, but for the norm. In bytes, what a block reads of A again, or of a row for its norm, comes from the caches.
+template <class Params>
+Cost quantize_cost(const PaperStep& step, const Params& p, const cuda::DeviceFacts& device, bool norm, double inputs,
+                   double make) {
+  constexpr double kNorm = 2, kQuantize = 10;
+  constexpr double kSliceSums = 8;  // those of the warps, and the total
+  const double elements = double{1} * p.rows * p.out.stride;
   Cost cost;
-  const double elements = double{1} * rows * out.stride;
-  cost.read = kFloat * inputs * rows * out.cols + (input.smoothing != nullptr ? kFloat * out.stride : 0);
-  cost.written = activation_bytes(out, rows, input.outlier_count);
-  cost.float32 = each * elements;
-  visit_segments(step, adapters, [&](const device::AdapterRows& segment) {
+  cost.read = kFloat * inputs * p.rows * p.out.cols + (p.input.smoothing != nullptr ? kFloat * p.out.stride : 0);
+  cost.written = activation_bytes(p.out, p.rows, p.input.outlier_count);
+  cost.float32 = kQuantize * elements;
+  if (p.adapters.count == nullptr) {
+    cost.float32 += (make + (norm ? kNorm : 0)) * elements;
+    return cost;
+  }
+  const cuda::ShrinkGrid grid = cuda::shrink_grid({p.rows, p.out.cols, norm, p.sums.sums != nullptr}, device.multiprocessors);
+  cost.float32 += (make + (norm ? kNorm * grid.parts : 0)) * elements * grid.rank_parts;
+  const double slices = device::shrink_slices(p.out.cols);
+  visit_segments(step, p.adapters, [&](const device::AdapterRows& segment) {
     const double own_rows = segment.row_end - segment.row_begin;
+    const double blocks = (segment.row_end - 1) / grid.block_rows - segment.row_begin / grid.block_rows + 1;
+    if (segment.shrink_count > 0) cost.float32 += kSplit * own_rows * p.out.stride * grid.rank_parts;
     const device::ShrinkTerm* terms = step.staged(segment.shrink);
+    int32_t items = 0;  // of 16 ranks, dealt out to rank_parts
+    for (int32_t i = 0; i < segment.shrink_count; ++i) items += round_up(terms[i].a.rank, kFragmentRows) / kFragmentRows;
+    const double dealt = double{1} * round_up(items, grid.rank_parts) / std::max(items, 1);
     for (int32_t i = 0; i < segment.shrink_count; ++i) {
       const device::Factor& a = terms[i].a;
       const double stride = round_up(a.dimension, kActivationAlignment);
+      const double sums = blocks * cuda::kShrinkRows * round_up(a.rank, kFragmentRows) * dealt;  // of a slice, padded
       cost.read += a.rank * stride * static_cast<double>(element_bytes(a.dtype));
-      cost.float32 += 2 * own_rows * a.rank * stride;
       cost.written += kFloat * own_rows * a.rank;
+      if (a.dtype == LoraDType::kFloat32)
+        cost.float32 += 2 * sums * stride;
+      else
+        cost.bf16_mma += kSplitParts * 2 * sums * stride;
+      if (a.dtype == LoraDType::kInt8) cost.float32 += kInt8AsBFloat16 * blocks * round_up(a.rank, kFragmentRows) * stride;
+      cost.float32 += kSliceSums * sums * slices;
+      if (grid.parts > 1) {
+        cost.written += kFloat * slices * own_rows * a.rank;
+        cost.read += kFloat * slices * own_rows * a.rank;
+        cost.float32 += slices * own_rows * a.rank;
+      }
     }
   });
   return cost;
@@ -214,18 +248,11 @@ Cost& Cost::operator+=(const Cost& other) {
 Cost cost_of(const PaperStep& step, const PaperStep::Op& op, const cuda::DeviceFacts& device) {
   switch (op.code) {
     case OpCode::kEmbedGather: return cost(op.as<device::EmbedGatherParams>());
-    case OpCode::kRmsNormQuantizeShrink: {
-      const auto& p = op.as<device::RmsNormQuantizeShrinkParams>();
-      return quantize_cost(step, p.out, p.input, p.adapters, p.rows, 1, 14);
-    }
-    case OpCode::kQuantizeShrink: {
-      const auto& p = op.as<device::QuantizeShrinkParams>();
-      return quantize_cost(step, p.out, p.input, p.adapters, p.rows, 1, 10);
-    }
-    case OpCode::kGluQuantizeShrink: {
-      const auto& p = op.as<device::GluQuantizeShrinkParams>();
-      return quantize_cost(step, p.out, p.input, p.adapters, p.rows, 2, 50);
-    }
+    case OpCode::kRmsNormQuantizeShrink:
+      return quantize_cost(step, op.as<device::RmsNormQuantizeShrinkParams>(), device, true, 1, kMakeNorm);
+    case OpCode::kQuantizeShrink: return quantize_cost(step, op.as<device::QuantizeShrinkParams>(), device, false, 1, 0);
+    case OpCode::kGluQuantizeShrink:
+      return quantize_cost(step, op.as<device::GluQuantizeShrinkParams>(), device, false, 2, kMakeGlu);
     case OpCode::kMatmulExpand: return cost(step, op.as<device::MatmulExpandParams>(), device);
     case OpCode::kRopeAngles: return cost(op.as<device::RopeAnglesParams>());
     case OpCode::kRopeWriteKv: return cost(op.as<device::RopeWriteKvParams>());
