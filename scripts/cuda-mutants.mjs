@@ -23,7 +23,7 @@ const TIMEOUT_MS = 600_000;
 /** What tests exercise a file, by the beginning of its name: the first that fits. */
 const TESTS = [
   [/^(gemm|gemv|small_batch|matmul|weight)/, ["ops/matmul_expand", "ops/low_rank"]],
-  [/^(quantize|shrink|channels|outliers|row_norm)/, ["ops/quantize_shrink"]],
+  [/^(quantize|shrink|channels|outliers|row_norm)/, ["ops/quantize_shrink", "ops/shrink"]],
   [/^rmsnorm/, ["ops/rmsnorm_add"]],
   [/^attention/, ["ops/attention_paged"]],
   [/^logits/, ["ops/logits_candidates"]],

@@ -91,8 +91,8 @@ LOWRANK_KERNEL(kRowThreads, 2) quantize_shrink_rows(ShrinkRowsParams<Source> par
   const OutlierLanes outlier_lanes = load_outliers(quantize.input);
   const int32_t own_row = lane_index() / 4;
   const bool has_u = own_row < row_count && rows[own_row].shrink_count > 0;
-  const ShrinkOutput out = {adapters.h + int64_t{first_row} * adapters.h_stride,
-                            params.sums.sums + int64_t{first_row} * adapters.h_stride,
+  const int64_t h_at = int64_t{first_row} * adapters.h_stride;
+  const ShrinkOutput out = {adapters.h + h_at, parts > 1 ? params.sums.sums + h_at : nullptr,
                             int64_t{quantize.rows} * adapters.h_stride, adapters.h_stride};
 
   const int32_t item_count = memory.item_count;

@@ -26,7 +26,7 @@
 
 namespace lowrank::cuda {
 
-// Channels k … k + 3 of a slice, u of row `row`, for shrink_products.
+// u of row `row`, channels k … k + 3 of a slice, for multiply_pieces.
 LOWRANK_DEVICE void store_split(ShrinkMemory& memory, int32_t row, int32_t k, const float4& u) {
   const SplitPair first = split_pair(u.x, u.y), second = split_pair(u.z, u.w);
   const int32_t at = 2 * ShrinkMemory::at(row, k / 8) + k / 4 % 2;
@@ -92,23 +92,23 @@ LOWRANK_DEVICE float4 joined(const ShrinkMemory& memory, int32_t row, int32_t k)
                      odd(high.y, middle.y, low.y));
 }
 
-// The d fragment of an item in float32: ranks group and group + 8, rows 2 member and the next.
-LOWRANK_DEVICE void multiply_float(float (&sum)[4], const ShrinkMemory& memory, const ShrinkItem& item, int32_t slice) {
-  const int32_t group = lane_index() / 4;
-  const int32_t row = lane_index() % 4 * 2;
+// The lane's d fragment of an item in float32: ranks group and group + 8, rows 2 member and the next.
+LOWRANK_DEVICE void multiply_float(ShrinkMemory& memory, float4& fragment, const ShrinkItem& item, int32_t slice) {
   const int32_t begin = warp_index() * kWarpChannels;
   const auto* const a = static_cast<const float*>(item.a) + slice * device::kShrinkSlice;
-#pragma unroll
-  for (int32_t i = 0; i < 4; ++i) {
-    const int32_t rank = group + 8 * (i / 2);
-    const int32_t own_row = row + i % 2;
-    if (rank >= item.ranks || own_row < item.row_begin || own_row >= item.row_end) continue;
 #pragma unroll 1
+  for (int32_t i = 0; i < 4; ++i) {
+    const int32_t rank = lane_index() / 4 + 8 * (i / 2);
+    const int32_t row = lane_index() % 4 * 2 + i % 2;
+    if (rank >= item.ranks || row < item.row_begin || row >= item.row_end) continue;
+    float sum = 0.0f;
+#pragma unroll 2
     for (int32_t k = begin; k < begin + kWarpChannels; k += 4) {
       const float4 w = __ldg(reinterpret_cast<const float4*>(a + int64_t{rank} * item.stride + k));
-      const float4 u = joined(memory, own_row, k);
-      sum[i] = __fmaf_rn(u.w, w.w, __fmaf_rn(u.z, w.z, __fmaf_rn(u.y, w.y, __fmaf_rn(u.x, w.x, sum[i]))));
+      const float4 u = joined(memory, row, k);
+      sum = __fmaf_rn(u.w, w.w, __fmaf_rn(u.z, w.z, __fmaf_rn(u.y, w.y, __fmaf_rn(u.x, w.x, sum))));
     }
+    reinterpret_cast<float*>(&fragment)[i] = sum;
   }
 }
 
@@ -123,7 +123,7 @@ LOWRANK_DEVICE void multiply_pieces(ShrinkMemory& memory, ShrinkPieces& pieces, 
                                     has_u ? memory.high[at] : none};
 #pragma unroll
   for (int32_t i = 0; i < kBatchItems; ++i)
-    if (i < count && items[i].dtype == LoraDType::kInt8) {
+    if (i < count && within && items[i].dtype == LoraDType::kInt8) {
       widen(pieces.a[i][0]);
       widen(pieces.a[i][1]);
     }
@@ -145,9 +145,12 @@ LOWRANK_DEVICE void multiply_pieces(ShrinkMemory& memory, ShrinkPieces& pieces, 
 #pragma unroll
   for (int32_t i = 0; i < kBatchItems; ++i) {
     if (i >= count) break;
-    if (within && items[i].dtype == LoraDType::kFloat32) multiply_float(sum[i], memory, items[i], slice);
     memory.warp_sums[warp_index()][i][lane_index()] = make_float4(sum[i][0], sum[i][1], sum[i][2], sum[i][3]);
   }
+#pragma unroll 1
+  for (int32_t i = 0; i < count; ++i)
+    if (within && items[i].dtype == LoraDType::kFloat32)
+      multiply_float(memory, memory.warp_sums[warp_index()][i][lane_index()], items[i], slice);
 }
 
 // Of the two sums that half `at` % 2 of lane `at` / 2's d fragment holds, the rank and the first row; the second is the next.
@@ -162,7 +165,7 @@ LOWRANK_DEVICE float2 added(const float2& a, const float2& b) { return make_floa
 // What the sums of a block's rows become.
 struct ShrinkOutput {
   float* h;       // of the block's first row
-  float* sums;    // the same, of slice 0
+  float* sums;    // the same, of slice 0; null where the block shares its rows with none
   int64_t slice;  // floats from one slice's sums to the next's
   int32_t stride;
 };
