@@ -111,7 +111,7 @@ LOWRANK_DEVICE LogitsSummary find_peak(const device::LogitsRow& row, int32_t blo
   return all;
 }
 
-// Blocks i, i + kCandidateThreads, … in their order, then a tree of the threads.
+// Blocks i, i + kCandidateThreads, … in their order, then a tree of the threads. The sums are thread 0's alone.
 LOWRANK_DEVICE void add_blocks(const device::LogitsRow& row, int32_t blocks, const RowMemory& memory, LogitsSummary& all) {
   const auto thread = static_cast<int32_t>(threadIdx.x);
   const auto factor = static_cast<double>(row.factor);
@@ -135,9 +135,10 @@ LOWRANK_DEVICE void add_blocks(const device::LogitsRow& row, int32_t blocks, con
       weights[thread] += weights[thread + half];
     }
   }
-  __syncthreads();
-  all.sum = sums[0];
-  all.weighted = weights[0];
+  if (thread == 0) {
+    all.sum = sums[0];
+    all.weighted = weights[0];
+  }
 }
 
 // Calls visit(there, rank) for the group peaks, as whole warps.
@@ -178,7 +179,7 @@ LOWRANK_DEVICE uint64_t select(Each&& each, int32_t place, int32_t bytes, const 
   const int32_t lane = lane_index();
   uint64_t prefix = 0;
   for (int32_t shift = 56; shift > 56 - 8 * bytes; shift -= 8) {
-    __syncthreads();
+    // The last round ended with a barrier behind its last look at the histogram.
     if (thread < kDigits) memory.histogram[thread] = 0;
     __syncthreads();
     const uint64_t above = shift == 56 ? 0 : prefix >> (shift + 8);
