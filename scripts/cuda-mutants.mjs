@@ -1,15 +1,15 @@
-// Drops each barrier, each wait for copies and each fence of the CUDA kernels in turn, and shows that the tests notice: op tests on
-// the emulated device in three orders of threads, then under the thread sanitizer. Mutants that nothing can notice stand in
-// test/cuda/equivalent-mutants.json, each with its reason.
+// Drops each barrier, each wait for copies and each fence of the CUDA kernels in turn, and shows that the op tests on the emulated
+// device notice: with the detector of data races, or else by their results in three orders of threads. Mutants that nothing can
+// notice stand in test/cuda/equivalent-mutants.json, each with its reason.
 //
 // Usage: node scripts/cuda-mutants.mjs [--list] [--plain] [FILE…] [FILE:LINE…]: of these alone, for instance gemm_int8.cu; --plain
-// leaves the sanitizer out. Status 1: a mutant survived that is not in the list, or one of the list was caught or is no more.
+// leaves the detector out. Status 1: a mutant survived that is not in the list, or one of the list was caught or is no more.
 import { spawnSync } from "node:child_process";
 import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { basename, dirname, isAbsolute, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
-import { buildTarget, fixedLayout, SANITIZER_ENV } from "./cuda-emulation.mjs";
+import { buildTarget } from "./cuda-emulation.mjs";
 import { checkTools } from "./tools.mjs";
 
 const root = join(dirname(fileURLToPath(import.meta.url)), "..");
@@ -83,16 +83,13 @@ function run(command, args, env = {}) {
   });
 }
 
-/** The tests, with plain kernels or with kernels that a sanitizer watches, and how they take plugins of mutants. */
+/** The tests, with kernels as they are (suffix "") or watched ("_thread"), and how they take plugins of mutants. */
 class Build {
-  constructor(watched, prefix) {
-    this.prefix = prefix;
-    const suffix = watched === "" ? "" : `_${watched}`;
-    this.link = watched === "" ? [] : [`-fsanitize=${watched}`];
+  constructor(suffix) {
     this.emulator = `lowrank_cuda_emulator${suffix}`;
     this.program = `lowrank_cuda_tests${suffix}`;
-    this.folder = buildTarget("", this.program);
-    const objects = `${watched === "" ? "lowrank_cuda_emulated_objects" : `lowrank_cuda_emulated${suffix}`}.dir/`;
+    this.folder = buildTarget(this.program);
+    const objects = `lowrank_cuda_emulated_objects${suffix}.dir/`;
     const commands = JSON.parse(readFileSync(join(this.folder, "..", "..", "compile_commands.json"), "utf8"));
     this.commands = new Map();
     for (const { directory, command, file } of commands) {
@@ -132,7 +129,7 @@ class Build {
     }
     const plugin = join(work, "mutant.so");
     const compiler = this.commands.values().next().value.words[0];
-    const options = ["-shared", ...this.link, "-o", plugin, ...objects.values()];
+    const options = ["-shared", "-o", plugin, ...objects.values()];
     const { status, stderr } = run(compiler, [
       ...options,
       `-L${this.folder}`,
@@ -144,17 +141,17 @@ class Build {
     return plugin;
   }
 
-  /** Whether the tests of the file fail with this plugin, or with the plugin as it is where none is given. */
-  catches({ file }, plugin, env) {
-    return testsOf(file).some((filter) => {
-      const [command, ...args] = [...this.prefix(), join(this.folder, this.program), filter];
-      const { status, signal } = run(command, args, {
-        ...SANITIZER_ENV,
-        ...env,
+  /** How the tests of the file fail with this plugin, or with the plugin as it is where none is given; null: they pass. */
+  catches({ file }, plugin, order) {
+    for (const filter of testsOf(file)) {
+      const { status, signal, stderr } = run(join(this.folder, this.program), [filter], {
+        LOWRANK_EMULATED_ORDER: order,
         ...(plugin ? { LOWRANK_CUDA_PLUGIN: plugin } : {}),
       });
-      return status !== 0 && signal !== "SIGTERM";
-    });
+      if (status === 0 || signal === "SIGTERM") continue;
+      return stderr.includes("EMULATED: data race") ? "data race" : `results, ${order}`;
+    }
+    return null;
   }
 }
 
@@ -177,25 +174,44 @@ if (values.list) {
 
 checkTools(["cmake", "c++"]);
 const equivalent = JSON.parse(read(listed));
-const plain = new Build("", () => []);
-const thread = values.plain ? null : new Build("thread", fixedLayout);
 const work = join(root, "build-native", "mutants");
 
-const orders = ["ascending", "descending", "shuffled"].map((order) => ({ LOWRANK_EMULATED_ORDER: order }));
+/** What may notice a mutant, the sharpest first: the detector, then results alone. */
+const runs = [
+  { suffix: "_thread", order: "ascending" },
+  { suffix: "", order: "ascending" },
+  { suffix: "", order: "descending" },
+  { suffix: "", order: "shuffled" },
+].filter(({ suffix }) => !values.plain || suffix === "");
+const builds = new Map();
+function buildOf(suffix) {
+  if (!builds.has(suffix)) builds.set(suffix, new Build(suffix));
+  return builds.get(suffix);
+}
 
-// A test that fails anyway would notice every mutant.
-for (const file of new Set(mutants.map((mutant) => mutant.file)))
-  if (orders.some((env) => plain.catches({ file }, null, env)) || thread?.catches({ file }, null, {}))
-    throw new Error(`Expected the tests ${testsOf(file).join(", ")} to pass with the kernels as they are.`);
+/** A test that fails anyway would notice every mutant. */
+const passing = new Set();
+function requirePassing(mutant, suffix, order) {
+  const what = `${testsOf(mutant.file)} of lowrank_cuda_tests${suffix}, ${order}`;
+  if (passing.has(what)) return;
+  const how = buildOf(suffix).catches(mutant, null, order);
+  if (how !== null)
+    throw new Error(`Expected tests that pass with the kernels as they are, received ${how}: ${what}.`);
+  passing.add(what);
+}
 
-/** Which tool noticed the mutant, or null. */
+/** What noticed the mutant, or null. */
 function caughtBy(mutant) {
   rmSync(work, { recursive: true, force: true });
-  const plugin = plain.make(mutant, work);
-  for (const env of orders)
-    if (plain.catches(mutant, plugin, env)) return `results, ${env.LOWRANK_EMULATED_ORDER}`;
-  if (!thread) return null;
-  return thread.catches(mutant, thread.make(mutant, work), {}) ? "thread sanitizer" : null;
+  const plugins = new Map();
+  for (const { suffix, order } of runs) {
+    requirePassing(mutant, suffix, order);
+    const build = buildOf(suffix);
+    if (!plugins.has(suffix)) plugins.set(suffix, build.make(mutant, join(work, `plugin${suffix}`)));
+    const how = build.catches(mutant, plugins.get(suffix), order);
+    if (how !== null) return how;
+  }
+  return null;
 }
 
 const failures = [];
@@ -209,13 +225,12 @@ for (const mutant of mutants) {
       after === mutant.after,
   );
   if (known) used.add(known);
-  const tool = caughtBy(mutant);
-  if (tool === null && !known && thread)
-    failures.push(`${mutant.file}:${mutant.line} survived: ${mutant.statement}`);
-  if (tool !== null && known)
-    failures.push(`${mutant.file}:${mutant.line} is called equivalent, and was caught by: ${tool}`);
+  const how = caughtBy(mutant);
+  if (how === null && !known) failures.push(`${mutant.file}:${mutant.line} survived: ${mutant.statement}`);
+  if (how !== null && known)
+    failures.push(`${mutant.file}:${mutant.line} is called equivalent, and was caught by: ${how}`);
   process.stdout.write(
-    `${place(mutant)} ${tool ? `caught by: ${tool}` : `survives${known ? `: ${known.reason}` : ""}`}\n`,
+    `${place(mutant)} ${how ? `caught by: ${how}` : `survives${known ? `: ${known.reason}` : ""}`}\n`,
   );
 }
 for (const one of equivalent)

@@ -1,37 +1,29 @@
 // Shows that the tools catch each bug planted in test/cuda/seeded, by name, and say nothing of the same program without it.
 //
-// Usage: node scripts/cuda-seeded-bugs.mjs [NAME…]. Builds into build-native, build-native/thread and build-native/address.
+// Usage: node scripts/cuda-seeded-bugs.mjs [NAME…]. Builds into build-native.
 // Status 1: a bug was missed, or a right program was called wrong.
 import { spawnSync } from "node:child_process";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { buildTarget, fixedLayout, SANITIZER_ENV } from "./cuda-emulation.mjs";
+import { buildTarget, SANITIZER_ENV } from "./cuda-emulation.mjs";
 import { checkTools } from "./tools.mjs";
 
 const root = join(dirname(fileURLToPath(import.meta.url)), "..");
 
-/** The builds, each with the tools whose word it gives, and what a report of the tool says. */
+/** The builds, each with the tool whose word it gives, and what a report of the tool says. */
 const builds = [
-  { name: "plain", tool: "result", sanitizer: "", prefix: () => [], report: /./s },
-  {
-    name: "thread",
-    tool: "thread",
-    sanitizer: "thread",
-    prefix: fixedLayout,
-    report: /ThreadSanitizer: data race/,
-  },
+  { name: "plain", tool: "result", target: "lowrank_seeded_bugs", report: /./s },
+  { name: "thread", tool: "thread", target: "lowrank_seeded_bugs_thread", report: /EMULATED: data race/ },
   {
     name: "address",
     tool: "address",
-    sanitizer: "address,undefined",
-    prefix: () => [],
+    target: "lowrank_seeded_bugs_address",
     report: /ERROR: AddressSanitizer|runtime error:/,
   },
 ];
 
-function run({ prefix }, program, ...args) {
-  const [command, ...rest] = [...prefix(), program, ...args];
-  const result = spawnSync(command, rest, {
+function run(program, ...args) {
+  const result = spawnSync(program, args, {
     cwd: root,
     encoding: "utf8",
     env: { ...process.env, ...SANITIZER_ENV },
@@ -42,11 +34,10 @@ function run({ prefix }, program, ...args) {
 }
 
 checkTools(["cmake", "c++"]);
-for (const build of builds)
-  build.program = join(buildTarget(build.sanitizer, "lowrank_seeded_bugs"), "lowrank_seeded_bugs");
+for (const build of builds) build.program = join(buildTarget(build.target), build.target);
 
 const wanted = process.argv.slice(2);
-const bugs = run(builds[0], builds[0].program)
+const bugs = run(builds[0].program)
   .text.trim()
   .split("\n")
   .map((line) => line.split(" "))
@@ -57,11 +48,11 @@ const failures = [];
 for (const { name, tools } of bugs) {
   const caught = [];
   for (const build of builds) {
-    const right = run(build, build.program, name, "fixed");
+    const right = run(build.program, name, "fixed");
     if (!right.clean)
       failures.push(`${build.name}: ${name} is called wrong where it is right\n${right.text}`);
     if (!tools.includes(build.tool)) continue;
-    const wrong = run(build, build.program, name);
+    const wrong = run(build.program, name);
     if (!wrong.clean && build.report.test(wrong.text) && wrong.text.includes(name)) caught.push(build.tool);
     else failures.push(`${build.name}: ${name} is missed\n${wrong.text}`);
   }

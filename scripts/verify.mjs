@@ -90,10 +90,12 @@ function sanitized(name, sanitizer, prefix, filters) {
   ];
 }
 
-/** The op tests on kernels that a sanitizer watches, a fiber for each CUDA thread; the rest is built as it always is. */
-function watchedKernels(sanitizer, prefix) {
-  const test = `lowrank_cuda_tests_${sanitizer}`;
-  return [...built("build-native", "", test), [...prefix(), `build-native/test/cuda/${test}`]];
+/** A program of test/cuda, run as it is or with what watches its kernels ("thread", "address"). */
+function emulated(...programs) {
+  return [
+    ...built("build-native", "", ...programs),
+    ...programs.map((program) => [`build-native/test/cuda/${program}`]),
+  ];
 }
 
 /** What there is to prove about the CUDA kernels without a GPU; what a GPU shows, `npm run cuda:selftest` asks it. */
@@ -104,10 +106,7 @@ function cudaParts() {
     about: `the CUDA kernels on the emulator, threads in the order ${order}, asynchronous copies at once`,
     tools: ["cmake", "c++"],
     env: { LOWRANK_EMULATED_ORDER: order, LOWRANK_EMULATED_COPIES: "eager" },
-    commands: () => [
-      ...built("build-native", "", "lowrank_cuda_tests"),
-      ["build-native/test/cuda/lowrank_cuda_tests"],
-    ],
+    commands: () => emulated("lowrank_cuda_tests"),
   }));
   return [
     {
@@ -127,36 +126,26 @@ function cudaParts() {
       about: "the emulator's own tests, plain and with the address and undefined-behaviour sanitizers",
       tools: ["cmake", "c++"],
       env: SANITIZER_ENV,
-      commands: () => [
-        ...built("build-native", "", "lowrank_emulator_tests"),
-        ["build-native/test/cuda/lowrank_emulator_tests"],
-        ...built("build-native/address", "address,undefined", "lowrank_emulator_tests"),
-        ["build-native/address/test/cuda/lowrank_emulator_tests"],
-      ],
+      commands: () => emulated("lowrank_emulator_tests", "lowrank_emulator_tests_address"),
     },
     {
       name: "cuda-emulator-thread",
-      about: "the emulator's own tests with the thread sanitizer",
+      about: "the emulator's own tests with the detector of data races",
       tools: ["cmake", "c++"],
-      env: SANITIZER_ENV,
-      commands: () => [
-        ...built("build-native/thread", "thread", "lowrank_emulator_tests"),
-        [...fixedLayout(), "build-native/thread/test/cuda/lowrank_emulator_tests"],
-      ],
+      commands: () => emulated("lowrank_emulator_tests_thread"),
     },
     {
       name: "cuda-thread",
-      about: "the CUDA kernels on the emulator with the thread sanitizer",
+      about: "the CUDA kernels on the emulator with the detector of data races",
       tools: ["cmake", "c++"],
-      env: SANITIZER_ENV,
-      commands: () => watchedKernels("thread", fixedLayout),
+      commands: () => emulated("lowrank_cuda_tests_thread"),
     },
     {
       name: "cuda-address",
       about: "the CUDA kernels on the emulator with the address and undefined-behaviour sanitizers",
       tools: ["cmake", "c++"],
       env: SANITIZER_ENV,
-      commands: () => watchedKernels("address", () => []),
+      commands: () => emulated("lowrank_cuda_tests_address"),
     },
     ...orders,
     {

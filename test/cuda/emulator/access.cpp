@@ -42,11 +42,12 @@ void check_shared_read(const void* data, size_t bytes, const char* what, Locatio
 
 void check_global_read(const void* data, size_t bytes, const char* what, Location where) {
   require_global(data, bytes, what, where);
+  sanitizers::note_read(data, bytes);
 }
 
 void check_global_atomic(const void* data, size_t bytes, Location where) {
-  if (is_aligned(data, bytes) && is_shared(data, bytes)) return;
-  require_global(data, bytes, "an atomic operation", where);
+  if (!is_aligned(data, bytes) || !is_shared(data, bytes)) require_global(data, bytes, "an atomic operation", where);
+  sanitizers::note_atomic(data, bytes);
 }
 
 void copy_async(void* shared, const void* global, bool valid, Location where) {
@@ -70,19 +71,17 @@ void copy_async(void* shared, const void* global, bool valid, Location where) {
 
 // A fence before an atomic operation releases, one after it acquires: that is how a value that another block wrote may be read.
 void before_atomic(const void* data) {
-  if (sanitizers::kThread && current_thread->has_fenced) sanitizers::release(data);
+  if (current_thread->has_fenced) races::release(data);
 }
 
 void after_atomic(const void* data) {
-  if (!sanitizers::kThread) return;
-  const sanitizers::Unseen unseen;
-  running_thread().observed.push_back(data);
+  if constexpr (races::kWatched) running_thread().observed.push_back(data);
 }
 
 void thread_fence() {
   Thread& self = running_thread();
   self.has_fenced = true;
-  for (const void* data : self.observed) sanitizers::acquire(data);
+  for (const void* data : self.observed) races::acquire(data);
   self.observed.clear();
 }
 

@@ -5,7 +5,6 @@
 #include <cstdio>
 #include <cstring>
 #include <numeric>
-#include <optional>
 #include <utility>
 
 #include "emulator/emulator.h"
@@ -22,13 +21,6 @@ namespace {
 constexpr uint32_t kMostThreads = 1024;
 constexpr uint32_t kTurnsBeforeYield = 8;  // shuffled: one in so many collectives lets another warp on
 
-// Points of the thread sanitizer. Made anew for each block, since blocks are not ordered.
-struct BlockPoints {
-  char barrier[2];  // by turns: who comes to the next barrier early must not be seen by who leaves this one late
-  char end;
-  char warp[32][32][2];  // by warp, first lane of the mask, and turns
-};
-
 // The block that runs: there is one at a time, on one thread of the host.
 struct Block {
   Fiber scheduler;
@@ -36,8 +28,6 @@ struct Block {
   std::vector<Warp> warps{kMostThreads / 32};
   FiberStacks stacks{kMostThreads};
   SharedMemory shared;
-  std::unique_ptr<BlockPoints> points;
-  std::unique_ptr<char> launch_point;
 
   const LaunchRequest* request = nullptr;
   uint32_t thread_count = 0;
@@ -85,38 +75,43 @@ void yield_in_warp(Thread& self) {
   if (&next != &self) run_thread(self, next);
 }
 
-void finish_oldest_copies(Thread& thread, size_t count) {
+// `from`: the code that waits for them.
+void finish_oldest_copies(Thread& thread, size_t count, const void* from) {
   for (size_t i = 0; i < count; ++i) {
     const AsyncCopy& copy = thread.copies[i];
-    sanitizers::note_write(copy.shared, 16);
+    sanitizers::note_write(copy.shared, 16, from);
     if (copy.valid) {
-      sanitizers::note_read(copy.global, 16);
+      sanitizers::note_read(copy.global, 16, from);
       std::memcpy(copy.shared, copy.global, 16);
     } else {
       std::memset(copy.shared, 0, 16);
     }
   }
-  const sanitizers::Unseen unseen;
   thread.copies.erase(thread.copies.begin(), thread.copies.begin() + static_cast<ptrdiff_t>(count));
 }
 
+// One thread of each block, one after the other: to begin anew on a stack costs far more than most threads do, above all with the
+// address sanitizer, which has a second stack for each.
 void thread_main() {
   fiber_has_begun();
-  Block& in = block();
   Thread& self = running_thread();
-  in.request->call(in.request->kernel, in.request->params);
-  finish_oldest_copies(self, self.copies.size());
-  Warp& warp = *self.warp;
-  warp.exited |= 1u << self.lane;
-  warp.ready &= ~(1u << warp.turn_of_lane[self.lane]);
-  ++in.exited;
-  Fiber* next = &in.scheduler;
-  if (warp.ready != 0) {
-    Thread& thread = *warp.lanes[warp.lane_of_turn[__builtin_ctz(warp.ready)]];
-    current_thread = &thread;
-    next = &thread.fiber;
+  for (;;) {
+    Block& in = block();
+    in.request->call(in.request->kernel, in.request->params);
+    finish_oldest_copies(self, self.copies.size(), static_cast<const uint8_t*>(in.request->kernel) + 1);
+    Warp& warp = *self.warp;
+    warp.exited |= 1u << self.lane;
+    warp.ready &= ~(1u << warp.turn_of_lane[self.lane]);
+    ++in.exited;
+    Fiber* next = &in.scheduler;
+    if (warp.ready != 0) {
+      Thread& thread = *warp.lanes[warp.lane_of_turn[__builtin_ctz(warp.ready)]];
+      current_thread = &thread;
+      next = &thread.fiber;
+    }
+    self.rests = true;
+    switch_fiber(self.fiber, *next);
   }
-  switch_fiber(self.fiber, *next, true);
 }
 
 void set_turns(Block& in, Warp& warp) {
@@ -139,23 +134,20 @@ void begin_block(Block& in, const LaunchRequest& request, uint3 index) {
   in.predicates[0] = in.predicates[1] = 0;
   in.misuse.reset();
   in.shared.begin_block(request.shared_bytes, request.shared_limit);
-  if (sanitizers::kThread) {
-    in.points = std::make_unique<BlockPoints>();
-    in.stacks.renew(in.thread_count);
-  }
+  races::begin_block(index.x + request.grid.x * (index.y + request.grid.y * index.z));
   for (uint32_t w = 0; w < in.warp_count; ++w) {
     Warp& warp = in.warps[w];
     const uint32_t lanes = std::min(32u, in.thread_count - 32 * w);
     warp.exists = lanes == 32 ? kWholeWarp : (1u << lanes) - 1;
     warp.exited = warp.at_barrier = 0;
     warp.group_count = 0;
-    std::memset(warp.sync_turn, 0, sizeof warp.sync_turn);
     set_turns(in, warp);
     warp.ready = turns_of(warp, warp.exists);
     for (uint32_t lane = 0; lane < lanes; ++lane) {
       const uint32_t at = 32 * w + lane;
       Thread& thread = in.threads[at];
       thread.index = {at % request.block.x, at / request.block.x % request.block.y, at / (request.block.x * request.block.y)};
+      thread.number = at;
       thread.lane = lane;
       thread.has_fenced = false;
       thread.warp = &warp;
@@ -164,8 +156,7 @@ void begin_block(Block& in, const LaunchRequest& request, uint3 index) {
       thread.groups.clear();
       thread.open_copies = 0;
       thread.observed.clear();
-      in.stacks.prepare(thread.fiber, at, thread_main);
-      thread.fiber.line = sanitizers::begin_line();
+      if (!std::exchange(thread.rests, false)) in.stacks.prepare(thread.fiber, at, thread_main);
       warp.lanes[lane] = &thread;
     }
   }
@@ -206,15 +197,10 @@ Misuse stuck(Block& in) {
 
 void run_block(const LaunchRequest& request, uint3 index) {
   Block& in = block();
-  void* const launch_line = sanitizers::current_line();
-  void* const block_line = sanitizers::begin_line();
-  sanitizers::go_on_as(block_line);
   begin_block(in, request, index);
-  in.scheduler.line = block_line;
   while (in.exited < in.thread_count && !in.misuse) {
     Warp* const warp = pick_warp(in);
     if (warp == nullptr) {
-      const sanitizers::Unseen unseen;
       in.misuse = std::make_unique<Misuse>(stuck(in));
       break;
     }
@@ -223,20 +209,6 @@ void run_block(const LaunchRequest& request, uint3 index) {
     switch_fiber(in.scheduler, next.fiber);
   }
   current_thread = nullptr;
-  if (sanitizers::kThread) {
-    for (uint32_t t = 0; t < in.thread_count; ++t) {
-      sanitizers::go_on_as(in.threads[t].fiber.line);
-      sanitizers::release(&in.points->end);
-      sanitizers::go_on_as(block_line);
-      sanitizers::end_line(in.threads[t].fiber.line);
-    }
-    sanitizers::acquire(&in.points->end);
-    in.shared.end_block();
-    in.points.reset();
-    sanitizers::release(in.launch_point.get());
-    sanitizers::go_on_as(launch_line);
-    sanitizers::end_line(block_line);
-  }
   ++counted.blocks;
 }
 
@@ -251,7 +223,6 @@ const char* file_name(Location where) {
 
 void end_launch(int error, Location where, const char* format, ...) {
   Block& in = block();
-  std::optional<sanitizers::Unseen> unseen(std::in_place);
   in.misuse = std::make_unique<Misuse>();
   in.misuse->error = error;
   std::string& text = in.misuse->text;
@@ -266,7 +237,6 @@ void end_launch(int error, Location where, const char* format, ...) {
   std::snprintf(place, sizeof place, ": thread (%u, %u, %u) of block (%u, %u, %u) at %s:%d.", thread.x, thread.y, thread.z, at.x,
                 at.y, at.z, file_name(where), where.line);
   text += place;
-  unseen.reset();
   switch_fiber(running_thread().fiber, in.scheduler);
   __builtin_unreachable();
 }
@@ -275,7 +245,7 @@ void run_grid(const LaunchRequest& request) {
   if (the_block == nullptr) the_block = new Block;
   Block& in = block();
   const Order order = settings().order;
-  if (sanitizers::kThread) in.launch_point = std::make_unique<char>();
+  races::begin_launch();
   const uint64_t blocks = uint64_t{request.grid.x} * request.grid.y * request.grid.z;
   in.random = settings().seed + blocks;
   in.shuffled = order == Order::kShuffled;
@@ -291,9 +261,8 @@ void run_grid(const LaunchRequest& request) {
     run_block(request, {static_cast<unsigned>(index % request.grid.x), static_cast<unsigned>(row % request.grid.y),
                         static_cast<unsigned>(row / request.grid.y)});
   }
-  sanitizers::acquire(in.launch_point.get());
+  races::end_launch();
   ++counted.launches;
-  const sanitizers::Unseen unseen;
   if (in.misuse) throw Misuse(*std::exchange(in.misuse, nullptr));
 }
 
@@ -314,19 +283,13 @@ void collective(const Collective& kind, uint32_t mask, void* operand, Location w
   if (group.kind != &kind || (kind.aligned && group.where.line != where.line))
     end_launch(cudaErrorLaunchFailure, where, "Expected all lanes at %s of %s:%d, received %s", group.kind->name,
                file_name(group.where), group.where.line, kind.name);
-  const char* point = nullptr;
-  if (sanitizers::kThread && kind.orders_memory) {
-    const uint32_t first = static_cast<uint32_t>(__builtin_ctz(mask));
-    point = &block().points->warp[&warp - block().warps.data()][first][warp.sync_turn[first] & 1];
-    sanitizers::release(point);
-  }
   self.waits_at = where;
   warp.operands[self.lane] = operand;
   group.arrived |= bit;
   if (group.arrived == mask) {
     if (kind.combine != nullptr) kind.combine(warp.operands, mask);
     ++counted.collectives;
-    if (kind.orders_memory) ++warp.sync_turn[__builtin_ctz(mask)];
+    if (kind.orders_memory) races::warp_met(self.number / 32, mask);
     group = warp.groups[--warp.group_count];
     warp.ready |= turns_of(warp, mask);
     if (block().shuffled && next_random(block()) % kTurnsBeforeYield == 0)
@@ -339,7 +302,6 @@ void collective(const Collective& kind, uint32_t mask, void* operand, Location w
     yield_in_warp(self);
     self.waits_for = nullptr;
   }
-  if (point != nullptr) sanitizers::acquire(point);
 }
 
 int barrier(bool predicate, Location where) {
@@ -353,7 +315,6 @@ int barrier(bool predicate, Location where) {
       end_launch(cudaErrorLaunchFailure, where, "Expected the lanes of a warp at one barrier, received one at %s:%d and another",
                  file_name(other.waits_at), other.waits_at.line);
   }
-  if (sanitizers::kThread) sanitizers::release(&in.points->barrier[turn]);
   in.predicates[turn] += predicate ? 1 : 0;
   warp.at_barrier |= 1u << self.lane;
   warp.ready &= ~(1u << warp.turn_of_lane[self.lane]);
@@ -361,6 +322,7 @@ int barrier(bool predicate, Location where) {
   self.waits_for = "the barrier";
   if (++in.at_barrier == in.thread_count) {
     in.at_barrier = 0;
+    races::barrier_met();
     in.predicates[++in.barrier_turn & 1] = 0;
     for (uint32_t w = 0; w < in.warp_count; ++w) {
       in.warps[w].at_barrier = 0;
@@ -371,7 +333,6 @@ int barrier(bool predicate, Location where) {
     yield_in_warp(self);
   }
   self.waits_for = nullptr;
-  if (sanitizers::kThread) sanitizers::acquire(&in.points->barrier[turn]);
   return in.predicates[turn];
 }
 
@@ -388,14 +349,12 @@ void* shared_array(const void* tag, size_t bytes, Location where) {
 bool is_shared(const void* data, size_t bytes) { return block().shared.holds(data, bytes); }
 
 void begin_copy(const AsyncCopy& copy) {
-  const sanitizers::Unseen unseen;
   Thread& self = running_thread();
   self.copies.push_back(copy);
   ++self.open_copies;
 }
 
 void commit_copies() {
-  const sanitizers::Unseen unseen;
   Thread& self = running_thread();
   self.groups.push_back(self.open_copies);
   self.open_copies = 0;
@@ -406,11 +365,8 @@ void wait_copies(size_t pending) {
   size_t count = 0, groups = 0;
   for (; self.groups.size() - groups > pending && groups < self.groups.size(); ++groups) count += self.groups[groups];
   if (groups == 0) return;
-  {
-    const sanitizers::Unseen unseen;
-    self.groups.erase(self.groups.begin(), self.groups.begin() + static_cast<ptrdiff_t>(groups));
-  }
-  if (count != 0) finish_oldest_copies(self, count);
+  self.groups.erase(self.groups.begin(), self.groups.begin() + static_cast<ptrdiff_t>(groups));
+  if (count != 0) finish_oldest_copies(self, count, __builtin_return_address(0));
 }
 
 }  // namespace lowrank::emulator

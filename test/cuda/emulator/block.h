@@ -32,6 +32,7 @@ struct Warp;
 
 struct Thread : ThreadView {
   Fiber fiber;
+  bool rests = false;  // its fiber has run a thread to its end, and waits for the next one
   Warp* warp = nullptr;
   Location waits_at;
   const char* waits_for = nullptr;  // null: it runs, or has ended
@@ -61,8 +62,6 @@ struct Warp {
   bool turns_are_lanes;
   WaitingGroup groups[32];
   uint32_t group_count;
-  char sync[32][2];  // by the first lane of the mask, and by turns: what __syncwarp orders
-  uint8_t sync_turn[32];
 };
 
 struct Misuse {

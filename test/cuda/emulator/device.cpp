@@ -6,6 +6,7 @@
 #include <set>
 
 #include "emulator/device_memory.h"
+#include "emulator/races.h"
 #include "emulator/runtime.h"
 
 namespace lowrank::emulator {
@@ -280,6 +281,7 @@ cudaError_t cudaMallocHost(void** data, size_t bytes) {
   *data = std::aligned_alloc(4096, (bytes + 4095) / 4096 * 4096);
   if (*data == nullptr) return noted(cudaErrorMemoryAllocation);
   state().pinned[*data] = bytes;
+  races::watch(*data, bytes, races::Memory::kPinned);
   return cudaSuccess;
 }
 cudaError_t cudaHostAlloc(void** data, size_t bytes, unsigned) { return cudaMallocHost(data, bytes); }
@@ -289,6 +291,7 @@ cudaError_t cudaFreeHost(void* data) {
   drain_every_stream();
   if (data != nullptr && state().pinned.erase(data) == 0)
     return refuse(cudaErrorInvalidValue, "Expected memory of cudaMallocHost for cudaFreeHost, received another address.");
+  races::forget(data);
   std::free(data);
   return noted(device_error());
 }

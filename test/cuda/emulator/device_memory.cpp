@@ -45,6 +45,7 @@ void* DeviceMemory::allocate(int device, size_t bytes) {
     void* range = mmap(nullptr, kRange, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (range == MAP_FAILED) return nullptr;
     base_ = static_cast<uint8_t*>(range);
+    races::watch(base_, kRange, races::Memory::kDevice);
     allocation_of_granule_.resize(kRange / kGranule);
     allocations_.resize(1);
   }
@@ -81,7 +82,8 @@ bool DeviceMemory::free(void* data) {
   const Allocation gone = allocations_[index];
   uint8_t* const begin = base_ + gone.granule * kGranule;
   sanitizers::unpoison(begin, gone.granules * kGranule);
-  // New pages in their place: the sanitizers forget what they know of the old ones.
+  // New pages in their place. The race detector needs not forget what it knows of the old ones: all of it comes before what
+  // cudaFree returns to.
   mmap(begin, gone.granules * kGranule, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
   for (size_t i = 0; i < gone.granules; ++i) allocation_of_granule_[gone.granule + i] = 0;
   allocations_[index] = {};

@@ -29,7 +29,7 @@ class DeviceMemory {
   size_t used(int device) const;
 
  private:
-  static constexpr size_t kRange = size_t{64} << 30;
+  static constexpr size_t kRange = size_t{64} << 30;  // of addresses
   static constexpr size_t kGranule = size_t{64} << 10;
 
   struct Allocation {

@@ -31,9 +31,6 @@ FiberStacks::FiberStacks(size_t count) : bytes_(count * kStride) {
   memory_ = static_cast<uint8_t*>(memory);
   for (size_t i = 0; i < count; ++i) mprotect(memory_ + i * kStride, kPage, PROT_NONE);
 }
-void FiberStacks::renew(size_t count) {
-  mmap(memory_, count * kStride, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
-}
 FiberStacks::~FiberStacks() { munmap(memory_, bytes_); }
 
 #if defined(__x86_64__)
@@ -106,12 +103,11 @@ void fiber_has_begun() {
 #endif
 }
 
-void switch_fiber(Fiber& from, Fiber& to, [[maybe_unused]] bool forever) {
-  sanitizers::go_on_as(to.line);
+void switch_fiber(Fiber& from, Fiber& to) {
 #if defined(LOWRANK_EMULATOR_ADDRESS)
   if (from.stack == nullptr) first_stack = nullptr;  // learnt by the fiber that begins, or known to the one that goes on
   const bool back = to.stack == nullptr;
-  __sanitizer_start_switch_fiber(forever ? nullptr : &from.fake_stack, back ? first_stack : to.stack,
+  __sanitizer_start_switch_fiber(&from.fake_stack, back ? first_stack : to.stack,
                                  back ? first_stack_bytes : to.stack_bytes);
 #endif
 #if defined(__x86_64__)

@@ -15,7 +15,6 @@ struct Fiber {
   void* stack = nullptr;          // lowest address; null for the stack of the thread that began
   size_t stack_bytes = 0;
   void* fake_stack = nullptr;  // the address sanitizer's
-  void* line = nullptr;        // the thread sanitizer's
 #if !defined(__x86_64__)
   ucontext_t context;
 #endif
@@ -28,8 +27,6 @@ class FiberStacks {
   ~FiberStacks();
   FiberStacks(const FiberStacks&) = delete;
   FiberStacks& operator=(const FiberStacks&) = delete;
-  // The thread sanitizer's alone: forgets who has written to the first `count` stacks.
-  void renew(size_t count);
   // Makes `fiber` start in `entry`, which must not return, at the next switch to it. What ran on this stack is forgotten.
   void prepare(Fiber& fiber, size_t index, void (*entry)());
 
@@ -38,8 +35,8 @@ class FiberStacks {
   size_t bytes_;
 };
 
-// Called by `from`, which goes on from here when somebody switches to it, unless it leaves `forever`.
-void switch_fiber(Fiber& from, Fiber& to, bool forever = false);
+// Called by `from`, which goes on from here when somebody switches to it.
+void switch_fiber(Fiber& from, Fiber& to);
 // The first thing that a fiber's entry does.
 void fiber_has_begun();
 

@@ -23,11 +23,15 @@ size_t round_up(size_t value, size_t multiple) { return (value + multiple - 1) /
 void SharedMemory::begin_block(size_t dynamic_bytes, size_t limit) {
   const size_t wanted = round_up(limit + kMostArrays * (kGap + kArrayAlignment), kDynamicAlignment);
   if (base_ == nullptr || room_ < wanted) {
-    if (base_ != nullptr) sanitizers::unpoison(base_, room_);
+    if (base_ != nullptr) {
+      sanitizers::unpoison(base_, room_);
+      races::forget(base_);
+    }
     std::free(base_);
     base_ = static_cast<uint8_t*>(std::aligned_alloc(kDynamicAlignment, wanted));
     if (base_ == nullptr) throw std::bad_alloc();
     room_ = wanted;
+    races::watch(base_, room_, races::Memory::kShared);
   }
   sanitizers::unpoison(base_, room_);
   std::memset(base_, kGarbage, limit);
@@ -38,12 +42,6 @@ void SharedMemory::begin_block(size_t dynamic_bytes, size_t limit) {
   limit_ = limit;
   taken_ = dynamic_bytes;
   used_ = round_up(dynamic_bytes, kArrayAlignment) + kGap;
-}
-
-void SharedMemory::end_block() {
-  // The thread sanitizer forgets what it knows of memory when that is freed.
-  std::free(base_);
-  base_ = nullptr;
 }
 
 void* SharedMemory::array(const void* tag, size_t bytes) {

@@ -13,8 +13,6 @@ class SharedMemory {
  public:
   // `limit`: bytes that dynamic memory and arrays may take together.
   void begin_block(size_t dynamic_bytes, size_t limit);
-  // The thread sanitizer's alone: the next block's memory is another.
-  void end_block();
 
   void* dynamic() const { return base_; }
   size_t dynamic_bytes() const { return arrays_.front().bytes; }

@@ -17,7 +17,7 @@ struct Streams {
   Stream* default_stream;
   std::vector<Stream*> all;
 };
-Stream* make_stream(bool blocking) { return new Stream{blocking, {}, nullptr, sanitizers::begin_line(), 0}; }
+Stream* make_stream(bool blocking) { return new Stream{blocking, {}, nullptr, order::begin_line(), {}}; }
 Streams& streams() {
   static Streams* const streams = [] {
     Stream* const first = make_stream(true);
@@ -29,27 +29,24 @@ Streams& streams() {
 void run_next(Stream& stream) {
   std::unique_ptr<Operation> operation = std::move(stream.operations.front());
   stream.operations.pop_front();
-  void* const line = sanitizers::current_line();
-  sanitizers::go_on_as(stream.line);
-  sanitizers::acquire(&operation->submitted);
+  order::Line* const line = order::current_line();
+  order::go_on_as(stream.line.get());
+  order::acquire(operation->submitted);
   std::unique_ptr<Misuse> broken;
   try {
     if (device_error() == cudaSuccess) operation->run();
   } catch (const Misuse& misuse) {
-    const sanitizers::Unseen unseen;
     broken = std::make_unique<Misuse>(misuse);
   }
   const std::shared_ptr<EventRecord> record = std::move(operation->record);
   operation.reset();
-  sanitizers::release(&stream.done);
-  sanitizers::go_on_as(line);
+  order::release(stream.done);
+  order::go_on_as(line);
   if (broken) {
-    const sanitizers::Unseen unseen;
     break_device(static_cast<cudaError_t>(broken->error), broken->text);
     broken.reset();
   }
   if (!record) return;
-  const sanitizers::Unseen unseen;  // of a stream that waits for this one, perhaps, on the host's stack
   record->when = std::chrono::steady_clock::now();
 }
 
@@ -105,7 +102,7 @@ void drain(Stream& stream) {
 void drain_every_stream() {
   for (Stream* stream : streams().all) {
     drain(*stream);
-    sanitizers::acquire(&stream->done);
+    order::acquire(stream->done);
   }
 }
 
@@ -118,8 +115,8 @@ cudaError_t submit(Stream* handle, std::function<void()> run, std::shared_ptr<Ev
     return cudaSuccess;
   }
   drain_others(*stream);
-  stream->operations.push_back(std::make_unique<Operation>(Operation{std::move(run), std::move(record), 0}));
-  sanitizers::release(&stream->operations.back()->submitted);
+  stream->operations.push_back(std::make_unique<Operation>(Operation{std::move(run), std::move(record), {}}));
+  order::release(stream->operations.back()->submitted);
   if (!settings().lazy_streams) drain(*stream);
   return noted(device_error());
 }
@@ -145,9 +142,16 @@ cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpy
   if (from_host && !is_pinned(from)) {
     const uint8_t* const data = static_cast<const uint8_t*>(from);
     auto staged = std::make_shared<std::vector<uint8_t>>(data, data + bytes);
-    return submit(stream, [to, staged = std::move(staged)] { std::memcpy(to, staged->data(), staged->size()); });
+    return submit(stream, [to, staged = std::move(staged)] {
+      sanitizers::note_write(to, staged->size());
+      std::memcpy(to, staged->data(), staged->size());
+    });
   }
-  const cudaError_t error = submit(stream, [to, from, bytes] { std::memmove(to, from, bytes); });
+  const cudaError_t error = submit(stream, [to, from, bytes] {
+    sanitizers::note_read(from, bytes);
+    sanitizers::note_write(to, bytes);
+    std::memmove(to, from, bytes);
+  });
   if (error != cudaSuccess || !to_host || is_pinned(to)) return error;
   return cudaStreamSynchronize(stream);
 }
@@ -161,7 +165,10 @@ cudaError_t cudaMemsetAsync(void* to, int value, size_t bytes, cudaStream_t stre
   const Lock lock(runtime_mutex());
   if (bytes != 0 && !device_memory().holds(to, bytes))
     return refuse(cudaErrorInvalidValue, "Expected one allocation that holds what cudaMemset sets, received another address.");
-  return submit(stream, [to, value, bytes] { std::memset(to, value, bytes); });
+  return submit(stream, [to, value, bytes] {
+    sanitizers::note_write(to, bytes);
+    std::memset(to, value, bytes);
+  });
 }
 cudaError_t cudaMemset(void* to, int value, size_t bytes) { return cudaMemsetAsync(to, value, bytes, nullptr); }
 
@@ -182,7 +189,6 @@ cudaError_t cudaStreamDestroy(cudaStream_t stream) {
   if (stream == nullptr || find_stream(stream) == nullptr) return noted(cudaErrorInvalidResourceHandle);
   drain(*stream);
   std::erase(streams().all, stream);
-  sanitizers::end_line(stream->line);
   delete stream;
   return noted(device_error());
 }
@@ -194,7 +200,7 @@ cudaError_t cudaStreamSynchronize(cudaStream_t handle) {
   if (stream->captured) return refuse_capture(*stream);
   drain_others(*stream);
   drain(*stream);
-  sanitizers::acquire(&stream->done);
+  order::acquire(stream->done);
   return noted(device_error());
 }
 
@@ -208,7 +214,7 @@ cudaError_t cudaStreamQuery(cudaStream_t handle) {
     run_next(*stream);
     return device_error() != cudaSuccess ? noted(device_error()) : cudaErrorNotReady;
   }
-  sanitizers::acquire(&stream->done);
+  order::acquire(stream->done);
   return noted(device_error());
 }
 
@@ -218,7 +224,7 @@ cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned
   if (!event->last) return noted(device_error());
   return submit(stream, [record = event->last] {
     while (!record->done && !record->stream->operations.empty()) run_next(*record->stream);
-    sanitizers::acquire(&record->point);
+    order::acquire(record->point);
   });
 }
 
@@ -241,7 +247,7 @@ cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t handle) {
   auto record = std::make_shared<EventRecord>(EventRecord{stream});
   const auto done = [record] {
     record->done = true;
-    sanitizers::release(&record->point);
+    order::release(record->point);
   };
   const cudaError_t error = submit(handle, done, record);
   if (error == cudaSuccess) event->last = record;
@@ -254,7 +260,7 @@ cudaError_t cudaEventSynchronize(cudaEvent_t event) {
   if (!event->last) return noted(device_error());
   EventRecord& record = *event->last;
   while (!record.done && !record.stream->operations.empty()) run_next(*record.stream);
-  sanitizers::acquire(&record.point);
+  order::acquire(record.point);
   return noted(device_error());
 }
 
@@ -268,7 +274,7 @@ cudaError_t cudaEventQuery(cudaEvent_t event) {
     run_next(*record.stream);
     return device_error() != cudaSuccess ? noted(device_error()) : cudaErrorNotReady;
   }
-  sanitizers::acquire(&record.point);
+  order::acquire(record.point);
   return cudaSuccess;
 }
 

@@ -7,6 +7,7 @@
 #include <memory>
 #include <vector>
 
+#include "emulator/order.h"
 #include "emulator/runtime.h"
 
 namespace lowrank::emulator {
@@ -16,13 +17,13 @@ struct EventRecord {
   struct Stream* stream;
   bool done = false;
   std::chrono::steady_clock::time_point when = {};
-  char point = 0;
+  order::Clock point = {};
 };
 
 struct Operation {
   std::function<void()> run;            // may throw Misuse
   std::shared_ptr<EventRecord> record;  // of an event: its time is taken when this is done
-  char submitted;                       // what the host did before it, for the thread sanitizer
+  order::Clock submitted;               // what the host did before it
 };
 
 struct Graph {
@@ -37,8 +38,8 @@ struct Stream {
   bool blocking;  // waits for the default stream, and that for it
   std::deque<std::unique_ptr<Operation>> operations = {};
   std::unique_ptr<Graph> captured = nullptr;  // while it captures
-  void* line;  // the thread sanitizer's
-  char done;   // likewise: what the stream has done
+  std::unique_ptr<order::Line> line;
+  order::Clock done;  // what the stream has done
 };
 
 struct Event {

@@ -18,6 +18,7 @@ struct Location {
 
 struct ThreadView {
   uint3 index;
+  uint32_t number;  // of the block's threads
   uint32_t lane;
   bool has_fenced;  // has met a __threadfence
 };
@@ -60,7 +61,7 @@ void check_shared_read(const void* data, size_t bytes, const char* what, Locatio
 void check_global_read(const void* data, size_t bytes, const char* what, Location where);
 void check_global_atomic(const void* data, size_t bytes, Location where);
 
-// An atomic operation at `data` is about to happen, has happened: what fences make of it for the thread sanitizer.
+// An atomic operation at `data` is about to happen, has happened: what fences make of it for the race detector.
 void before_atomic(const void* data);
 void after_atomic(const void* data);
 

@@ -10,7 +10,7 @@ namespace lowrank::test {
 struct Bug {
   const char* name;  // that of its kernel or function, which reports name, too
   // Which of them must catch it: "result" (a wrong result or an error in some order of threads, with lazy or eager copies),
-  // "thread" (the thread sanitizer), "address" (the address and undefined-behaviour sanitizers). Separated by spaces.
+  // "thread" (the detector of data races), "address" (the address and undefined-behaviour sanitizers). Separated by spaces.
   const char* tools;
   // Runs the program, with the bug or without, and tells whether its result was right.
   bool (*run)(bool bug);
