@@ -159,6 +159,7 @@ TEST("ops/shrink: several adapters together, more ranks than a block takes at on
   for (const Backend* backend : available_backends()) {
     check_case(*backend, 320, {{2, many}, {1, {}}, {3, {{300, LoraDType::kBFloat16}}}}, "many terms");
     check_case(*backend, 200, {{9, {{300, LoraDType::kInt8}, {3, LoraDType::kBFloat16}}}}, "many ranks");
+    check_case(*backend, 70, {{1, std::vector<TermShape>(99, {2, LoraDType::kBFloat16})}}, "lists filled again");
   }
 }
 
