@@ -2,7 +2,7 @@
 // of one sequence times the heads of the group. It walks the keys in blocks of 32 absolute positions (pages):
 //
 //   S = Q K^T                       lanes are keys (K transposed); a key's sum has d ascending
-//   m' = m, or max(m, S) where that is more than 4 larger; P = exp(S - m')
+//   m' = max(m, S), P = exp(S - m')
 //   l = l exp(m - m') + sum P       the 32 keys in the fixed tree of S::reduce_add
 //   O = O exp(m - m') + P V         lanes are dimensions; a dimension's sum has keys ascending
 //
@@ -30,8 +30,6 @@ inline constexpr int32_t kTileQueries = 32;
 inline constexpr int32_t kTileQueryFloats = 2048;  // queries times head_dim rounded up to 64
 inline constexpr int32_t kBlocksAhead = 4;          // that a decode asks for in advance: its blocks are done sooner than memory answers
 inline constexpr float kNoKeys = -__builtin_inff();
-// m only keeps exp in range: while the largest score grows by less, what is summed so far needs no new scale.
-inline constexpr float kLargestGrowth = 4.0f;
 
 template <class S, class Products>
 class AttentionTile {
@@ -207,7 +205,7 @@ class AttentionTile {
       largest[0] = S::reduce_max(S::max(low[0], high[0]));
 #pragma GCC unroll 4
     for (int r = 0; r < Count; ++r) {
-      largest[r] = largest[r] > largest_[i + r] + kLargestGrowth ? largest[r] : largest_[i + r];
+      largest[r] = largest[r] > largest_[i + r] ? largest[r] : largest_[i + r];
       low[r] = exponential<S>(S::sub(low[r], S::set1(largest[r])));
       high[r] = exponential<S>(S::sub(high[r], S::set1(largest[r])));
       const Range seen = visible_[i + r];
