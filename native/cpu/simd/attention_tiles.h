@@ -1,29 +1,12 @@
 // The two small products of attention_paged.h and the loads of a block's keys and values.
 #pragma once
 
-#include "cpu/simd/force_inline.h"
+#include "cpu/simd/prefetch.h"
 #include "ops/attention_paged.h"
 
 namespace lowrank::cpu {
 
 inline constexpr int32_t kDimensionChunk = 64;
-
-static LOWRANK_INLINE void prefetch(const void* line) {
-#if defined(__GNUC__)
-  __builtin_prefetch(line);
-#else
-  (void)line;
-#endif
-}
-
-// Into the second cache only: what is needed later than the first one can keep it.
-static LOWRANK_INLINE void prefetch_far(const void* line) {
-#if defined(__GNUC__)
-  __builtin_prefetch(line, 0, 2);
-#else
-  (void)line;
-#endif
-}
 
 // K and V of one kv head in one page: [32][head_dim] each, of the cache's format.
 //

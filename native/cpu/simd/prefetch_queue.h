@@ -2,39 +2,9 @@
 // that follows it.
 #pragma once
 
-#include <cstddef>
-#include <cstdint>
-
-#include "cpu/simd/force_inline.h"
+#include "cpu/simd/prefetch.h"
 
 namespace lowrank::cpu {
-
-// Asks for the line `offset` bytes from p, into the second cache, which has more misses under way than the first. Asking for what
-// is not there does nothing.
-static LOWRANK_INLINE void prefetch_second_cache(const void* p, size_t offset) {
-#if defined(__GNUC__)
-  __builtin_prefetch(reinterpret_cast<const void*>(reinterpret_cast<uintptr_t>(p) + offset), 0, 2);
-#else
-  (void)p, (void)offset;
-#endif
-}
-
-static LOWRANK_INLINE void prefetch_first_cache(const void* p) {
-#if defined(__GNUC__)
-  __builtin_prefetch(p);
-#else
-  (void)p;
-#endif
-}
-
-// To be written: another core may hold it.
-static LOWRANK_INLINE void prefetch_output(const void* p) {
-#if defined(__GNUC__)
-  __builtin_prefetch(p, 1);
-#else
-  (void)p;
-#endif
-}
 
 class PrefetchQueue {
  public:
@@ -53,7 +23,7 @@ class PrefetchQueue {
   // Asks for all the others, into the first cache.
   void ask_for_rest() {
     for (; begin_ != end_; ++begin_)
-      for (size_t byte = 0; byte < ranges_[begin_].bytes; byte += kLine) prefetch_first_cache(ranges_[begin_].at + byte);
+      for (size_t byte = 0; byte < ranges_[begin_].bytes; byte += kLine) prefetch(ranges_[begin_].at + byte);
     lines_ = begin_ = end_ = 0;
   }
 
@@ -78,7 +48,7 @@ class PrefetchQueue {
       if (range.output)
         prefetch_output(range.at);
       else
-        prefetch_second_cache(range.at, 0);
+        prefetch_far(range.at);
       range.at += kLine;
       range.bytes -= range.bytes < kLine ? range.bytes : kLine;
       if (range.bytes == 0) ++begin_;

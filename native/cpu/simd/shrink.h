@@ -9,7 +9,7 @@
 
 #include "cpu/layout.h"
 #include "cpu/simd/factor_element.h"
-#include "cpu/simd/prefetch_queue.h"
+#include "cpu/simd/prefetch.h"
 #include "cpu/simd/shrink_order.h"
 #include "ops/types.h"
 
@@ -41,7 +41,7 @@ LOWRANK_INLINE void shrink_tile(const ShrinkChunk& chunk, const Element* group, 
   const float* u = chunk.u + static_cast<size_t>(row) * chunk.u_stride;
   const Element* a = group + static_cast<size_t>(chunk.k_begin) * width + static_cast<size_t>(r % kFactorRanks) * S::kLanes;
   for (size_t k = 0; k < static_cast<size_t>(chunk.k_count); k += S::kLanes, a += width * S::kLanes) {
-    for (size_t byte = 0; byte < Ranks * S::kLanes * sizeof(Element); byte += 64) prefetch_second_cache(a, ahead + byte);
+    for (size_t byte = 0; byte < Ranks * S::kLanes * sizeof(Element); byte += 64) prefetch_far(a, ahead + byte);
     F weights[Ranks];
 #pragma GCC unroll 8
     for (int j = 0; j < Ranks; ++j) weights[j] = load_elements<S>(a + j * S::kLanes);
@@ -103,7 +103,7 @@ static LOWRANK_INLINE void begin_segment(ShrinkOrder& order, const AdapterRows* 
   for (size_t asked = 0; asked < kShrinkAhead; asked += bytes) {
     const uint8_t* const group = order.next();
     if (group == nullptr) return;
-    for (size_t byte = 0; byte < bytes; byte += 64) prefetch_second_cache(group, byte);
+    for (size_t byte = 0; byte < bytes; byte += 64) prefetch_far(group, byte);
   }
 }
 
