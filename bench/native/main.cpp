@@ -16,7 +16,8 @@ using namespace lowrank;
 namespace {
 constexpr const char* kUsage =
     "Usage: lowrank_bench ceilings THREADS | matmul ROWS THREADS | adapter ROWS THREADS |\n"
-    "       sampling VOCABULARY THREADS | profile MODEL ROWS CONTEXT THREADS [int8-kv] [decode] [adapters=N]\n";
+    "       sampling VOCABULARY THREADS | profile MODEL ROWS CONTEXT THREADS [int8-kv] [decode] [adapters=N] [blocks=ROWS]\n"
+    "       [runs=N]\n";
 }  // namespace
 
 int main(int count, char** arguments) {
@@ -50,7 +51,9 @@ int main(int count, char** arguments) {
         options.int8_kv = options.int8_kv || int8_kv;
         options.decode = options.decode || decode;
         const bool adapters = std::sscanf(arguments[i], "adapters=%d", &options.adapters) == 1;
-        known = known && (int8_kv || decode || adapters);
+        const bool blocks = std::sscanf(arguments[i], "blocks=%d", &options.blocks) == 1;
+        const bool runs = std::sscanf(arguments[i], "runs=%d", &options.runs) == 1 && options.runs > 0;
+        known = known && (int8_kv || decode || adapters || blocks || runs);
       }
       if (known) {
         bench::profile(arguments[2], options);

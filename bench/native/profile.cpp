@@ -57,17 +57,17 @@ std::vector<RowSegment> deal_out(const std::vector<std::unique_ptr<Composition>>
 }  // namespace
 
 void profile(const std::string& path, const ProfileOptions& options) {
-  const auto [rows, context, threads, int8_kv, decode, adapters] = options;
+  const auto [rows, context, threads, int8_kv, decode, adapters, blocks, runs] = options;
   const auto model = Model::load(path, cpu_backend(), {Precision::kInt8, threads, {}, {}, {}});
   const ModelConfig& config = model->config();
   const int32_t sequences = decode ? rows : 1;
   const int32_t length = context + rows / sequences;
   KvCache cache(model->backend(), {static_cast<int32_t>(config.layers.size()), config.kv_heads, config.head_dim,
                                    int8_kv ? KvFormat::kInt8 : KvFormat::kBFloat16, sequences * pages_for(length)});
-  std::vector<std::unique_ptr<BlockTable>> blocks;
+  std::vector<std::unique_ptr<BlockTable>> tables;
   for (int32_t i = 0; i < sequences; ++i) {
-    blocks.push_back(std::make_unique<BlockTable>(cache));
-    blocks.back()->reserve(length);
+    tables.push_back(std::make_unique<BlockTable>(cache));
+    tables.back()->reserve(length);
   }
   Scratch scratch(model->backend(), config, rows, sequences);
   Program program;
@@ -75,7 +75,7 @@ void profile(const std::string& path, const ProfileOptions& options) {
   for (int32_t i = 0; i < rows; ++i) {
     batch.tokens.push_back(1000 + i);
     batch.positions.push_back(decode ? context : context + i);
-    batch.block_tables.push_back(blocks[static_cast<size_t>(decode ? i : 0)]->pages());
+    batch.block_tables.push_back(tables[static_cast<size_t>(decode ? i : 0)]->pages());
   }
   const BaseModel base = model->base(threads);
   std::vector<std::unique_ptr<Composition>> compositions;
@@ -84,7 +84,7 @@ void profile(const std::string& path, const ProfileOptions& options) {
   batch.segments = deal_out(compositions, rows);
   Graph graph(program, model->backend().ops(), config, model->weights(), cache, scratch, batch);
   graph.embed();
-  graph.layers();
+  graph.layers(blocks >= 0 ? RowBlocks{blocks, threads} : row_blocks(model->backend(), config, rows, threads));
   std::vector<int32_t> outputs;
   std::vector<LogitsRow> asked;
   for (int32_t i = 0; i < sequences; ++i) {
@@ -102,16 +102,15 @@ void profile(const std::string& path, const ProfileOptions& options) {
     int count = 0;
   };
   std::map<std::string, Kind> kinds;
-  constexpr int kRuns = 30;
   std::vector<double> whole;
-  for (int run = 0; run < kRuns; ++run) {
+  for (int run = 0; run < runs; ++run) {
     const double begin = seconds_now();
     program.run(threads);
     whole.push_back(seconds_now() - begin);
   }
   // In the order of a step, so that every matrix comes from memory as it does there.
   std::vector<std::vector<double>> times(program.size());
-  for (int run = 0; run < kRuns; ++run)
+  for (int run = 0; run < runs; ++run)
     for (size_t i = 0; i < program.size(); ++i) {
       const double begin = seconds_now();
       program.run_step(i, threads);

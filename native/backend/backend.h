@@ -93,6 +93,10 @@ class Backend {
   // Whether ops read and write the host's memory, so that nobody need copy.
   virtual bool shares_host_memory() const = 0;
 
+  // Bytes of intermediate values that stay close to one thread while it takes a block of rows from op to op (Graph::layers);
+  // 0: ops always take whole batches.
+  virtual size_t row_block_bytes() const = 0;
+
   // Runs what was recorded of this backend's ops, and returns when it is done. `threads` are the host's.
   virtual void run(Program& program, int threads) const = 0;
 };

@@ -18,39 +18,56 @@ void* Program::allocate_bytes(size_t bytes) {
   return block;
 }
 
+void Program::begin_chain(size_t needed) {
+  if (sections_.empty() || sections_.back().chains == 0) sections_.push_back({chains_.size(), 0});
+  ++sections_.back().chains;
+  chains_.push_back({steps_.size(), steps_.size(), needed});
+  in_chain_ = true;
+}
+
 void Program::run(int threads) {
-  if (threads > 1 && parts_per_thread_ > 1) return run_shared(threads);
+  if (taken_.size() < sections_.size()) taken_ = std::vector<std::atomic<int>>(sections_.size());
+  if (complete_.size() < chains_.size()) complete_ = std::vector<std::atomic<uint32_t>>(chains_.size());
+  for (size_t i = 0; i < sections_.size(); ++i) taken_[i].store(0, std::memory_order_relaxed);
+  for (size_t i = 0; i < chains_.size(); ++i) complete_[i].store(0, std::memory_order_relaxed);
   ThreadPool::process().run(
       threads,
-      [](void* context, int part, int parts, Barrier& barrier) {
-        const auto& steps = static_cast<Program*>(context)->steps_;
-        for (const Step& step : steps) {
-          step.call(step.op, step.args, part, parts);
-          if (parts > 1) barrier.wait();
-        }
+      [](void* context, int part, int running, Barrier& barrier) {
+        static_cast<Program*>(context)->work(part, running, barrier);
       },
       this);
 }
 
-void Program::run_shared(int threads) {
-  if (taken_size_ < steps_.size()) {
-    taken_size_ = steps_.size();
-    taken_ = std::make_unique<std::atomic<int>[]>(taken_size_);
+void Program::work(int part, int running, Barrier& barrier) {
+  for (size_t i = 0; i < sections_.size(); ++i) {
+    const Section& section = sections_[i];
+    if (section.chains > 0)
+      run_chains(section, taken_[i], part, barrier);
+    else
+      run_op(steps_[section.first], taken_[i], part, running);
+    if (running > 1) barrier.wait();
   }
-  for (size_t i = 0; i < steps_.size(); ++i) taken_[i].store(0, std::memory_order_relaxed);
-  ThreadPool::process().run(
-      threads,
-      [](void* context, int, int running, Barrier& barrier) {
-        const auto& self = *static_cast<Program*>(context);
-        const int parts = running * self.parts_per_thread_;
-        for (size_t i = 0; i < self.steps_.size(); ++i) {
-          const Step& step = self.steps_[i];
-          for (int part; (part = self.taken_[i].fetch_add(1, std::memory_order_relaxed)) < parts;)
-            step.call(step.op, step.args, part, parts);
-          barrier.wait();
-        }
-      },
-      this);
+}
+
+void Program::run_op(const Step& step, std::atomic<int>& taken, int part, int running) {
+  if (running == 1 || parts_per_thread_ == 1) {
+    step.run(part, running);
+    return;
+  }
+  const int parts = running * parts_per_thread_;
+  for (int own; (own = taken.fetch_add(1, std::memory_order_relaxed)) < parts;) step.run(own, parts);
+}
+
+void Program::run_chains(const Section& section, std::atomic<int>& taken, int thread, Barrier& barrier) {
+  const size_t own_bytes = static_cast<size_t>(thread) * thread_bytes_;
+  size_t known = 0;  // so many are complete, as far as this thread has seen
+  for (size_t own; (own = static_cast<size_t>(taken.fetch_add(1, std::memory_order_relaxed))) < section.chains;) {
+    const Chain& chain = chains_[section.first + own];
+    for (; known < chain.needed; ++known) barrier.wait_for(complete_[section.first + known]);
+    for (size_t i = chain.begin; i < chain.end; ++i) steps_[i].run(0, 1, own_bytes);
+    complete_[section.first + own].store(1, std::memory_order_release);
+    complete_[section.first + own].notify_all();
+  }
 }
 
 void Program::run_step(size_t index, int threads) {
@@ -58,13 +75,16 @@ void Program::run_step(size_t index, int threads) {
       threads,
       [](void* context, int part, int parts, Barrier&) {
         const Step& step = *static_cast<const Step*>(context);
-        step.call(step.op, step.args, part, parts);
+        step.run(part, parts);
       },
       &steps_[index]);
 }
 
 void Program::clear() {
   steps_.clear();
+  sections_.clear();
+  chains_.clear();
+  in_chain_ = false;
   large_.clear();
   chunk_ = 0;
   used_ = 0;

@@ -85,12 +85,18 @@ void Barrier::wait() {
     generation_.notify_all();
     return;
   }
+  wait_while(generation_, generation);
+}
+
+void Barrier::wait_for(const std::atomic<uint32_t>& flag) { wait_while(flag, 0); }
+
+void Barrier::wait_while(const std::atomic<uint32_t>& value, uint32_t old) {
   for (int spins = 0; spins < spins_; ++spins) {
-    if (generation_.load(std::memory_order_acquire) != generation) return;
+    if (value.load(std::memory_order_acquire) != old) return;
     pause();
   }
   const auto begin = std::chrono::steady_clock::now();
-  generation_.wait(generation, std::memory_order_acquire);
+  value.wait(old, std::memory_order_acquire);
   slept_.fetch_add((std::chrono::steady_clock::now() - begin).count(), std::memory_order_relaxed);
 }
 

@@ -21,10 +21,14 @@ class Barrier {
  public:
   explicit Barrier(int parts);
   void wait();
+  // Until `flag` is not 0, in the same way. Whoever sets it must notify it.
+  void wait_for(const std::atomic<uint32_t>& flag);
   // By all threads, in sum. Spinning does not count.
   std::chrono::steady_clock::duration slept() const { return std::chrono::steady_clock::duration(slept_.load(std::memory_order_relaxed)); }
 
  private:
+  void wait_while(const std::atomic<uint32_t>& value, uint32_t old);
+
   const int parts_;
   const int spins_;
   std::atomic<int> arrived_{0};

@@ -12,6 +12,9 @@
 namespace lowrank {
 namespace {
 
+// Of the widest intermediate values. Second caches have 512 KiB to 2 MiB.
+constexpr size_t kRowBlockBytes = size_t{768} << 10;
+
 class CpuBackend final : public Backend {
  public:
   CpuBackend(const char* instruction_set, const OpTable& ops)
@@ -58,6 +61,7 @@ class CpuBackend final : public Backend {
   void read(void* host, const void* memory, size_t bytes) const override { std::memcpy(host, memory, bytes); }
   void copy(void* to, const void* from, size_t bytes) const override { std::memcpy(to, from, bytes); }
   bool shares_host_memory() const override { return true; }
+  size_t row_block_bytes() const override { return kRowBlockBytes; }
   void run(Program& program, int threads) const override { program.run(threads); }
 
  private:

@@ -59,10 +59,7 @@ BackendMemory DeviceBackend::reserve(size_t bytes, Buffer::Pages) const { return
 
 void DeviceBackend::run(Program& program, int) const {
   run_step([&program] {
-    for (size_t i = 0; i < program.size(); ++i) {
-      const Program::Step& step = program.step(i);
-      step.call(step.op, step.args, 0, 1);
-    }
+    for (size_t i = 0; i < program.size(); ++i) program.step(i).run(0, 1);
   });
 }
 

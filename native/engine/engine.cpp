@@ -265,7 +265,7 @@ void Engine::step() {
     const Backend& backend = model_->backend();
     Graph graph(program_, backend.ops(), model_->config(), model_->weights(), cache_, scratch_, batch_);
     graph.embed();
-    graph.layers();
+    graph.layers(row_blocks(backend, model_->config(), batch_.rows(), options_.threads));
     size_t done = 0;
     do {
       const size_t count = std::min<size_t>(outputs_.size() - done, static_cast<size_t>(scratch_.max_logit_rows));

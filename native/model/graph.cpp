@@ -12,7 +12,22 @@ constexpr int kSharedParts = 3;
 constexpr int64_t kFloat = sizeof(float);
 constexpr int32_t kHAlignment = 4;  // so that each row begins at a multiple of 16 bytes
 
+// Fewer rows in a block would read the weights for too little; more gain nothing.
+constexpr int32_t kLeastBlockRows = 32;
+constexpr int32_t kMostBlockRows = 48;
+constexpr int32_t kBlockAlignment = 8;
+
 }  // namespace
+
+RowBlocks row_blocks(const Backend& backend, const ModelConfig& config, int32_t rows, int threads) {
+  const size_t bytes = backend.row_block_bytes();
+  if (bytes == 0 || rows < kLeastBlockRows * std::max(threads, 2)) return {};
+  const auto row_bytes = static_cast<size_t>(site_rows(config, Site::kGateUp)) * sizeof(float);
+  const auto fit = static_cast<int32_t>(std::min(bytes / row_bytes, size_t{kMostBlockRows}));
+  // With two blocks more than threads nobody waits for a neighbour.
+  const int32_t share = round_up(rows / (threads + 2), kBlockAlignment);
+  return {std::max(std::min(fit, share) / kBlockAlignment * kBlockAlignment, kLeastBlockRows), threads};
+}
 
 void Batch::clear() {
   tokens.clear();
@@ -22,20 +37,21 @@ void Batch::clear() {
 }
 
 Scratch::Scratch(const Backend& backend, const ModelConfig& config, int32_t rows, int32_t logit_rows)
-    : max_rows(rows), max_logit_rows(logit_rows), backend_(backend) {
-  const int32_t qkv = site_rows(config, Site::kQkv);
-  const int32_t gate_up = site_rows(config, Site::kGateUp);
+    : max_rows(rows), max_logit_rows(logit_rows), gate_up_width(site_rows(config, Site::kGateUp)),
+      wide_width(std::max(site_rows(config, Site::kQkv), gate_up_width)),
+      backend_(backend) {
   const int32_t attention = config.heads * config.head_dim;
   const int32_t widest = std::max({config.hidden_size, config.intermediate_size, attention});
   const int64_t m = rows;
-  const int32_t stride = round_up(widest, kActivationAlignment);
+  stride = round_up(widest, kActivationAlignment);
+  groups = scale_groups(widest);
   x = zeros(kFloat * m * config.hidden_size);
   y = zeros(kFloat * m * config.hidden_size);
-  wide = zeros(kFloat * m * std::max(qkv, gate_up));
+  wide = zeros(kFloat * m * wide_width);
   heads = zeros(kFloat * m * attention);
   q = zeros(m * stride);
-  scale = zeros(kFloat * m * scale_groups(widest));
-  compensation = zeros(kFloat * m * scale_groups(widest));
+  scale = zeros(kFloat * m * groups);
+  compensation = zeros(kFloat * m * groups);
   outliers = zeros(kFloat * m * kMaxOutliers);
   values = zeros(kFloat * m * stride);
   angles = zeros(kFloat * m * config.head_dim * static_cast<int64_t>(config.ropes.size()));
@@ -52,10 +68,15 @@ void Scratch::reserve_h(int32_t width) {
   h = zeros(kFloat * max_rows * h_width);
 }
 
+void Scratch::reserve_own(int32_t rows, int threads) {
+  const int64_t bytes = kFloat * threads * rows * gate_up_width;
+  if (static_cast<size_t>(bytes) > own.bytes()) own = zeros(bytes);
+}
+
 size_t Scratch::bytes() const {
   size_t all = 0;
   for (const BackendMemory* memory :
-       {&x, &y, &wide, &heads, &q, &scale, &compensation, &outliers, &values, &angles, &h, &logits})
+       {&x, &y, &wide, &heads, &q, &scale, &compensation, &outliers, &values, &angles, &own, &h, &logits})
     all += memory->bytes();
   return all;
 }
@@ -63,8 +84,8 @@ size_t Scratch::bytes() const {
 Graph::Graph(Program& program, const OpTable& ops, const ModelConfig& config, const Weights& weights, const KvCache& cache,
              Scratch& scratch, const Batch& batch)
     : program_(program), ops_(ops), config_(config), weights_(weights), cache_(cache), scratch_(scratch), batch_(batch),
-      rows_(batch.rows()) {
-  program_.set_parts_per_thread(rows_ >= kSharedRows ? kSharedParts : 1);
+      block_{0, batch.rows()} {
+  program_.set_parts_per_thread(rows() >= kSharedRows ? kSharedParts : 1);
   for (const RowSegment& segment : batch.segments) scratch_.reserve_h(segment.composition->max_h_width());
 }
 
@@ -72,17 +93,19 @@ const float* Graph::gain(int32_t layer, LayerNorm norm) const {
   return weights_.layers[static_cast<size_t>(layer)].norms[static_cast<size_t>(norm)].data();
 }
 
-// Descriptors of the segments that do something at this place; rows of the others run as the base.
-AdapterSegments Graph::describe(const std::vector<RowSegment>& segments,
+// Descriptors of the segments that do something at this place for some of `window`, counted from its first row; rows of the
+// others run as the base.
+AdapterSegments Graph::describe(const std::vector<RowSegment>& segments, Range window,
                                 const SitePlan& (*plan)(const Composition&, int32_t, Site), int32_t layer, Site site) {
   AdapterSegments out;
   if (segments.empty()) return out;
   auto* rows = program_.allocate<AdapterRows>(segments.size());
   for (const RowSegment& segment : segments) {
     const SitePlan& at = plan(*segment.composition, layer, site);
-    if (at.empty()) continue;
-    rows[out.count++] = {segment.begin,
-                         segment.end,
+    const Range own = {std::max(segment.begin, window.begin), std::min(segment.end, window.end)};
+    if (own.begin >= own.end || at.empty()) continue;
+    rows[out.count++] = {own.begin - window.begin,
+                         own.end - window.begin,
                          at.shrink.data(),
                          static_cast<int32_t>(at.shrink.size()),
                          at.expand.data(),
@@ -92,7 +115,7 @@ AdapterSegments Graph::describe(const std::vector<RowSegment>& segments,
                          at.norm_gain};
   }
   out.rows = rows;
-  out.h = scratch_.h.as<float>();
+  out.h = scratch_.h.as<float>() + int64_t{window.begin} * scratch_.h_width;
   // The same for all adapters, so that a step's launches on a device do not depend on which there are.
   out.h_stride = scratch_.h_width;
   return out;
@@ -100,7 +123,7 @@ AdapterSegments Graph::describe(const std::vector<RowSegment>& segments,
 
 AdapterSegments Graph::site_segments(int32_t layer, Site site) {
   return describe(
-      batch_.segments,
+      batch_.segments, block_,
       [](const Composition& composition, int32_t at, Site which) -> const SitePlan& { return composition.site(at, which); },
       layer, site);
 }
@@ -109,39 +132,41 @@ const float* const* Graph::norm_rows(int32_t layer, LayerNorm norm) {
   const float** gains = nullptr;
   for (const RowSegment& segment : batch_.segments) {
     const float* replaced = segment.composition->norm(layer, norm);
-    if (replaced == nullptr) continue;
+    const int32_t begin = std::max(segment.begin, block_.begin), end = std::min(segment.end, block_.end);
+    if (replaced == nullptr || begin >= end) continue;
     if (gains == nullptr) {
-      gains = program_.allocate<const float*>(static_cast<size_t>(rows_));
-      std::fill(gains, gains + rows_, gain(layer, norm));
+      gains = program_.allocate<const float*>(static_cast<size_t>(rows()));
+      std::fill(gains, gains + rows(), gain(layer, norm));
     }
-    std::fill(gains + segment.begin, gains + segment.end, replaced);
+    std::fill(gains + begin - block_.begin, gains + end - block_.begin, replaced);
   }
   return gains;
 }
 
+// A block begins where its rows of the widest product would; rows of narrower ones lie closer together from there.
 Activations Graph::activations(const Matrix& matrix) {
+  const int64_t first = block_.begin;
   Activations out;
   out.format = matrix.activation;
   out.cols = matrix.cols;
   out.stride = round_up(matrix.cols, kActivationAlignment);
-  out.q = scratch_.q.as<int8_t>();
-  out.scale = scratch_.scale.as<float>();
-  out.compensation = scratch_.compensation.as<int32_t>();
-  out.outliers = scratch_.outliers.as<float>();
-  out.values = scratch_.values.as<float>();
+  out.q = scratch_.q.as<int8_t>() + first * scratch_.stride;
+  out.scale = scratch_.scale.as<float>() + first * scratch_.groups;
+  out.compensation = scratch_.compensation.as<int32_t>() + first * scratch_.groups;
+  out.outliers = scratch_.outliers.as<float>() + first * kMaxOutliers;
+  out.values = scratch_.values.as<float>() + first * scratch_.stride;
   return out;
 }
 
-void Graph::product(const Activations& in, const Matrix& matrix, const BackendVector& bias, const float* residual,
-                    float* y, int32_t y_stride, const AdapterSegments& adapters) {
-  program_.add<MatmulExpandArgs>(
-      ops_.matmul_expand, {in, &matrix, 0, rows_, bias.data(), residual, y, y_stride, adapters});
+MatmulExpandArgs Graph::product(const Activations& in, const Matrix& matrix, const BackendVector& bias, const float* residual,
+                                float* y, int32_t y_stride, const AdapterSegments& adapters) const {
+  return {in, &matrix, 0, rows(), bias.data(), residual, y, y_stride, adapters};
 }
 
 void Graph::embed() {
   EmbedGatherArgs args{};
   args.tokens = batch_.tokens.data();
-  args.rows = rows_;
+  args.rows = rows();
   args.table = weights_.embed_tokens.get();
   args.multiplier = config_.embedding_multiplier;
   args.x = scratch_.x.as<float>();
@@ -169,7 +194,7 @@ void Graph::angles() {
     const RopeConfig& rope = config_.ropes[i];
     float* cosine = angles + static_cast<int64_t>(2 * i) * scratch_.max_rows * half;
     program_.add<RopeAnglesArgs>(ops_.rope_angles,
-                                 {batch_.positions.data(), rows_, weights_.rope_frequencies[i].data(), half,
+                                 {batch_.positions.data(), rows(), weights_.rope_frequencies[i].data(), half,
                                   rope.attention_factor, cosine, cosine + int64_t{scratch_.max_rows} * half});
   }
 }
@@ -180,22 +205,22 @@ void Graph::add_block_output(int32_t layer, const Activations& in, Site site, st
   const LayerWeights& weights = weights_.layers[static_cast<size_t>(layer)];
   const Matrix& matrix = *weights.products[static_cast<size_t>(site)];
   const auto& bias = weights.biases[static_cast<size_t>(site)];
-  float* x = scratch_.x.as<float>();
+  float* x = block_of(scratch_.x, config_.hidden_size);
   if (!norm) {
-    product(in, matrix, bias, x, x, config_.hidden_size, adapters);
+    program_.add(ops_.matmul_expand, product(in, matrix, bias, x, x, config_.hidden_size, adapters));
     return;
   }
-  float* y = scratch_.y.as<float>();
-  product(in, matrix, bias, nullptr, y, config_.hidden_size, adapters);
-  program_.add<RmsNormAddArgs>(ops_.rmsnorm_add, {y, x, rows_, config_.hidden_size, gain(layer, *norm), config_.norm_epsilon,
+  float* y = block_of(scratch_.y, config_.hidden_size);
+  program_.add(ops_.matmul_expand, product(in, matrix, bias, nullptr, y, config_.hidden_size, adapters));
+  program_.add<RmsNormAddArgs>(ops_.rmsnorm_add, {y, x, rows(), config_.hidden_size, gain(layer, *norm), config_.norm_epsilon,
                                                   norm_rows(layer, *norm)});
 }
 
 void Graph::normalize(int32_t layer, LayerNorm norm, const InputTransform& input, const Activations& out,
                       const AdapterSegments& adapters) {
   program_.add<RmsNormQuantizeShrinkArgs>(ops_.rmsnorm_quantize_shrink,
-                                          {scratch_.x.as<float>(), config_.hidden_size, nullptr, rows_, gain(layer, norm),
-                                           config_.norm_epsilon, input, out, adapters});
+                                          {block_of(scratch_.x, config_.hidden_size), config_.hidden_size, nullptr, rows(),
+                                           gain(layer, norm), config_.norm_epsilon, input, out, adapters});
 }
 
 Activations Graph::float_values(int32_t cols) {
@@ -210,7 +235,7 @@ Activations Graph::float_values(int32_t cols) {
 void Graph::input_values(int32_t layer, Site site) {
   if (site == Site::kDown)
     program_.add<GluQuantizeShrinkArgs>(ops_.glu_quantize_shrink,
-                                        {scratch_.wide.as<float>(), 2 * config_.intermediate_size, rows_, config_.activation,
+                                        {scratch_.wide.as<float>(), 2 * config_.intermediate_size, rows(), config_.activation,
                                          {}, float_values(config_.intermediate_size), {}});
   else
     normalize(layer, site == Site::kQkv ? config_.attention_norms.before : config_.feed_forward_norms.before, {},
@@ -219,57 +244,98 @@ void Graph::input_values(int32_t layer, Site site) {
 
 void Graph::head_input_values() {
   program_.add<RmsNormQuantizeShrinkArgs>(ops_.rmsnorm_quantize_shrink,
-                                          {scratch_.x.as<float>(), config_.hidden_size, nullptr, rows_,
+                                          {scratch_.x.as<float>(), config_.hidden_size, nullptr, rows(),
                                            weights_.final_norm.data(), config_.norm_epsilon, {},
                                            float_values(config_.hidden_size), {}});
 }
 
-void Graph::layers() {
-  for (int32_t layer = 0; layer < static_cast<int32_t>(config_.layers.size()); ++layer) {
-    attention(layer);
-    attention_output(layer);
-    gate_up(layer);
-    down(layer);
+void Graph::layers(const RowBlocks& row_blocks) {
+  const auto layers = static_cast<int32_t>(config_.layers.size());
+  const Range all = block_;
+  if (row_blocks.rows <= 0 || row_blocks.rows >= rows()) {
+    for (int32_t layer = 0; layer < layers; ++layer) {
+      attention(layer);
+      attention_output(layer);
+      gate_up(layer);
+      down(layer);
+    }
+    return;
   }
+  // A chain takes a block from one layer's keys and values to the next one's. Its attention reads the keys of the blocks before
+  // it; the block behind it must have written its own, too, for they may lie in the same page.
+  in_blocks_ = true;
+  scratch_.reserve_own(row_blocks.rows, row_blocks.threads);
+  program_.set_thread_bytes(sizeof(float) * static_cast<size_t>(row_blocks.rows) * static_cast<size_t>(scratch_.gate_up_width));
+  const auto blocks = static_cast<size_t>((rows() + row_blocks.rows - 1) / row_blocks.rows);
+  for (int32_t layer = -1; layer < layers; ++layer) {
+    const size_t before = static_cast<size_t>(layer + 1) * blocks;  // chains of the layers before
+    for (size_t i = 0; i < blocks; ++i) {
+      block_.begin = all.begin + static_cast<int32_t>(i) * row_blocks.rows;
+      block_.end = std::min(block_.begin + row_blocks.rows, all.end);
+      program_.begin_chain(layer < 0 ? 0 : std::min(before - blocks + i + 2, before));
+      if (layer >= 0) {
+        attend(layer);
+        attention_output(layer);
+        gate_up(layer);
+        down(layer);
+      }
+      if (layer + 1 < layers) project_qkv(layer + 1);
+      program_.end_chain();
+    }
+  }
+  block_ = all;
+  in_blocks_ = false;
 }
 
 void Graph::attention(int32_t layer) {
+  project_qkv(layer);
+  attend(layer);
+}
+
+void Graph::project_qkv(int32_t layer) {
   const LayerWeights& weights = weights_.layers[static_cast<size_t>(layer)];
   const LayerConfig& layer_config = config_.layers[static_cast<size_t>(layer)];
   const Matrix& qkv = *weights.products[static_cast<size_t>(Site::kQkv)];
   const int32_t qkv_stride = qkv.rows;
-  float* wide = scratch_.wide.as<float>();
+  float* wide = block_of(scratch_.wide, scratch_.wide_width);
 
   const AdapterSegments in_adapters = site_segments(layer, Site::kQkv);
   const Activations in = activations(qkv);
   normalize(layer, config_.attention_norms.before, qkv.input, in, in_adapters);
-  product(in, qkv, weights.biases[static_cast<size_t>(Site::kQkv)], nullptr, wide, qkv_stride, in_adapters);
+  program_.add(ops_.matmul_expand,
+               product(in, qkv, weights.biases[static_cast<size_t>(Site::kQkv)], nullptr, wide, qkv_stride, in_adapters));
 
   const int32_t half = config_.head_dim / 2;
-  const float* cosine = scratch_.angles.as<float>() + int64_t{2} * layer_config.rope * scratch_.max_rows * half;
+  const float* cosine =
+      scratch_.angles.as<float>() + (int64_t{2} * layer_config.rope * scratch_.max_rows + block_.begin) * half;
   const auto& q_norm = weights.norms[static_cast<size_t>(LayerNorm::kQ)];
   const auto& k_norm = weights.norms[static_cast<size_t>(LayerNorm::kK)];
-  const KvLayer cache = cache_.layer(layer);
   program_.add<RopeWriteKvArgs>(
       ops_.rope_write_kv,
-      {wide, qkv_stride, rows_, config_.heads, config_.kv_heads, config_.head_dim, cosine,
+      {wide, qkv_stride, rows(), config_.heads, config_.kv_heads, config_.head_dim, cosine,
        cosine + int64_t{scratch_.max_rows} * half, q_norm.data(), k_norm.data(),
-       q_norm.empty() ? nullptr : norm_rows(layer, LayerNorm::kQ), k_norm.empty() ? nullptr : norm_rows(layer, LayerNorm::kK), config_.norm_epsilon, batch_.positions.data(),
-       batch_.block_tables.data(), cache});
+       q_norm.empty() ? nullptr : norm_rows(layer, LayerNorm::kQ), k_norm.empty() ? nullptr : norm_rows(layer, LayerNorm::kK),
+       config_.norm_epsilon, batch_.positions.data() + block_.begin, batch_.block_tables.data() + block_.begin,
+       cache_.layer(layer)});
+}
 
+void Graph::attend(int32_t layer) {
+  const LayerConfig& layer_config = config_.layers[static_cast<size_t>(layer)];
+  const int32_t width = config_.heads * config_.head_dim;
   program_.add<AttentionPagedArgs>(ops_.attention_paged,
-                                   {wide, qkv_stride, rows_, config_.heads, config_.kv_heads, config_.head_dim,
-                                    config_.attention_scale, layer_config.window, batch_.positions.data(),
-                                    batch_.block_tables.data(), cache, scratch_.heads.as<float>(),
-                                    config_.heads * config_.head_dim});
+                                   {block_of(scratch_.wide, scratch_.wide_width), site_rows(config_, Site::kQkv), rows(),
+                                    config_.heads, config_.kv_heads, config_.head_dim, config_.attention_scale, layer_config.window,
+                                    batch_.positions.data() + block_.begin, batch_.block_tables.data() + block_.begin,
+                                    cache_.layer(layer), block_of(scratch_.heads, width), width});
 }
 
 void Graph::attention_output(int32_t layer) {
   const Matrix& o = *weights_.layers[static_cast<size_t>(layer)].products[static_cast<size_t>(Site::kO)];
+  const int32_t width = config_.heads * config_.head_dim;
   const AdapterSegments adapters = site_segments(layer, Site::kO);
   const Activations in = activations(o);
-  program_.add<QuantizeShrinkArgs>(ops_.quantize_shrink, {scratch_.heads.as<float>(), config_.heads * config_.head_dim, rows_,
-                                                          o.input, in, adapters});
+  program_.add<QuantizeShrinkArgs>(ops_.quantize_shrink,
+                                   {block_of(scratch_.heads, width), width, rows(), o.input, in, adapters});
   add_block_output(layer, in, Site::kO, config_.attention_norms.after, adapters);
 }
 
@@ -279,16 +345,26 @@ void Graph::gate_up(int32_t layer) {
   const AdapterSegments adapters = site_segments(layer, Site::kGateUp);
   const Activations in = activations(gate_up);
   normalize(layer, config_.feed_forward_norms.before, gate_up.input, in, adapters);
-  product(in, gate_up, weights.biases[static_cast<size_t>(Site::kGateUp)], nullptr, scratch_.wide.as<float>(), gate_up.rows,
-          adapters);
+  const BackendVector& bias = weights.biases[static_cast<size_t>(Site::kGateUp)];
+  if (in_blocks_)
+    program_.add_with_own<&MatmulExpandArgs::y>(
+        ops_.matmul_expand, product(in, gate_up, bias, nullptr, scratch_.own.as<float>(), gate_up.rows, adapters));
+  else
+    program_.add(ops_.matmul_expand, product(in, gate_up, bias, nullptr, scratch_.wide.as<float>(), gate_up.rows, adapters));
 }
 
 void Graph::down(int32_t layer) {
   const Matrix& down = *weights_.layers[static_cast<size_t>(layer)].products[static_cast<size_t>(Site::kDown)];
   const AdapterSegments adapters = site_segments(layer, Site::kDown);
   const Activations in = activations(down);
-  program_.add<GluQuantizeShrinkArgs>(ops_.glu_quantize_shrink, {scratch_.wide.as<float>(), 2 * config_.intermediate_size,
-                                                                rows_, config_.activation, down.input, in, adapters});
+  GluQuantizeShrinkArgs glu = {scratch_.wide.as<float>(), 2 * config_.intermediate_size, rows(), config_.activation,
+                               down.input, in, adapters};
+  if (in_blocks_) {
+    glu.gate_up = scratch_.own.as<float>();
+    program_.add_with_own<&GluQuantizeShrinkArgs::gate_up>(ops_.glu_quantize_shrink, glu);
+  } else {
+    program_.add(ops_.glu_quantize_shrink, glu);
+  }
   add_block_output(layer, in, Site::kDown, config_.feed_forward_norms.after, adapters);
 }
 
@@ -310,8 +386,8 @@ void Graph::logits(const std::vector<int32_t>& rows) {
       segments.push_back({i, i + 1, found->composition});
   }
   const AdapterSegments adapters = describe(
-      segments, [](const Composition& composition, int32_t, Site) -> const SitePlan& { return composition.lm_head(); }, 0,
-      Site::kQkv);
+      segments, {0, count},
+      [](const Composition& composition, int32_t, Site) -> const SitePlan& { return composition.lm_head(); }, 0, Site::kQkv);
 
   const Matrix& base = *weights_.lm_head;
   const Activations in = activations(base);

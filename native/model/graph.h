@@ -35,19 +35,26 @@ class Scratch {
  public:
   Scratch(const Backend& backend, const ModelConfig& config, int32_t max_rows, int32_t max_logit_rows);
   void reserve_h(int32_t width);  // ranks in sum at one site
+  void reserve_own(int32_t rows, int threads);
 
   int32_t max_rows;
   int32_t max_logit_rows;
+  // Of a row of the widest product; rows of narrower ones lie closer together.
+  int32_t gate_up_width;
+  int32_t wide_width;  // floats of `wide`
+  int32_t stride;      // elements of `q` and `values`
+  int32_t groups;      // scale groups
   BackendMemory x;        // [max_rows, hidden] float32: the residual stream
   BackendMemory y;        // [max_rows, max(hidden, …)] float32: a block's output before its norm
-  BackendMemory wide;     // [max_rows, max(q|k|v, gate|up)] float32
+  BackendMemory wide;     // [max_rows, wide_width] float32: q|k|v, then gate|up
   BackendMemory heads;    // [max_rows, heads * head_dim] float32
-  BackendMemory q;        // [max_rows, max stride] int8
-  BackendMemory scale;    // [max_rows, scale groups] float32
-  BackendMemory compensation;  // [max_rows, scale groups] int32
+  BackendMemory q;        // [max_rows, stride] int8
+  BackendMemory scale;    // [max_rows, groups] float32
+  BackendMemory compensation;  // [max_rows, groups] int32
   BackendMemory outliers; // [max_rows, kMaxOutliers] float32
-  BackendMemory values;   // [max_rows, max stride] float32
+  BackendMemory values;   // [max_rows, stride] float32
   BackendMemory angles;   // [ropes][cos, sin][max_rows, head_dim / 2] float32
+  BackendMemory own;      // [threads, rows of a block, gate|up] float32, each thread's own
   BackendMemory h;        // [max_rows, h_width] float32
   int32_t h_width = 0;
   BackendMemory logits;   // [max_logit_rows, vocabulary] float32
@@ -57,6 +64,14 @@ class Scratch {
   BackendMemory zeros(int64_t bytes) const;
   const Backend& backend_;
 };
+
+// How the rows of a step are shared out: in blocks that each go through the layers on one thread at a time, beside the others, so
+// that what lies between two ops stays in that core's cache. 0 rows: every op takes the whole batch.
+struct RowBlocks {
+  int32_t rows = 0;
+  int threads = 1;  // at most so many run the step
+};
+RowBlocks row_blocks(const Backend& backend, const ModelConfig& config, int32_t rows, int threads);
 
 class Graph {
  public:
@@ -78,7 +93,7 @@ class Graph {
   // x += down(act(gate) * up)
   void down(int32_t layer);
   // All of the decoder's layers.
-  void layers();
+  void layers(const RowBlocks& blocks = {});
   // scratch.values = the input of a product in float32: what calibration looks at. kQkv and kGateUp read x, kDown reads
   // gate|up; kO's input is scratch.heads itself.
   void input_values(int32_t layer, Site site);
@@ -91,13 +106,20 @@ class Graph {
   const LogitsRow* candidates(const std::vector<LogitsRow>& rows);
 
  private:
+  // wide = q | k | v of norm(x), q and k rotated, k and v in the cache.
+  void project_qkv(int32_t layer);
+  // heads = attention of wide's q.
+  void attend(int32_t layer);
+  // The block's first row, of rows of `width` floats.
+  float* block_of(const BackendMemory& memory, int64_t width) const { return memory.as<float>() + block_.begin * width; }
+  int32_t rows() const { return block_.end - block_.begin; }
   AdapterSegments site_segments(int32_t layer, Site site);
-  AdapterSegments describe(const std::vector<RowSegment>& segments, const SitePlan& (*plan)(const Composition&, int32_t, Site),
-                           int32_t layer, Site site);
+  AdapterSegments describe(const std::vector<RowSegment>& segments, Range rows,
+                           const SitePlan& (*plan)(const Composition&, int32_t, Site), int32_t layer, Site site);
   const float* const* norm_rows(int32_t layer, LayerNorm norm);
   Activations activations(const Matrix& matrix);
-  void product(const Activations& in, const Matrix& matrix, const BackendVector& bias, const float* residual, float* y,
-               int32_t y_stride, const AdapterSegments& adapters);
+  MatmulExpandArgs product(const Activations& in, const Matrix& matrix, const BackendVector& bias, const float* residual,
+                           float* y, int32_t y_stride, const AdapterSegments& adapters) const;
   void add_block_output(int32_t layer, const Activations& in, Site site, std::optional<LayerNorm> norm,
                         const AdapterSegments& adapters);
   void normalize(int32_t layer, LayerNorm norm, const InputTransform& input, const Activations& out,
@@ -112,7 +134,8 @@ class Graph {
   const KvCache& cache_;
   Scratch& scratch_;
   const Batch& batch_;
-  int32_t rows_;
+  Range block_;  // the rows that are being recorded
+  bool in_blocks_ = false;
 };
 
 }  // namespace lowrank

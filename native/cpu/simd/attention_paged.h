@@ -15,6 +15,7 @@
 // attention_products.h or attention_dot.h.
 #pragma once
 
+#include <algorithm>
 #include <optional>
 
 #include "cpu/simd/attention_cursor.h"
@@ -59,6 +60,12 @@ class AttentionTile {
     }
   }
 
+  // Asks, during the next `run`, for the queries of rows [m, end) and heads [head, head + heads), which a later one will read.
+  void queue_queries(int32_t m, int32_t end, int32_t head, int32_t heads) {
+    const size_t bytes = static_cast<size_t>(heads) * static_cast<size_t>(args_.head_dim) * sizeof(float);
+    for (; m < end; ++m) lines_.add(query(m, head), bytes);
+  }
+
   // Heads [head, head + heads) of rows [m, m + rows), all of one sequence and of kv head `kv_head`.
   void run(int32_t m, int32_t rows, int32_t kv_head, int32_t head, int32_t heads) {
     queries_ = rows * heads;
@@ -71,11 +78,11 @@ class AttentionTile {
       end = end_[i] > end ? end_[i] : end;
     }
     queue_output(m, rows, head, heads);
-    const size_t share = output_lines_.lines() / static_cast<size_t>((end - begin) / kPageTokens + 1) + 1;
+    const size_t share = lines_.lines() / static_cast<size_t>((end - begin) / kPageTokens + 1) + 1;
     const int32_t* table = args_.block_tables[m];
     for (int32_t j = begin / kPageTokens * kPageTokens; j < end; j += kPageTokens) {
       if (j % kAttentionSplit == 0) merge_splits();
-      output_lines_.ask(share);
+      lines_.ask(share);
       const KvBlock block(args_, table[j / kPageTokens], kv_head);
       KvBlock next = block, far = block;
       if (near_ && near_->at(m, kv_head)) {
@@ -104,9 +111,7 @@ class AttentionTile {
   void load_queries(int32_t m, int32_t head, int32_t heads) {
     for (int32_t i = 0; i < queries_; ++i) {
       const int32_t row = m + i / heads;
-      const float* q = args_.q + static_cast<size_t>(row) * static_cast<size_t>(args_.q_stride) +
-                       static_cast<size_t>(head + i % heads) * static_cast<size_t>(args_.head_dim);
-      copy_query(q, q_ + static_cast<size_t>(i) * stride_);
+      copy_query(query(row, head + i % heads), q_ + static_cast<size_t>(i) * stride_);
       const int32_t position = args_.positions[row];
       first_[i] = first_key(position, args_.window);
       end_[i] = position + 1;
@@ -294,6 +299,11 @@ class AttentionTile {
     return count < 0 ? 0 : count > S::kLanes ? S::kLanes : count;
   }
 
+  const float* query(int32_t row, int32_t head) const {
+    return args_.q + static_cast<size_t>(row) * static_cast<size_t>(args_.q_stride) +
+           static_cast<size_t>(head) * static_cast<size_t>(args_.head_dim);
+  }
+
   float* output(int32_t row, int32_t head) const {
     return args_.out + static_cast<size_t>(row) * static_cast<size_t>(args_.out_stride) +
            static_cast<size_t>(head) * static_cast<size_t>(args_.head_dim);
@@ -301,7 +311,7 @@ class AttentionTile {
 
   void queue_output(int32_t m, int32_t rows, int32_t head, int32_t heads) {
     const size_t bytes = static_cast<size_t>(heads) * static_cast<size_t>(args_.head_dim) * sizeof(float);
-    for (int32_t row = m; row < m + rows; ++row) output_lines_.add_output(output(row, head), bytes);
+    for (int32_t row = m; row < m + rows; ++row) lines_.add_output(output(row, head), bytes);
   }
 
   void store_output(int32_t m, int32_t head, int32_t heads) const {
@@ -336,7 +346,7 @@ class AttentionTile {
   alignas(64) typename Products::Weight weights_[Products::kWeightsInPlace ? 1 : kTileQueries * kPageTokens];
   alignas(64) float v_scale_[kPageTokens];  // of the block, of an int8 cache
   alignas(64) float v_inverse_[kPageTokens];
-  PrefetchQueue output_lines_;
+  PrefetchQueue lines_;
   StagedBlock<S> staged_;
   alignas(64) float buffer_[kDimensionChunk * kPageTokens];  // K: [dims][32]; V: [32][64]
 };
@@ -353,15 +363,18 @@ void attend_rows(const AttentionPagedArgs& args, int part, int parts) {
   const int32_t tile_rows = queries / tile_heads;
   const int tiles_of_kv_head = (group + tile_heads - 1) / tile_heads;
   int index = 0;
-  for (int32_t m = 0; m < args.rows;) {
-    int32_t rows = 1;
-    while (rows < tile_rows && m + rows < args.rows && args.block_tables[m + rows] == args.block_tables[m])
-      ++rows;
+  for (int32_t m = 0, sequence_end = 0; m < args.rows;) {
+    if (m == sequence_end)
+      while (++sequence_end < args.rows && args.block_tables[sequence_end] == args.block_tables[m]) {}
+    // Tiles of one size: a small one at the end would bring all keys into shape for few queries.
+    const int32_t left = (sequence_end - m + tile_rows - 1) / tile_rows;
+    const int32_t rows = (sequence_end - m + left - 1) / left;
     const bool alone = rows == 1 && tiles_of_kv_head == 1;
     for (int32_t kv_head = 0; kv_head < args.kv_heads; ++kv_head)
       for (int32_t h = 0; h < group; h += tile_heads, ++index) {
         if (index % parts != part) continue;
         if (alone) tile.begin_alone(m, kv_head, parts);
+        if (parts == 1) tile.queue_queries(m + rows, std::min(m + 2 * rows, args.rows), kv_head * group + h, tile_heads);
         tile.run(m, rows, kv_head, kv_head * group + h, group - h < tile_heads ? group - h : tile_heads);
       }
     m += rows;

@@ -168,7 +168,7 @@ void StepComparison::run(const Batch& batch, const Batch& device_batch, const st
     device_.run_step([&] {
       for (size_t op = i; op < end; ++op) {
         const Program::Step& step = other_.program.step(op);
-        step.call(step.op, step.args, 0, 1);
+        step.run(0, 1);
       }
     });
     for (; i < end; ++i) cpu_.program.run_step(i, threads_);
