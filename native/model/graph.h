@@ -61,7 +61,8 @@ class Scratch {
   size_t bytes() const;
 
  private:
-  BackendMemory zeros(int64_t bytes) const;
+  // Huge pages for what every prefill reads and writes again and again.
+  BackendMemory zeros(int64_t bytes, Buffer::Pages pages = Buffer::Pages::kSmall) const;
   const Backend& backend_;
 };
 

@@ -1,8 +1,12 @@
 // acc[m, n] = sum of q[m, k] * w[n, k] over a scale group in int32, by vpdpbusd: each of its 16 lanes adds four products
 // of an unsigned and a signed byte, and nothing saturates. The unsigned side is the weights, stored as w + 128; so
 //   acc = sum q (w + 128) - 128 sum q,
-// and the accumulators start at the last term. At the group's end they are scaled and added to float sums, which a tile
-// of prefill keeps in the first cache: about 100 instructions beside the group's 768 vpdpbusd.
+// and the accumulators start at the last term. At the group's end they are scaled and added to float sums.
+//
+// They start at the bits of the float 1.5 * 2^23 besides, whose last place is 1. As the sum of a group is less than 2^22, the
+// accumulator's bits are then the float 1.5 * 2^23 + acc, and
+//   fma(sw, 1.5 * 2^23 + acc, -sw * 1.5 * 2^23)  is  sw * acc,
+// rounded once as there, for the last term is exact (sw is a bfloat16): a conversion less on the pipes of vpdpbusd.
 //
 // Layout: weights [N/16][K/4][16][4] uint8 (layout.h): 64 consecutive bytes are 16 columns x 4 of K. Four
 // activations are broadcast to all lanes as one dword.
@@ -66,6 +70,19 @@ struct Operands {
 
 constexpr size_t kStreamAhead = 8192;  // bytes
 
+constexpr float kBias = 12582912;  // 1.5 * 2^23
+constexpr int32_t kBiasBits = 0x4b400000;
+static_assert(kScaleGroup * 128 * 127 < 1 << 22);
+
+LOWRANK_INLINE __m512i begin_sum(const Operands& in, int r, size_t g) {
+  return _mm512_set1_epi32(in.compensation[static_cast<size_t>(r) * in.groups + g] + kBiasBits);
+}
+
+// sum += x_scale * (w_scale * acc). biased: -w_scale * kBias.
+LOWRANK_INLINE __m512 add_scaled(__m512 sum, __m512i acc, __m512 w_scale, __m512 biased, float x_scale) {
+  return _mm512_fmadd_ps(_mm512_set1_ps(x_scale), _mm512_fmadd_ps(w_scale, _mm512_castsi512_ps(acc), biased), sum);
+}
+
 constexpr size_t kGroupBytes = size_t{kScaleGroup} * kTileRows;
 
 // The bytes of group g in one tile: the last group may be shorter.
@@ -95,8 +112,7 @@ void compute_tile(const Operands& in, float* out) {
 #pragma GCC unroll 16
     for (int r = 0; r < Rows; ++r)
 #pragma GCC unroll 4
-      for (int t = 0; t < Tiles; ++t)
-        acc[r][t] = _mm512_set1_epi32(in.compensation[static_cast<size_t>(r) * in.groups + g]);
+      for (int t = 0; t < Tiles; ++t) acc[r][t] = begin_sum(in, r, g);
     const uint8_t* const end = w + group_bytes(in, g);
     for (; w != end; w += 64, x += kTileDepth, ahead += 64) {
       _mm_prefetch(reinterpret_cast<const char*>(ahead), _MM_HINT_T1);
@@ -113,12 +129,10 @@ void compute_tile(const Operands& in, float* out) {
 #pragma GCC unroll 4
     for (int t = 0; t < Tiles; ++t) {
       const __m512 w_scale = group_scale(in, static_cast<size_t>(t), g);
+      const __m512 biased = _mm512_mul_ps(w_scale, _mm512_set1_ps(-kBias));
 #pragma GCC unroll 16
-      for (int r = 0; r < Rows; ++r) {
-        const __m512 x_scale = _mm512_set1_ps(in.x_scale[static_cast<size_t>(r) * in.groups + g]);
-        const __m512 product = _mm512_mul_ps(w_scale, _mm512_cvtepi32_ps(acc[r][t]));
-        sum[r][t] = _mm512_fmadd_ps(x_scale, product, sum[r][t]);
-      }
+      for (int r = 0; r < Rows; ++r)
+        sum[r][t] = add_scaled(sum[r][t], acc[r][t], w_scale, biased, in.x_scale[static_cast<size_t>(r) * in.groups + g]);
     }
   }
 #pragma GCC unroll 16
@@ -144,8 +158,7 @@ void stream_tile(const Operands& in, float* out) {
     for (int r = 0; r < Rows; ++r)
 #pragma GCC unroll 4
       for (int c = 0; c < kChains; ++c)
-        acc[r][c] = c == 0 ? _mm512_set1_epi32(in.compensation[static_cast<size_t>(r) * in.groups + g])
-                           : _mm512_setzero_si512();
+        acc[r][c] = c == 0 ? begin_sum(in, r, g) : _mm512_setzero_si512();
     const uint8_t* const end = w + group_bytes(in, g);
     for (; w != end; w += 64 * kChains, x += kTileDepth * kChains) {
       if constexpr (Rows > kRegisterRows) _mm_prefetch(reinterpret_cast<const char*>(w + kStreamAhead), _MM_HINT_T1);
@@ -159,13 +172,13 @@ void stream_tile(const Operands& in, float* out) {
       }
     }
     const __m512 w_scale = group_scale(in, 0, g);
+    const __m512 biased = _mm512_mul_ps(w_scale, _mm512_set1_ps(-kBias));
 #pragma GCC unroll 16
     for (int r = 0; r < Rows; ++r) {
       __m512i total = acc[r][0];
 #pragma GCC unroll 4
       for (int c = 1; c < kChains; ++c) total = _mm512_add_epi32(total, acc[r][c]);
-      const __m512 x_scale = _mm512_set1_ps(in.x_scale[static_cast<size_t>(r) * in.groups + g]);
-      sum[r] = _mm512_fmadd_ps(x_scale, _mm512_mul_ps(w_scale, _mm512_cvtepi32_ps(total)), sum[r]);
+      sum[r] = add_scaled(sum[r], total, w_scale, biased, in.x_scale[static_cast<size_t>(r) * in.groups + g]);
     }
   }
 #pragma GCC unroll 16

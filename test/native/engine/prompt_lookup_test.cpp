@@ -9,12 +9,15 @@ namespace {
 using Tokens = std::vector<int32_t>;
 }
 
-TEST("engine/prompt_lookup: drafts what followed the latest occurrence of the last three tokens, else of two") {
+TEST("engine/prompt_lookup: drafts what followed the latest occurrence of the last three tokens, else of two, else of one") {
   CHECK(draft_by_prompt_lookup({1, 2, 3, 4, 5, 6, 1, 2, 3}, 6) == (Tokens{4, 5, 6, 1, 2, 3}));
   CHECK(draft_by_prompt_lookup({1, 2, 3, 4, 5, 6, 1, 2, 3}, 2) == (Tokens{4, 5}));
   CHECK(draft_by_prompt_lookup({1, 2, 3, 4, 1, 2, 3, 9, 1, 2, 3}, 1) == Tokens{9});  // the latest
   CHECK(draft_by_prompt_lookup({1, 2, 3, 4, 7, 2, 3, 9, 1, 2, 3}, 1) == Tokens{4});  // three before two
   CHECK(draft_by_prompt_lookup({2, 3, 4, 1, 2, 3}, 4) == (Tokens{4, 1, 2, 3}));       // two
+  CHECK(draft_by_prompt_lookup({2, 3, 4, 5, 3, 7, 8, 9, 3}, 4) == (Tokens{7, 8}));    // one, of which little is expected
+  CHECK(draft_by_prompt_lookup({2, 3, 4, 5, 3}, 1) == Tokens{4});
+  CHECK(draft_by_prompt_lookup({3, 4, 7, 3, 4, 9, 4}, 1) == Tokens{9});
 }
 
 TEST("engine/prompt_lookup: what followed repeats where it is shorter than the draft") {
@@ -26,7 +29,7 @@ TEST("engine/prompt_lookup: what followed repeats where it is shorter than the d
 TEST("engine/prompt_lookup: no draft without an occurrence, or where none is wanted") {
   CHECK(draft_by_prompt_lookup({}, 7).empty());
   CHECK(draft_by_prompt_lookup({1}, 7).empty());
-  CHECK(draft_by_prompt_lookup({1, 1}, 7).empty());
+  CHECK(draft_by_prompt_lookup({2, 1}, 7).empty());
   CHECK(draft_by_prompt_lookup({1, 2, 3, 4, 5}, 7).empty());
   CHECK(draft_by_prompt_lookup({1, 2, 3, 4, 1, 2, 3}, 0).empty());
   CHECK(draft_by_prompt_lookup({1, 2, 3, 4, 1, 2, 3}, -5).empty());
@@ -41,7 +44,11 @@ TEST("engine/prompt_lookup: an earlier answer's matches are taken in their order
   CHECK(draft_by_prompt_lookup({5, 6, 55, 1, 2}, 2, &frame) == (Tokens{30, 2}));  // not 40
   CHECK(draft_by_prompt_lookup({5, 6, 55, 1, 2, 30, 2, 66, 1, 2}, 2, &frame) == (Tokens{40, 2}));
   CHECK_EQ(passed, size_t{10});
-  // Nothing follows any more but what the text itself repeats.
+  // One token finds what is near, before two of its own.
+  CHECK(draft_by_prompt_lookup({40, 6, 8, 40}, 3, &frame) == (Tokens{2, 9}));
+  CHECK_EQ(passed, size_t{12});
+  // Behind its end nothing follows but what the text itself repeats.
+  passed = answer.size();
   CHECK(draft_by_prompt_lookup({4, 1, 2, 3, 1, 2}, 1, &frame) == Tokens{3});
   CHECK(draft_by_prompt_lookup({5, 2, 9}, 3, &frame).empty());
   CHECK(draft_by_prompt_lookup({2, 9}, 3, &frame).empty());
@@ -51,6 +58,19 @@ TEST("engine/prompt_lookup: an earlier answer's matches are taken in their order
   passed = 0;
   CHECK(draft_by_prompt_lookup({5, 20, 2, 77, 5, 20, 2}, 1, &frame) == Tokens{77});
   CHECK(draft_by_prompt_lookup({20, 2, 77, 5, 20, 2}, 1, &frame) == Tokens{7});
+}
+
+TEST("engine/prompt_lookup: one token finds nothing that is far ahead in an earlier answer") {
+  Tokens answer(20, 5);
+  answer[15] = 7;
+  answer[16] = 8;
+  size_t passed = 0;
+  const LookupText frame{answer, passed};
+  CHECK(draft_by_prompt_lookup({1, 2, 8}, 3, &frame).empty());
+  CHECK_EQ(passed, size_t{0});
+  CHECK(draft_by_prompt_lookup({1, 2, 7}, 3, &frame) == (Tokens{8, 5, 5}));
+  CHECK_EQ(passed, size_t{16});
+  CHECK(draft_by_prompt_lookup({1, 2, 5}, 7, &frame) == (Tokens{5, 5}));
 }
 
 TEST("engine/earlier_answers: the last one under each choice of adapters, of a bounded number") {
