@@ -137,9 +137,15 @@ void Engine::run() {
 void Engine::take_inbox(bool wait) {
   std::vector<Request> submitted;
   std::vector<uint64_t> cancelled;
+  const auto called = [this] { return stopping_ || !submitted_.empty() || !cancelled_.empty(); };
   {
     std::unique_lock<std::mutex> lock(mutex_);
-    if (wait) wake_.wait(lock, [this] { return stopping_ || !submitted_.empty() || !cancelled_.empty(); });
+    for (bool more = wait; more && !called();) {
+      lock.unlock();
+      more = cache_.back_ahead();
+      lock.lock();
+    }
+    if (wait) wake_.wait(lock, called);
     submitted.swap(submitted_);
     cancelled.swap(cancelled_);
   }

@@ -1,5 +1,6 @@
 #include "kv_cache/kv_cache.h"
 
+#include <algorithm>
 #include <utility>
 
 namespace lowrank {
@@ -67,6 +68,19 @@ void KvCache::unkeep_page(int32_t page) {
 void KvCache::copy_page(int32_t from, int32_t to) {
   auto* base = memory_.as<uint8_t>();
   backend_.copy(base + page_bytes() * static_cast<size_t>(to), base + page_bytes() * static_cast<size_t>(from), page_bytes());
+}
+
+bool KvCache::back_ahead() {
+  if (!backend_.shares_host_memory()) return false;
+  constexpr size_t kSlice = size_t{1} << 20;
+  constexpr size_t kSmallestPage = 4096;
+  const size_t begin = std::max(backed_, bytes());
+  const size_t end = std::min(bytes() + kBackedAhead, memory_.bytes());
+  if (begin >= end) return false;
+  backed_ = std::min(begin + kSlice, end);
+  volatile uint8_t* const base = memory_.as<uint8_t>();
+  for (size_t at = begin; at < backed_; at += kSmallestPage) base[at] = 0;  // as it is: nobody wrote there
+  return true;
 }
 
 KvLayer KvCache::layer(int32_t index) const {

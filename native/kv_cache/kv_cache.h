@@ -46,6 +46,12 @@ class KvCache {
   // Where a page is wanted and none is free: must free at least one and return true, or return false.
   void set_reclaim(std::function<bool()> reclaim) { reclaim_ = std::move(reclaim); }
 
+  // Has the host's system back a little more of the memory behind the pages that were ever handed out, so that the step that fills
+  // it need not wait: in a virtual machine fresh memory may take 2 ms a MiB, as long as computing what comes there. For idle
+  // times; at most kBackedAhead bytes ahead. False where nothing is left to do, as on a device.
+  bool back_ahead();
+  static constexpr size_t kBackedAhead = size_t{16} << 20;
+
   KvLayer layer(int32_t index) const;
 
   int32_t used_pages() const { return used_pages_; }
@@ -67,6 +73,7 @@ class KvCache {
   std::vector<int32_t> free_;
   std::function<bool()> reclaim_;
   int32_t touched_pages_ = 0;  // pages ever handed out: 0 … touched - 1
+  size_t backed_ = 0;          // bytes that back_ahead went through
   int32_t used_pages_ = 0;
   int32_t idle_pages_ = 0;
 };
