@@ -75,7 +75,7 @@ bool KvCache::back_ahead() {
   constexpr size_t kSlice = size_t{1} << 20;
   constexpr size_t kSmallestPage = 4096;
   const size_t begin = std::max(backed_, bytes());
-  const size_t end = std::min(bytes() + kBackedAhead, memory_.bytes());
+  const size_t end = std::min(bytes() + std::min(kPagesAhead * page_bytes(), kBytesAhead), memory_.bytes());
   if (begin >= end) return false;
   backed_ = std::min(begin + kSlice, end);
   volatile uint8_t* const base = memory_.as<uint8_t>();

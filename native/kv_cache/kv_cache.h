@@ -48,9 +48,10 @@ class KvCache {
 
   // Has the host's system back a little more of the memory behind the pages that were ever handed out, so that the step that fills
   // it need not wait: in a virtual machine fresh memory may take 2 ms a MiB, as long as computing what comes there. For idle
-  // times; at most kBackedAhead bytes ahead. False where nothing is left to do, as on a device.
+  // times; at most kPagesAhead pages and kBytesAhead bytes ahead. False where nothing is left to do, as on a device.
   bool back_ahead();
-  static constexpr size_t kBackedAhead = size_t{16} << 20;
+  static constexpr size_t kPagesAhead = 20;
+  static constexpr size_t kBytesAhead = size_t{16} << 20;
 
   KvLayer layer(int32_t index) const;
 

@@ -45,11 +45,11 @@ Scratch::Scratch(const Backend& backend, const ModelConfig& config, int32_t rows
   const int64_t m = rows;
   stride = round_up(widest, kActivationAlignment);
   groups = scale_groups(widest);
-  x = zeros(kFloat * m * config.hidden_size, Buffer::Pages::kHuge);
+  x = zeros(kFloat * m * config.hidden_size, Buffer::Pages::kOwn);
   y = zeros(kFloat * m * config.hidden_size);
-  wide = zeros(kFloat * m * wide_width, Buffer::Pages::kHuge);
-  heads = zeros(kFloat * m * attention, Buffer::Pages::kHuge);
-  q = zeros(m * stride, Buffer::Pages::kHuge);
+  wide = zeros(kFloat * m * wide_width, Buffer::Pages::kOwn);
+  heads = zeros(kFloat * m * attention, Buffer::Pages::kOwn);
+  q = zeros(m * stride, Buffer::Pages::kOwn);
   scale = zeros(kFloat * m * groups);
   compensation = zeros(kFloat * m * groups);
   outliers = zeros(kFloat * m * kMaxOutliers);
@@ -70,7 +70,7 @@ void Scratch::reserve_h(int32_t width) {
 
 void Scratch::reserve_own(int32_t rows, int threads) {
   const int64_t bytes = kFloat * threads * rows * gate_up_width;
-  if (static_cast<size_t>(bytes) > own.bytes()) own = zeros(bytes, Buffer::Pages::kHuge);
+  if (static_cast<size_t>(bytes) > own.bytes()) own = zeros(bytes, Buffer::Pages::kOwn);
 }
 
 size_t Scratch::bytes() const {
