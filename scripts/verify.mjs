@@ -195,10 +195,16 @@ function partsOf(instructionSets) {
     },
     {
       name: "thread",
-      about: "engine and thread pool with the thread sanitizer",
+      about: "engine, programs and thread pool with the thread sanitizer",
       tools: ["cmake", "c++"],
       env: SANITIZER_ENV,
-      commands: () => sanitized("thread", "thread", fixedLayout, ["engine:", "thread pool:"]),
+      commands: () =>
+        sanitized("thread", "thread", fixedLayout, [
+          "engine:",
+          "thread pool:",
+          "program:",
+          "model/row blocks:",
+        ]),
     },
     {
       name: "fuzz",
