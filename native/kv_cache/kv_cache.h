@@ -25,8 +25,8 @@ inline constexpr int32_t pages_for(int32_t tokens) { return (tokens + kPageToken
 size_t kv_page_bytes(const KvCacheSpec& spec);
 
 // A page holds kPageTokens positions of every layer. All of the budget is reserved at once; the host's system backs a page
-// when it is first written, so that an engine with a long context costs what its sequences have filled, a device gives all of
-// it. A page lives while it has owners: sequences, and the prefix cache. Used by the engine's thread alone.
+// when it is first written, so that an engine with a long context costs what its sequences have filled (and back_ahead), a device
+// gives all of it. A page lives while it has owners: sequences, and the prefix cache. Used by the engine's thread alone.
 class KvCache {
  public:
   // Throws Error(kOutOfMemory).
