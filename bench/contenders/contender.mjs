@@ -23,9 +23,11 @@ export class Contender {
     this.#lines = createInterface({ input: this.#child.stdout })[Symbol.asyncIterator]();
   }
 
-  /** Waits until its model is loaded; what it tells of itself. */
+  /** Waits until its model is loaded; what it tells of itself. `tasks` are then the names of those that it has. */
   async ready() {
-    return (this.facts = (await this.#next()).ready);
+    const { ready, tasks } = await this.#next();
+    this.tasks = tasks;
+    return (this.facts = ready);
   }
 
   /** Runs one task: see protocol.mjs. */

@@ -1,5 +1,5 @@
-// What a contender's process speaks: one JSON object a line. It prints {"ready": {…}} once, then answers each {task, …} from
-// stdin with {ms} (and what it adds), until stdin ends. Anything else that it prints is not for us: see `serve`.
+// What a contender's process speaks: one JSON object a line. It prints {"ready": {…}, "tasks": […]} once, then answers each
+// {task, …} from stdin with {ms} (and what it adds), until stdin ends. Anything else that it prints is not for us: see `serve`.
 import { createInterface } from "node:readline";
 
 /** Token ids that every contender is given: the same text for all, of frequent and rare tokens. */
@@ -23,7 +23,7 @@ export function allDecoding(times) {
 /** Answers tasks one by one. `tasks`: functions by name, each given the request, each returning an object. */
 export async function serve(ready, tasks) {
   const answer = (object) => process.stdout.write(`@${JSON.stringify(object)}\n`);
-  answer({ ready });
+  answer({ ready, tasks: Object.keys(tasks) });
   for await (const line of createInterface({ input: process.stdin })) {
     const request = JSON.parse(line);
     try {

@@ -48,7 +48,7 @@ def serve(ready: dict, generate, batch=None) -> None:
     def say(message: dict) -> None:
         print("@" + json.dumps(message), flush=True)
 
-    say({"ready": ready})
+    say({"ready": ready, "tasks": ["generate"] + (["batch"] if batch is not None else [])})
     for line in sys.stdin:
         request = json.loads(line)
         try:

@@ -37,8 +37,9 @@ async function start(contenders, threads, missing) {
   return started.filter((one) => !failed.has(one.name));
 }
 
-/** Who answers for a figure: one kind of our own processes, and peers where they are asked. */
-const answers = ({ by = "plain", own }, contender) => (contender.kind ? contender.kind === by : !own);
+/** Who answers for a figure: one kind of our own processes, and peers where they are asked and have the task. */
+const answers = ({ by = "plain", own, task = "generate" }, contender) =>
+  contender.kind ? contender.kind === by : !own && contender.tasks.includes(task);
 
 /**
  * "figure\0label" → the values of all rounds. Peers that fail are added to `missing` and asked no more. `each` runs once a round, so that
