@@ -24,7 +24,7 @@ class Program {
     });
   }
 
-  // An op of a chain whose argument `Own` points to memory that each thread has its own of: `set_thread_bytes` for each, one
+  // An op whose argument `Own` points, in a chain, to memory that each thread has its own of: `set_thread_bytes` for each, one
   // thread's behind the other's. What a chain leaves there, only the same chain finds there.
   template <auto Own, class Args>
   void add_with_own(Op<Args> op, const Args& args) {

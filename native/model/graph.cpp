@@ -263,7 +263,6 @@ void Graph::layers(const RowBlocks& row_blocks) {
   }
   // A chain takes a block from one layer's keys and values to the next one's. Its attention reads the keys of the blocks before
   // it; the block behind it must have written its own, too, for they may lie in the same page.
-  in_blocks_ = true;
   scratch_.reserve_own(row_blocks.rows, row_blocks.threads);
   program_.set_thread_bytes(sizeof(float) * static_cast<size_t>(row_blocks.rows) * static_cast<size_t>(scratch_.gate_up_width));
   const auto blocks = static_cast<size_t>((rows() + row_blocks.rows - 1) / row_blocks.rows);
@@ -284,7 +283,6 @@ void Graph::layers(const RowBlocks& row_blocks) {
     }
   }
   block_ = all;
-  in_blocks_ = false;
 }
 
 void Graph::attention(int32_t layer) {
@@ -346,25 +344,17 @@ void Graph::gate_up(int32_t layer) {
   const Activations in = activations(gate_up);
   normalize(layer, config_.feed_forward_norms.before, gate_up.input, in, adapters);
   const BackendVector& bias = weights.biases[static_cast<size_t>(Site::kGateUp)];
-  if (in_blocks_)
-    program_.add_with_own<&MatmulExpandArgs::y>(
-        ops_.matmul_expand, product(in, gate_up, bias, nullptr, scratch_.own.as<float>(), gate_up.rows, adapters));
-  else
-    program_.add(ops_.matmul_expand, product(in, gate_up, bias, nullptr, scratch_.wide.as<float>(), gate_up.rows, adapters));
+  program_.add_with_own<&MatmulExpandArgs::y>(
+      ops_.matmul_expand, product(in, gate_up, bias, nullptr, gate_up_values(), gate_up.rows, adapters));
 }
 
 void Graph::down(int32_t layer) {
   const Matrix& down = *weights_.layers[static_cast<size_t>(layer)].products[static_cast<size_t>(Site::kDown)];
   const AdapterSegments adapters = site_segments(layer, Site::kDown);
   const Activations in = activations(down);
-  GluQuantizeShrinkArgs glu = {scratch_.wide.as<float>(), 2 * config_.intermediate_size, rows(), config_.activation,
-                               down.input, in, adapters};
-  if (in_blocks_) {
-    glu.gate_up = scratch_.own.as<float>();
-    program_.add_with_own<&GluQuantizeShrinkArgs::gate_up>(ops_.glu_quantize_shrink, glu);
-  } else {
-    program_.add(ops_.glu_quantize_shrink, glu);
-  }
+  program_.add_with_own<&GluQuantizeShrinkArgs::gate_up>(
+      ops_.glu_quantize_shrink, GluQuantizeShrinkArgs{gate_up_values(), 2 * config_.intermediate_size, rows(), config_.activation,
+                                                      down.input, in, adapters});
   add_block_output(layer, in, Site::kDown, config_.feed_forward_norms.after, adapters);
 }
 

@@ -40,7 +40,7 @@ class Scratch {
   int32_t max_rows;
   int32_t max_logit_rows;
   // Of a row of the widest product; rows of narrower ones lie closer together.
-  int32_t gate_up_width;
+  int32_t gate_up_width;  // floats of `own`
   int32_t wide_width;  // floats of `wide`
   int32_t stride;      // elements of `q` and `values`
   int32_t groups;      // scale groups
@@ -114,6 +114,8 @@ class Graph {
   // The block's first row, of rows of `width` floats.
   float* block_of(const BackendMemory& memory, int64_t width) const { return memory.as<float>() + block_.begin * width; }
   int32_t rows() const { return block_.end - block_.begin; }
+  // gate|up of the block: while the batch goes in blocks, each thread's own.
+  float* gate_up_values() const { return (rows() < batch_.rows() ? scratch_.own : scratch_.wide).as<float>(); }
   AdapterSegments site_segments(int32_t layer, Site site);
   AdapterSegments describe(const std::vector<RowSegment>& segments, Range rows,
                            const SitePlan& (*plan)(const Composition&, int32_t, Site), int32_t layer, Site site);
@@ -136,7 +138,6 @@ class Graph {
   Scratch& scratch_;
   const Batch& batch_;
   Range block_;  // the rows that are being recorded
-  bool in_blocks_ = false;
 };
 
 }  // namespace lowrank
