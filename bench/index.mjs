@@ -24,7 +24,7 @@ Suites (default: all that the model has)
   prefill       a prompt of 512 tokens, and with AVX2 alone
   decode        64 tokens after a prompt of 128, and of 2,048, also with an int8 KV cache; and sampled
   adapters      a rank-16 adapter on all seven projections, loaded, used, merged, unfused
-  batch         16 requests at once, without and with four adapters
+  batch         16 requests at once, without an adapter, with one for all, with sixteen different ones
   serving       16 streams: prefix hits, long prompts beside them, 10,000 swaps, 8 to 1,000 loaded adapters
   prompt_lookup an e-mail into JSON, without and with prompt lookup
 

@@ -2,13 +2,17 @@
 
 const shown = (value) => (Math.abs(value) < 10 ? value.toFixed(3) : value.toFixed(1));
 
-export function print({ name, unit, median, min, max, limit, peers, share, ratio }) {
+const percent = (value) => (100 * value).toFixed(1);
+const shareText = ({ of, ratio, low, high }) =>
+  `${percent(ratio)} % of ${of}${low === undefined ? "" : ` (95 %: ${percent(low)} to ${percent(high)})`}`;
+
+export function lineOf({ name, unit, median, min, max, limit, peers, share, ratio }) {
   const parts = [
     name.padEnd(26),
     `${shown(median).padStart(8)} ${unit} (${shown(min)} … ${shown(max)})`,
     ...(limit === undefined ? [] : [`limit ${shown(limit)}`]),
     ...(/^tokens|^Gop/.test(unit) && limit ? [`${((100 * median) / limit).toFixed(0)} % of it`] : []),
-    ...(share ? [`${(100 * share.ratio).toFixed(1)} % of ${share.of}`] : []),
+    ...(share ? [shareText(share)] : []),
     ...(ratio
       ? [
           `${ratio.median.toFixed(4)} of ${ratio.of}, 95 %: ${ratio.low.toFixed(4)} to ${ratio.high.toFixed(4)}`,
@@ -18,8 +22,10 @@ export function print({ name, unit, median, min, max, limit, peers, share, ratio
       ([peer, value]) => `${(median / value).toFixed(2)}x ${peer} (${shown(value)})`,
     ),
   ];
-  process.stdout.write(`  ${parts.join(", ")}\n`);
+  return `  ${parts.join(", ")}\n`;
 }
+
+export const print = (figure) => process.stdout.write(lineOf(figure));
 
 /** What is true of the whole run. */
 export function printRun({ ceilings, missing, valid, reasons }) {

@@ -21,13 +21,19 @@ const T_975 = [
 ];
 
 /**
- * The 95 % interval of a ratio, from one logarithm of it per round, two rounds at least: Student's t on the logarithms. `median` is that
- * of the rounds. From 21 rounds on the t of 20 degrees of freedom is used, which is a little too wide.
+ * The geometric mean of a ratio and its 95 % interval, from independent logarithms of it, two at least: Student's t on
+ * those. From 21 on the t of 20 degrees of freedom is used, which is a little too wide.
  */
-export function ratioInterval(logarithms) {
+export function meanRatio(logarithms) {
   const n = logarithms.length;
   const mean = logarithms.reduce((sum, value) => sum + value, 0) / n;
   const variance = logarithms.reduce((sum, value) => sum + (value - mean) ** 2, 0) / (n - 1);
   const half = T_975[Math.min(n - 1, T_975.length) - 1] * Math.sqrt(variance / n);
-  return { median: Math.exp(median(logarithms)), low: Math.exp(mean - half), high: Math.exp(mean + half) };
+  return { ratio: Math.exp(mean), low: Math.exp(mean - half), high: Math.exp(mean + half) };
+}
+
+/** The same with the median for the mean. */
+export function ratioInterval(logarithms) {
+  const { low, high } = meanRatio(logarithms);
+  return { median: Math.exp(median(logarithms)), low, high };
 }

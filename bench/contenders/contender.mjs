@@ -4,6 +4,7 @@ import { createInterface } from "node:readline";
 /** A contender's process, driven by `ask`. */
 export class Contender {
   #child;
+  #ended;
   #lines;
   #log = "";
 
@@ -17,6 +18,7 @@ export class Contender {
       stdio: ["pipe", "pipe", "pipe"],
       env: { ...process.env, ...env },
     });
+    this.#ended = new Promise((resolve) => this.#child.once("close", resolve));
     this.#child.on("error", (error) => (this.#log += error.message));
     this.#child.stdin.on("error", () => {}); // it ended: `ask` says so, as its answer is missing
     this.#child.stderr.on("data", (data) => (this.#log += data));
@@ -47,11 +49,11 @@ export class Contender {
     }
   }
 
+  /** Also where it has ended already. */
   async close() {
-    const ended = new Promise((resolve) => this.#child.once("close", resolve));
     this.#child.stdin.end();
     const timer = setTimeout(() => this.#child.kill("SIGKILL"), 10_000);
-    await ended;
+    await this.#ended;
     clearTimeout(timer);
   }
 }

@@ -12,8 +12,8 @@ const extract = { suite: "prompt_lookup", task: "extract", own: true, by: "adapt
  * - by: which of our own processes answers, see own-contenders.mjs; "plain" where it is not said
  * - adapter: true; "int8": its A and B in int8; of a batch true and "int8" are 16 different ones, "shared" is one for all
  * - own: peers are not asked; peersOf: they were, for another figure, which this one is put beside
- * - pairedWith: a figure of the plain process, measured in turn with this one: see paired.mjs
- * - shareOf: another figure, beside which this one is put
+ * - pairedWith: a figure of the plain process, measured in turn with this one alone: see paired.mjs
+ * - shareOf: another figure, of which this one is a share, measured apart in turn with it: see turns.mjs
  */
 export const FIGURES = {
   prefill_512: { suite: "prefill", ...prefill(512) },

@@ -9,13 +9,17 @@ import { Contender } from "../contenders/contender.mjs";
 import { processor } from "../machine.mjs";
 import { preparePeers } from "../peers.mjs";
 import { writeRandomAdapter } from "../random-adapter.mjs";
-import { figure } from "../statistics.mjs";
+import { figure, meanRatio, ratioInterval } from "../statistics.mjs";
 import { figuresOf, rateOf, requestOf } from "./figures.mjs";
 import { limitOf, raiseCeilings } from "./figure-limits.mjs";
 import { ownContenders } from "./own-contenders.mjs";
 import { pairedRounds } from "./paired.mjs";
+import { sharesInTurns } from "./shares.mjs";
+import { comparisonsOf, inOneProcess } from "./turns.mjs";
 
 const RANK = 16;
+/** Of two rounds, an interval would be wider than anything that is to be told apart. */
+const LEAST_ROUNDS = 3;
 
 /**
  * Starts each contender with each number of threads. One that fails to start is added to `missing`, with all its processes; without our plain
@@ -99,11 +103,30 @@ function peersOf(name, started, values, repeats) {
   return Object.fromEntries(found.filter(([, median]) => median !== undefined));
 }
 
+/**
+ * By figure, the logarithms of its ratio to what it is compared with. `started` are closed before pairs of processes are started anew, so that
+ * those have the memory to themselves.
+ */
+async function compare(figures, started, contenders, { repeats, seed, threads, log }) {
+  const runs = started.filter((one) => one.kind && one.threads === threads);
+  const comparisons = comparisonsOf(figures).filter(({ sides }) =>
+    sides.every((side) => runs.some(({ kind }) => kind === side.kind)),
+  );
+  const ofOne = comparisons.filter(inOneProcess);
+  const ofTwo = comparisons.filter((one) => !inOneProcess(one));
+  const shares = await sharesInTurns(ofOne, runs, { repeats, seed, log });
+  await closeAll(started);
+  const rounds = Math.max(LEAST_ROUNDS, repeats);
+  const pairs = await pairedRounds(ofTwo, contenders, { rounds, threads, log });
+  return new Map([...shares, ...pairs]);
+}
+
+const closeAll = (started) => Promise.all(started.map((contender) => contender.close().catch(() => {})));
+
 /** suites: some of GENERATION_SUITES; model: of benchModel; peers: names of preparePeers. */
 export async function generationSuite({ suites, repeats, model, peers: peerNames, log }) {
   const all = figuresOf(suites);
   const wanted = all.filter(([, { pairedWith }]) => !pairedWith);
-  const paired = all.filter(([, { pairedWith }]) => pairedWith);
   const threads = availableParallelism() > 1 ? [1, 2] : [1];
   buildNativeBench();
   const folder = await mkdtemp(join(tmpdir(), "lowrank-bench-"));
@@ -115,16 +138,6 @@ export async function generationSuite({ suites, repeats, model, peers: peerNames
     const own = ownContenders(kinds, { model, adapter: folder, log });
     const peers = preparePeers(peerNames, { model, adapter: needsAdapter ? folder : undefined, log });
     const missing = [...own.missing, ...peers.missing];
-
-    const ofKind = (kind) => own.contenders.find((one) => one.kind === kind);
-    const pairs =
-      paired.length > 0
-        ? await pairedRounds(paired, [ofKind("plain"), ofKind("adapters")], {
-            rounds: Math.max(2, repeats),
-            threads: threads.at(-1),
-            log,
-          })
-        : new Map();
 
     started = await start([...own.contenders, ...peers.contenders], threads, missing);
     const measurements = [];
@@ -146,8 +159,18 @@ export async function generationSuite({ suites, repeats, model, peers: peerNames
       );
       if (one) ours.set(name, one);
     }
-    for (const [name, { values: measured, ratio }] of pairs)
+    const compared = await compare(all, started, own.contenders, {
+      repeats,
+      seed: (repeats + 1) * wanted.length,
+      threads: threads.at(-1),
+      log,
+    });
+    for (const [name, { pairedWith }] of all.filter(([, asked]) => asked.pairedWith)) {
+      if (!compared.has(name)) continue;
+      const { values: measured, logarithms } = compared.get(name);
+      const ratio = { of: pairedWith, ...ratioInterval(logarithms) };
       ours.set(name, figure(name, "tokens/s", measured, { threads: threads.at(-1), ratio }));
+    }
     const measured = all.filter(([name]) => ours.has(name));
     const ceilings = medianCeilings(measurements);
     for (const [name, asked] of measured)
@@ -156,8 +179,8 @@ export async function generationSuite({ suites, repeats, model, peers: peerNames
       ...ours.get(name),
       limit: limitOf(asked, model.facts, ceilings, adapterBytes),
       peers: asked.own && !asked.peersOf ? {} : peersOf(asked.peersOf ?? name, started, values, repeats),
-      ...(ours.has(asked.shareOf)
-        ? { share: { of: asked.shareOf, ratio: ours.get(name).median / ours.get(asked.shareOf).median } }
+      ...(asked.shareOf && compared.has(name)
+        ? { share: { of: asked.shareOf, ...meanRatio(compared.get(name).logarithms) } }
         : {}),
     }));
     return {
@@ -169,7 +192,7 @@ export async function generationSuite({ suites, repeats, model, peers: peerNames
       ...checkAnchors(processor(), model.name, figures),
     };
   } finally {
-    await Promise.all(started.map((contender) => contender.close().catch(() => {})));
+    await closeAll(started);
     await rm(folder, { recursive: true });
   }
 }

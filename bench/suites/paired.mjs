@@ -1,48 +1,34 @@
-// "No adapter on the request costs nothing": a process that has adapters loaded, asked without one, against a process that never loaded
-// any. Both are started anew in every round, since where a process's memory happens to lie moves its speed by more than what is
-// sought; within a round they take turns, the first one changing. A round gives one ratio.
+// What two processes differ by: one that has adapters loaded and is asked without one ("no adapter on the request costs nothing"), one with
+// merged weights, or one with other kernels, each against the plain one. All are started anew in every round, since where a process's
+// memory happens to lie moves its speed by more than what is sought; within a round two take turns, the first one changing. A round gives
+// one ratio.
 import { Contender } from "../contenders/contender.mjs";
-import { ratioInterval } from "../statistics.mjs";
-import { rateOf, requestOf } from "./figures.mjs";
+import { promptsOf, takeTurns } from "./turns.mjs";
 
 const PAIRS = 6;
 
-/**
- * By figure: the values of the process with adapters, and `ratio: {of, median, low, high}` to the other, a 95 % interval.
- * wanted: [name, figure]. sides: [plain, with adapters], as contenders are described.
- */
-export async function pairedRounds(wanted, sides, { rounds, threads, log }) {
-  const results = new Map(wanted.map(([name]) => [name, { values: [], logarithms: [] }]));
+/** By figure, its values, and of each round the logarithm of its ratio. comparisons: of comparisonsOf; contenders: as they are described. */
+export async function pairedRounds(comparisons, contenders, { rounds, threads, log }) {
+  const results = new Map(comparisons.map(({ name }) => [name, { values: [], logarithms: [] }]));
+  const kinds = new Set(comparisons.flatMap(({ sides }) => sides.map(({ kind }) => kind)));
+  const needed = contenders.filter(({ kind }) => kinds.has(kind));
   for (let round = 0; round < rounds; round++) {
     const started = [];
     try {
-      for (const side of round % 2 === 0 ? sides : [...sides].reverse())
-        started.push(new Contender({ ...side, threads }));
-      if (round % 2 === 1) started.reverse();
+      for (const one of round % 2 === 0 ? needed : [...needed].reverse())
+        started.push(new Contender({ ...one, threads }));
       for (const one of started) await one.ready();
-      for (const [name, asked] of wanted) {
-        const logarithms = [];
-        for (let pair = -1; pair < PAIRS; pair++) {
-          const request = requestOf(asked, round * (PAIRS + 1) + pair + 1);
-          const rates = [0, 0];
-          for (const side of pair % 2 === 0 ? [0, 1] : [1, 0])
-            rates[side] = rateOf(asked, await started[side].ask(request));
-          if (pair < 0) continue; // a warm-up
-          logarithms.push(Math.log(rates[1] / rates[0]));
-          results.get(name).values.push(rates[1]);
-        }
-        const mean = logarithms.reduce((sum, value) => sum + value, 0) / PAIRS;
+      for (const [index, comparison] of comparisons.entries()) {
+        const { name, of } = comparison;
+        const turns = await takeTurns(comparison, started, { pairs: PAIRS, seed: index * promptsOf(PAIRS) });
+        const mean = turns.logarithms.reduce((sum, value) => sum + value, 0) / PAIRS;
+        results.get(name).values.push(...turns.values);
         results.get(name).logarithms.push(mean);
-        log(`round ${round + 1}: ${name} ${Math.exp(mean).toFixed(4)} of ${asked.pairedWith}`);
+        log(`round ${round + 1}: ${name} ${Math.exp(mean).toFixed(4)} of ${of}`);
       }
     } finally {
       await Promise.all(started.map((one) => one.close().catch(() => {})));
     }
   }
-  return new Map(
-    wanted.map(([name, { pairedWith }]) => {
-      const { values, logarithms } = results.get(name);
-      return [name, { values, ratio: { of: pairedWith, ...ratioInterval(logarithms) } }];
-    }),
-  );
+  return results;
 }

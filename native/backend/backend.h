@@ -93,6 +93,9 @@ class Backend {
   // Whether ops read and write the host's memory, so that nobody need copy.
   virtual bool shares_host_memory() const = 0;
 
+  // How its ops read and write keys and values.
+  virtual KvLayout kv_layout() const = 0;
+
   // Bytes of intermediate values that stay close to one thread while it takes a block of rows from op to op (Graph::layers);
   // 0: ops always take whole batches.
   virtual size_t row_block_bytes() const = 0;

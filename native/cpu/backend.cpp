@@ -61,6 +61,7 @@ class CpuBackend final : public Backend {
   void read(void* host, const void* memory, size_t bytes) const override { std::memcpy(host, memory, bytes); }
   void copy(void* to, const void* from, size_t bytes) const override { std::memcpy(to, from, bytes); }
   bool shares_host_memory() const override { return true; }
+  KvLayout kv_layout() const override { return KvLayout::kLanes; }
   size_t row_block_bytes() const override { return kRowBlockBytes; }
   void run(Program& program, int threads) const override { program.run(threads); }
 

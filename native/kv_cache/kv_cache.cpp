@@ -5,8 +5,8 @@
 
 namespace lowrank {
 
-// Layout of memory_: [page][layer][key or value][kv_heads][kPageTokens][head_dim], and of int8 behind a layer's values
-// [key or value][kv_heads][kPageTokens] float32 scales. A page's layers lie together, so that the
+// Layout of memory_: [page][layer][key or value][kv_heads][kPageTokens * head_dim, as KvLayout says], and of int8 behind a layer's
+// values [key or value][kv_heads][kPageTokens] float32 scales. A page's layers lie together, so that the
 // memory in use is contiguous and can be on huge pages: a long context then needs few address translations, which are dear
 // in a virtual machine.
 
@@ -88,7 +88,7 @@ KvLayer KvCache::layer(int32_t index) const {
   const size_t element = kv_element_bytes(spec_.format);
   const size_t bytes = static_cast<size_t>(heads) * static_cast<size_t>(spec_.head_dim) * element;
   uint8_t* base = memory_.as<uint8_t>() + page_bytes() / static_cast<size_t>(spec_.layers) * static_cast<size_t>(index);
-  KvLayer layer = {base, base + bytes, static_cast<int64_t>(page_bytes() / element), spec_.format};
+  KvLayer layer = {base, base + bytes, static_cast<int64_t>(page_bytes() / element), spec_.format, backend_.kv_layout()};
   if (spec_.format == KvFormat::kInt8) {
     layer.k_scale = reinterpret_cast<float*>(base + 2 * bytes);
     layer.v_scale = layer.k_scale + heads;

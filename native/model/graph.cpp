@@ -1,6 +1,7 @@
 #include "model/graph.h"
 
 #include <algorithm>
+#include <new>
 
 namespace lowrank {
 namespace {
@@ -21,7 +22,7 @@ constexpr int32_t kBlockAlignment = 8;
 
 RowBlocks row_blocks(const Backend& backend, const ModelConfig& config, int32_t rows, int threads) {
   const size_t bytes = backend.row_block_bytes();
-  if (bytes == 0 || rows < kLeastBlockRows * std::max(threads, 2)) return {};
+  if (bytes == 0 || rows < kLeastBlockRows * std::max(threads, 2)) return {0, threads};
   const auto row_bytes = static_cast<size_t>(site_rows(config, Site::kGateUp)) * sizeof(float);
   const auto fit = static_cast<int32_t>(std::min(bytes / row_bytes, size_t{kMostBlockRows}));
   // With two blocks more than threads nobody waits for a neighbour.
@@ -68,6 +69,10 @@ void Scratch::reserve_h(int32_t width) {
   h = zeros(kFloat * max_rows * h_width);
 }
 
+void Scratch::reserve_partials(int64_t floats) {
+  if (static_cast<size_t>(kFloat * floats) > partials.bytes()) partials = zeros(kFloat * floats);
+}
+
 void Scratch::reserve_own(int32_t rows, int threads) {
   const int64_t bytes = kFloat * threads * rows * gate_up_width;
   if (static_cast<size_t>(bytes) > own.bytes()) own = zeros(bytes, Buffer::Pages::kOwn);
@@ -76,7 +81,7 @@ void Scratch::reserve_own(int32_t rows, int threads) {
 size_t Scratch::bytes() const {
   size_t all = 0;
   for (const BackendMemory* memory :
-       {&x, &y, &wide, &heads, &q, &scale, &compensation, &outliers, &values, &angles, &own, &h, &logits})
+       {&x, &y, &wide, &heads, &q, &scale, &compensation, &outliers, &values, &angles, &own, &h, &partials, &logits})
     all += memory->bytes();
   return all;
 }
@@ -253,6 +258,7 @@ void Graph::layers(const RowBlocks& row_blocks) {
   const auto layers = static_cast<int32_t>(config_.layers.size());
   const Range all = block_;
   if (row_blocks.rows <= 0 || row_blocks.rows >= rows()) {
+    share_splits(row_blocks.threads);
     for (int32_t layer = 0; layer < layers; ++layer) {
       attention(layer);
       attention_output(layer);
@@ -283,6 +289,25 @@ void Graph::layers(const RowBlocks& row_blocks) {
     }
   }
   block_ = all;
+}
+
+void Graph::share_splits(int threads) {
+  if (threads < 2 || rows() == 0 || rows() >= kSharedRows || !scratch_.on_host()) return;
+  const int32_t longest = *std::max_element(batch_.positions.begin(), batch_.positions.end()) + 1;
+  const int32_t splits = (longest + kAttentionSplit - 1) / kAttentionSplit;
+  if (splits < 2) return;  // nothing to share out
+  threads_ = threads;
+  splits_ = splits;
+  split_queries_ = std::min(rows() * config_.heads / config_.kv_heads, kAttentionTileQueries);
+  scratch_.reserve_partials(attention_share_floats(threads, splits_, split_queries_, config_.head_dim));
+}
+
+// The partials are the same memory for all layers: a barrier lies between.
+AttentionShare Graph::attention_share() {
+  if (splits_ == 0) return {};
+  auto* arrived = program_.allocate<std::atomic<uint32_t>>(static_cast<size_t>(threads_));
+  for (int i = 0; i < threads_; ++i) new (arrived + i) std::atomic<uint32_t>(0);
+  return {scratch_.partials.as<float>(), arrived, splits_, split_queries_};
 }
 
 void Graph::attention(int32_t layer) {
@@ -324,7 +349,7 @@ void Graph::attend(int32_t layer) {
                                    {block_of(scratch_.wide, scratch_.wide_width), site_rows(config_, Site::kQkv), rows(),
                                     config_.heads, config_.kv_heads, config_.head_dim, config_.attention_scale, layer_config.window,
                                     batch_.positions.data() + block_.begin, batch_.block_tables.data() + block_.begin,
-                                    cache_.layer(layer), block_of(scratch_.heads, width), width});
+                                    cache_.layer(layer), block_of(scratch_.heads, width), width, attention_share()});
 }
 
 void Graph::attention_output(int32_t layer) {

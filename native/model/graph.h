@@ -36,6 +36,8 @@ class Scratch {
   Scratch(const Backend& backend, const ModelConfig& config, int32_t max_rows, int32_t max_logit_rows);
   void reserve_h(int32_t width);  // ranks in sum at one site
   void reserve_own(int32_t rows, int threads);
+  void reserve_partials(int64_t floats);
+  bool on_host() const { return backend_.shares_host_memory(); }
 
   int32_t max_rows;
   int32_t max_logit_rows;
@@ -57,6 +59,7 @@ class Scratch {
   BackendMemory own;      // [threads, rows of a block, gate|up] float32, each thread's own
   BackendMemory h;        // [max_rows, h_width] float32
   int32_t h_width = 0;
+  BackendMemory partials;  // see AttentionShare
   BackendMemory logits;   // [max_logit_rows, vocabulary] float32
   size_t bytes() const;
 
@@ -93,7 +96,7 @@ class Graph {
   void gate_up(int32_t layer);
   // x += down(act(gate) * up)
   void down(int32_t layer);
-  // All of the decoder's layers.
+  // All of the decoder's layers, for so many threads as `blocks` says.
   void layers(const RowBlocks& blocks = {});
   // scratch.values = the input of a product in float32: what calibration looks at. kQkv and kGateUp read x, kDown reads
   // gate|up; kO's input is scratch.heads itself.
@@ -111,6 +114,9 @@ class Graph {
   void project_qkv(int32_t layer);
   // heads = attention of wide's q.
   void attend(int32_t layer);
+  // From here on, the attention of few rows with long contexts can be shared out evenly over so many threads.
+  void share_splits(int threads);
+  AttentionShare attention_share();
   // The block's first row, of rows of `width` floats.
   float* block_of(const BackendMemory& memory, int64_t width) const { return memory.as<float>() + block_.begin * width; }
   int32_t rows() const { return block_.end - block_.begin; }
@@ -138,6 +144,9 @@ class Graph {
   Scratch& scratch_;
   const Batch& batch_;
   Range block_;  // the rows that are being recorded
+  int threads_ = 1;  // see share_splits
+  int32_t splits_ = 0;
+  int32_t split_queries_ = 0;
 };
 
 }  // namespace lowrank

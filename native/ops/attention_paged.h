@@ -9,8 +9,10 @@
 // the softmax sums the rounded weights. The effect on out is at most 2^-8 times the weighted mean of |V - out|, and that of
 // the rounding of q.
 // Of an int8 cache such a kernel rounds a softmax weight times its value's scale; the bound is the same.
-// Pairs of row and kv head are split over the parts.
+// Pairs of row and kv head are split over the parts; where there are few, so may be the splits of a pair's keys, see AttentionShare.
 #pragma once
+
+#include <atomic>
 
 #include "core/host_device.h"
 #include "ops/rope_write_kv.h"
@@ -23,6 +25,22 @@ inline constexpr int32_t kAttentionSplit = 256;
 // The first key that a row at `position` sees. window 0: all.
 LOWRANK_HOST_DEVICE inline int32_t first_key(int32_t position, int32_t window) {
   return window > 0 && position >= window ? position - window + 1 : 0;
+}
+
+// Memory through which the parts of one call may share a pair's keys out, split by split: each leaves its softmax states here, and
+// the part that is done last merges them, in the same order as one part alone. For calls of few rows, whose pairs can be dealt out
+// only unevenly. Only the CPU's ops look at it. `splits` 0: pairs stay whole.
+struct AttentionShare {
+  float* partials;                 // [attention_share_floats]
+  std::atomic<uint32_t>* arrived;  // [parts], zero before the call
+  int32_t splits;                  // that a row sees at most
+  int32_t queries;                 // of a tile that is shared, at most kAttentionTileQueries
+};
+inline constexpr int32_t kAttentionTileQueries = 32;
+// One query's state of a split: its sums of values, then the largest score and the sum of weights.
+inline constexpr int32_t attention_state_floats(int32_t head_dim) { return round_up(head_dim, 64) + 2; }
+inline constexpr int64_t attention_share_floats(int parts, int32_t splits, int32_t queries, int32_t head_dim) {
+  return int64_t{parts} * splits * queries * attention_state_floats(head_dim);
 }
 
 struct AttentionPagedArgs {
@@ -39,8 +57,7 @@ struct AttentionPagedArgs {
   KvLayer cache;
   float* out;  // [M, out_stride]
   int32_t out_stride;
+  AttentionShare share;
 };
-
-inline constexpr int32_t kMaxHeadDim = 512;
 
 }  // namespace lowrank

@@ -20,14 +20,35 @@ inline constexpr size_t kv_element_bytes(KvFormat format) {
 // Positions in one page of the cache. Blocks of the attention's online softmax are of this size, too.
 inline constexpr int32_t kPageTokens = 32;
 
-// One layer's cache. Page p of K holds [kv_heads, kPageTokens, head_dim] elements from element p * page_elements on, V
-// likewise; other layers' pages may lie between. Of int8, the scales of page p are [kv_heads, kPageTokens] from float
-// p * page_scales on.
+inline constexpr int32_t kMaxHeadDim = 512;
+
+// How the keys and the values of one kv head lie within a page: as the attention of a backend reads them fastest.
+//   kRows   K and V [kPageTokens][head_dim]
+//   kLanes  K [head_dim / depth][kPageTokens][depth]: a vector holds the same dimensions of neighbouring keys,
+//           V [kPageTokens / depth][head_dim][depth]: it holds neighbouring dimensions of the same keys,
+//           with as many dimensions, or keys, in a dword as kv_depth says. head_dim is even.
+enum class KvLayout : uint8_t { kRows, kLanes };
+
+inline constexpr int32_t kv_depth(KvFormat format) { return format == KvFormat::kFloat32 ? 1 : 2; }
+
+// Where dimension i of the key, or the value, at position `slot` of a page lies within its kv head's kPageTokens * head_dim elements.
+inline constexpr int32_t key_offset(KvLayout layout, KvFormat format, int32_t head_dim, int32_t slot, int32_t i) {
+  const int32_t depth = kv_depth(format);
+  return layout == KvLayout::kRows ? slot * head_dim + i : (i / depth * kPageTokens + slot) * depth + i % depth;
+}
+inline constexpr int32_t value_offset(KvLayout layout, KvFormat format, int32_t head_dim, int32_t slot, int32_t i) {
+  const int32_t depth = kv_depth(format);
+  return layout == KvLayout::kRows ? slot * head_dim + i : (slot / depth * head_dim + i) * depth + slot % depth;
+}
+
+// One layer's cache. Page p of K holds [kv_heads] times what `layout` says from element p * page_elements on, V likewise; other
+// layers' pages may lie between. Of int8, the scales of page p are [kv_heads, kPageTokens] from float p * page_scales on.
 struct KvLayer {
   void* k;
   void* v;
   int64_t page_elements;
   KvFormat format;
+  KvLayout layout;
   float* k_scale = nullptr;  // kInt8 only
   float* v_scale = nullptr;
   int64_t page_scales = 0;
@@ -51,7 +72,7 @@ struct RopeWriteKvArgs {
   int32_t rows;
   int32_t heads;
   int32_t kv_heads;
-  int32_t head_dim;
+  int32_t head_dim;     // D, even, at most kMaxHeadDim
   const float* cosine;  // [M, D/2]
   const float* sine;    // [M, D/2]
   const float* q_norm;  // [D] gain, or null

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { checkAnchors } from "../../bench/anchors.mjs";
-import { median, ratioInterval } from "../../bench/statistics.mjs";
+import { meanRatio, median, ratioInterval } from "../../bench/statistics.mjs";
 
 describe("median", () => {
   it("takes the middle, or the mean of the middle two, and leaves its input as it was", () => {
@@ -34,6 +34,16 @@ describe("ratioInterval", () => {
     }
     expect(covered / RUNS).toBeGreaterThan(0.935);
     expect(covered / RUNS).toBeLessThan(0.965);
+  });
+});
+
+describe("meanRatio", () => {
+  it("is the geometric mean, in the middle of ratioInterval's logarithms", () => {
+    const logarithms = [Math.log(0.5), Math.log(0.5), Math.log(2)];
+    const { ratio, low, high } = meanRatio(logarithms);
+    expect(ratio).toBeCloseTo(0.5 ** (1 / 3), 10);
+    expect(Math.sqrt(low * high)).toBeCloseTo(ratio, 10);
+    expect(ratioInterval(logarithms)).toEqual({ median: 0.5, low, high });
   });
 });
 

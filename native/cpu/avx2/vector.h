@@ -29,7 +29,6 @@ struct Avx2 {
   static constexpr int kScoreQueries = 2;
   static constexpr int kValueQueries = 2;
   static constexpr int kValueVectors = 2;
-  static constexpr int kDirectQueries = 4;
 
   static LOWRANK_INLINE F32 zero() { return {_mm256_setzero_ps(), _mm256_setzero_ps()}; }
   static LOWRANK_INLINE F32 set1(float x) { return {_mm256_set1_ps(x), _mm256_set1_ps(x)}; }
@@ -102,10 +101,11 @@ struct Avx2 {
     const auto* halves = static_cast<const __m256i*>(p);
     return {_mm256_loadu_si256(halves), _mm256_loadu_si256(halves + 1)};
   }
-  static LOWRANK_INLINE void int_store(void* p, I32 x) {
-    auto* halves = static_cast<__m256i*>(p);
-    _mm256_storeu_si256(halves, x.low);
-    _mm256_storeu_si256(halves + 1, x.high);
+  // The first `count` lanes (0 to 16), the others zero.
+  static LOWRANK_INLINE I32 int_load_first(const void* p, int count) {
+    const I32 mask = first_mask(count);
+    const auto* lanes = static_cast<const int*>(p);
+    return {_mm256_maskload_epi32(lanes, mask.low), _mm256_maskload_epi32(lanes + 8, mask.high)};
   }
   static LOWRANK_INLINE I32 int_add(I32 a, I32 b) {
     return {_mm256_add_epi32(a.low, b.low), _mm256_add_epi32(a.high, b.high)};
@@ -164,6 +164,12 @@ struct Avx2 {
     _mm256_storeu_si256(reinterpret_cast<__m256i*>(lanes), ordered);
     for (int i = 0; i < count; ++i) p[i] = lanes[i];
   }
+  // The same as every second half: p[2 i].
+  static LOWRANK_INLINE void store_bfloat16_second(uint16_t* p, F32 x, int count) {
+    uint16_t lanes[kLanes];
+    store_bfloat16_first(lanes, x, kLanes);
+    for (int i = 0; i < count; ++i) p[2 * i] = lanes[i];
+  }
   // The lanes, each within int8, as 16 bytes.
   static LOWRANK_INLINE void store_int8(int8_t* p, I32 x) {
     const __m256i words = _mm256_permute4x64_epi64(_mm256_packs_epi32(x.low, x.high), 0xd8);
@@ -221,23 +227,6 @@ struct Avx2 {
     return _mm_cvtsi128_si32(_mm_max_epi32(two, _mm_shuffle_epi32(two, 0xb1)));
   }
 
-  // Reads `columns` (1 to 16) dwords of each of 16 rows and calls emit(column, the 16 rows' dwords) for each
-  // column.
-  template <class Emit>
-  static LOWRANK_INLINE void transpose(const uint8_t* rows, size_t row_bytes, int columns, Emit emit) {
-    for (int begin = 0; begin < columns; begin += 8) {
-      const int count = columns - begin < 8 ? columns - begin : 8;
-      const __m256i mask = first_mask(count).low;
-      const uint8_t* block = rows + static_cast<size_t>(begin) * 4;
-      __m256i low[8], high[8];
-      transpose8(block, row_bytes, mask, low);
-      transpose8(block + 8 * row_bytes, row_bytes, mask, high);
-#pragma GCC unroll 8
-      for (int i = 0; i < 8; ++i)
-        if (i < count) emit(begin + i, I32{low[i], high[i]});
-    }
-  }
-
  private:
   // All ones in the first `count` lanes.
   static LOWRANK_INLINE I32 first_mask(int count) {
@@ -261,31 +250,6 @@ struct Avx2 {
   static LOWRANK_INLINE __m128 fold(F32 x) {
     const __m256 eight = _mm256_add_ps(x.low, x.high);
     return _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));
-  }
-  // out[c] = column c of 8 rows.
-  static LOWRANK_INLINE void transpose8(const uint8_t* rows, size_t row_bytes, __m256i mask,
-                                        __m256i (&out)[8]) {
-    __m256i a[8], b[8];
-#pragma GCC unroll 8
-    for (int i = 0; i < 8; ++i)
-      a[i] = _mm256_maskload_epi32(reinterpret_cast<const int*>(rows + static_cast<size_t>(i) * row_bytes),
-                                   mask);
-#pragma GCC unroll 2
-    for (int i = 0; i < 8; i += 4) {
-      const __m256i low01 = _mm256_unpacklo_epi32(a[i], a[i + 1]),
-                    high01 = _mm256_unpackhi_epi32(a[i], a[i + 1]);
-      const __m256i low23 = _mm256_unpacklo_epi32(a[i + 2], a[i + 3]),
-                    high23 = _mm256_unpackhi_epi32(a[i + 2], a[i + 3]);
-      b[i] = _mm256_unpacklo_epi64(low01, low23);
-      b[i + 1] = _mm256_unpackhi_epi64(low01, low23);
-      b[i + 2] = _mm256_unpacklo_epi64(high01, high23);
-      b[i + 3] = _mm256_unpackhi_epi64(high01, high23);
-    }
-#pragma GCC unroll 4
-    for (int c = 0; c < 4; ++c) {
-      out[c] = _mm256_permute2x128_si256(b[c], b[c + 4], 0x20);
-      out[c + 4] = _mm256_permute2x128_si256(b[c], b[c + 4], 0x31);
-    }
   }
 };
 

@@ -40,7 +40,6 @@ struct Avx512Vnni {
   static constexpr int kScoreQueries = 12;  // queries times 32 keys of the attention's scores
   static constexpr int kValueQueries = 6;   // queries times …
   static constexpr int kValueVectors = 4;   // … dimensions / 16 of the attention's sums of values
-  static constexpr int kDirectQueries = 4;  // heads of one row whose keys and values need no buffer
 
   static LOWRANK_INLINE F32 zero() { return {_mm512_setzero_ps()}; }
   static LOWRANK_INLINE F32 set1(float x) { return {_mm512_set1_ps(x)}; }
@@ -84,7 +83,10 @@ struct Avx512Vnni {
   static LOWRANK_INLINE I32 int_zero() { return {_mm512_setzero_si512()}; }
   static LOWRANK_INLINE I32 int_set1(int32_t x) { return {_mm512_set1_epi32(x)}; }
   static LOWRANK_INLINE I32 int_load(const void* p) { return {_mm512_loadu_si512(p)}; }
-  static LOWRANK_INLINE void int_store(void* p, I32 x) { _mm512_storeu_si512(p, x.v); }
+  // The first `count` lanes (0 to 16), the others zero.
+  static LOWRANK_INLINE I32 int_load_first(const void* p, int count) {
+    return {_mm512_maskz_loadu_epi32(first_mask(count), p)};
+  }
   static LOWRANK_INLINE I32 int_add(I32 a, I32 b) { return {_mm512_add_epi32(a.v, b.v)}; }
   static LOWRANK_INLINE I32 int_max(I32 a, I32 b) { return {_mm512_max_epi32(a.v, b.v)}; }
   static LOWRANK_INLINE I32 int_and(I32 a, I32 b) { return {_mm512_and_si512(a.v, b.v)}; }
@@ -115,30 +117,6 @@ struct Avx512Vnni {
     _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), halves);
     return widen_bfloat16(halves);
   }
-  // The first `count` of 32 halves, the others zero; none where it is not positive.
-  static LOWRANK_INLINE I32 load_halves_first(const uint16_t* p, int32_t count) {
-    if (count >= 32) return {_mm512_loadu_si512(p)};
-    if (count <= 0) return {_mm512_setzero_si512()};
-    return {_mm512_maskz_loadu_epi16((1u << count) - 1u, p)};
-  }
-  // Pairs (even[i], odd[i]) of halves: i in 0 … 15, and 16 … 31.
-  static LOWRANK_INLINE void interleave_halves(I32 even, I32 odd, I32& low, I32& high) {
-    alignas(64) static constexpr auto kOrder = [] {
-      struct Order {
-        uint16_t low[32], high[32];
-      } order{};
-      for (uint16_t i = 0; i < 16; ++i) {
-        order.low[2 * i] = i;
-        order.low[2 * i + 1] = static_cast<uint16_t>(32 + i);
-        order.high[2 * i] = static_cast<uint16_t>(16 + i);
-        order.high[2 * i + 1] = static_cast<uint16_t>(48 + i);
-      }
-      return order;
-    }();
-    low = {_mm512_permutex2var_epi16(even.v, _mm512_load_si512(kOrder.low), odd.v)};
-    high = {_mm512_permutex2var_epi16(even.v, _mm512_load_si512(kOrder.high), odd.v)};
-  }
-
   static LOWRANK_INLINE F32 load_bfloat16(const uint16_t* p) {
     return widen_bfloat16(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
   }
@@ -150,13 +128,12 @@ struct Avx512Vnni {
   }
   // The first `count` lanes as float32_to_bfloat16 rounds them, NaN included.
   static LOWRANK_INLINE void store_bfloat16_first(uint16_t* p, F32 x, int count) {
-    const __m512i raw = _mm512_castps_si512(x.v);
-    const __m512i odd = _mm512_and_si512(_mm512_srli_epi32(raw, 16), _mm512_set1_epi32(1));
-    const __m512i rounded = _mm512_add_epi32(_mm512_add_epi32(raw, _mm512_set1_epi32(0x7fff)), odd);
-    const __mmask16 nan = _mm512_cmp_ps_mask(x.v, x.v, _CMP_UNORD_Q);
-    const __m512i quiet = _mm512_or_si512(raw, _mm512_set1_epi32(0x400000));
-    const __m512i upper = _mm512_srli_epi32(_mm512_mask_blend_epi32(nan, rounded, quiet), 16);
-    _mm256_mask_storeu_epi16(p, first_mask(count), _mm512_cvtepi32_epi16(upper));
+    _mm256_mask_storeu_epi16(p, first_mask(count), _mm512_cvtepi32_epi16(round_bfloat16(x.v)));
+  }
+  // The same as every second half: p[2 i].
+  static LOWRANK_INLINE void store_bfloat16_second(uint16_t* p, F32 x, int count) {
+    const auto even = static_cast<__mmask32>(((uint64_t{1} << (2 * count)) - 1) & 0x55555555u);
+    _mm512_mask_storeu_epi16(p, even, round_bfloat16(x.v));
   }
   // The lanes, each within int8, as 16 bytes.
   static LOWRANK_INLINE void store_int8(int8_t* p, I32 x) {
@@ -207,47 +184,17 @@ struct Avx512Vnni {
   static LOWRANK_INLINE int32_t int_reduce_add(I32 x) { return _mm512_reduce_add_epi32(x.v); }
   static LOWRANK_INLINE int32_t int_reduce_max(I32 x) { return _mm512_reduce_max_epi32(x.v); }
 
-  // Reads `columns` (1 to 16) dwords of each of 16 rows and calls emit(column, the 16 rows' dwords) for each
-  // column.
-  template <class Emit>
-  static LOWRANK_INLINE void transpose(const uint8_t* rows, size_t row_bytes, int columns, Emit emit) {
-    const __mmask16 mask = first_mask(columns);
-    __m512i a[16], b[16];
-#pragma GCC unroll 16
-    for (int i = 0; i < 16; ++i)
-      a[i] = _mm512_maskz_loadu_epi32(mask, rows + static_cast<size_t>(i) * row_bytes);
-    // Within each quarter: 4 x 4 blocks.
-#pragma GCC unroll 4
-    for (int i = 0; i < 16; i += 4) {
-      const __m512i low01 = _mm512_unpacklo_epi32(a[i], a[i + 1]),
-                    high01 = _mm512_unpackhi_epi32(a[i], a[i + 1]);
-      const __m512i low23 = _mm512_unpacklo_epi32(a[i + 2], a[i + 3]),
-                    high23 = _mm512_unpackhi_epi32(a[i + 2], a[i + 3]);
-      b[i] = _mm512_unpacklo_epi64(low01, low23);
-      b[i + 1] = _mm512_unpackhi_epi64(low01, low23);
-      b[i + 2] = _mm512_unpacklo_epi64(high01, high23);
-      b[i + 3] = _mm512_unpackhi_epi64(high01, high23);
-    }
-    // b[4 i + c] holds, in quarter p, column 4 p + c of rows 4 i … 4 i + 3: the quarters are transposed in
-    // turn.
-#pragma GCC unroll 4
-    for (int c = 0; c < 4; ++c) {
-      const __m512i even01 = _mm512_shuffle_i32x4(b[c], b[c + 4], 0x88),
-                    odd01 = _mm512_shuffle_i32x4(b[c], b[c + 4], 0xdd);
-      const __m512i even23 = _mm512_shuffle_i32x4(b[c + 8], b[c + 12], 0x88);
-      const __m512i odd23 = _mm512_shuffle_i32x4(b[c + 8], b[c + 12], 0xdd);
-      a[c] = _mm512_shuffle_i32x4(even01, even23, 0x88);
-      a[c + 4] = _mm512_shuffle_i32x4(odd01, odd23, 0x88);
-      a[c + 8] = _mm512_shuffle_i32x4(even01, even23, 0xdd);
-      a[c + 12] = _mm512_shuffle_i32x4(odd01, odd23, 0xdd);
-    }
-#pragma GCC unroll 16
-    for (int i = 0; i < 16; ++i)
-      if (i < columns) emit(i, I32{a[i]});
-  }
-
  private:
   static LOWRANK_INLINE __mmask16 first_mask(int count) { return static_cast<__mmask16>((1u << count) - 1u); }
+  // In the lower half of each lane.
+  static LOWRANK_INLINE __m512i round_bfloat16(__m512 x) {
+    const __m512i raw = _mm512_castps_si512(x);
+    const __m512i odd = _mm512_and_si512(_mm512_srli_epi32(raw, 16), _mm512_set1_epi32(1));
+    const __m512i rounded = _mm512_add_epi32(_mm512_add_epi32(raw, _mm512_set1_epi32(0x7fff)), odd);
+    const __mmask16 nan = _mm512_cmp_ps_mask(x, x, _CMP_UNORD_Q);
+    const __m512i quiet = _mm512_or_si512(raw, _mm512_set1_epi32(0x400000));
+    return _mm512_srli_epi32(_mm512_mask_blend_epi32(nan, rounded, quiet), 16);
+  }
   static LOWRANK_INLINE F32 widen_bfloat16(__m256i x) {
     return {_mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(x), 16))};
   }

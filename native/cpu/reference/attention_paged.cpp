@@ -39,28 +39,32 @@ struct Softmax {
   }
 };
 
-// One row, one kv head: where its keys and values lie.
+// One row, one kv head: its keys and values.
 struct Keys {
   const AttentionPagedArgs& args;
   const int32_t* block_table;
   int32_t kv_head;
 
-  // Element 0 of the key or value at absolute position j.
-  int64_t begin_of(int32_t j) const {
+  // Dimension i of the key, or value, at absolute position j.
+  float key(int32_t j, int32_t i) const { return load(args.cache.k, args.cache.k_scale, j, i, key_offset); }
+  float value(int32_t j, int32_t i) const { return load(args.cache.v, args.cache.v_scale, j, i, value_offset); }
+
+ private:
+  template <class Offset>
+  float load(const void* from, const float* scales, int32_t j, int32_t i, Offset offset) const {
+    const KvLayer& cache = args.cache;
     const int64_t page = block_table[j / kPageTokens];
-    return page * args.cache.page_elements +
-           (int64_t{kv_head} * kPageTokens + j % kPageTokens) * args.head_dim;
-  }
-  float load(const void* cache, int64_t element) const {
-    if (args.cache.format == KvFormat::kInt8) {
-      const float* scales = cache == args.cache.k ? args.cache.k_scale : args.cache.v_scale;
-      const int64_t page = element / args.cache.page_elements;
-      const int64_t slot = element % args.cache.page_elements / args.head_dim;
-      return static_cast<float>(static_cast<const int8_t*>(cache)[element]) * scales[page * args.cache.page_scales + slot];
+    const int32_t slot = j % kPageTokens;
+    const int64_t at = page * cache.page_elements + int64_t{kv_head} * kPageTokens * args.head_dim +
+                       offset(cache.layout, cache.format, args.head_dim, slot, i);
+    switch (cache.format) {
+      case KvFormat::kInt8:
+        return static_cast<float>(static_cast<const int8_t*>(from)[at]) *
+               scales[page * cache.page_scales + int64_t{kv_head} * kPageTokens + slot];
+      case KvFormat::kBFloat16: return bfloat16_to_float32(static_cast<const uint16_t*>(from)[at]);
+      case KvFormat::kFloat32: break;
     }
-    return args.cache.format == KvFormat::kBFloat16
-               ? bfloat16_to_float32(static_cast<const uint16_t*>(cache)[element])
-               : static_cast<const float*>(cache)[element];
+    return static_cast<const float*>(from)[at];
   }
 };
 
@@ -70,20 +74,18 @@ void add_block(const Keys& keys, const float* q, int32_t j_begin, int32_t j_end,
   float scores[kPageTokens];
   float new_largest = split.largest;
   for (int32_t j = j_begin; j < j_end; ++j) {
-    const int64_t key = keys.begin_of(j);
     float dot = 0.0f;
     for (int32_t i = 0; i < args.head_dim; ++i)
-      dot += q[i] * keys.load(args.cache.k, key + i);
+      dot += q[i] * keys.key(j, i);
     scores[j - j_begin] = dot * args.scale;
     new_largest = std::max(new_largest, scores[j - j_begin]);
   }
   split.rescale(new_largest, args.head_dim);
   for (int32_t j = j_begin; j < j_end; ++j) {
     const float weight = std::exp(scores[j - j_begin] - new_largest);
-    const int64_t value = keys.begin_of(j);
     split.sum += weight;
     for (int32_t i = 0; i < args.head_dim; ++i)
-      split.values[i] += weight * keys.load(args.cache.v, value + i);
+      split.values[i] += weight * keys.value(j, i);
   }
 }
 

@@ -28,22 +28,24 @@ void rotate_head(float* head, int32_t half_dim, const float* cosine, const float
   }
 }
 
-void write_head(const RopeWriteKvArgs& args, void* cache, int32_t m, int32_t kv_head, const float* head) {
+// Offset: key_offset or value_offset.
+template <class Offset>
+void write_head(const RopeWriteKvArgs& args, void* cache, float* scales, int32_t m, int32_t kv_head, const float* head, Offset offset) {
+  const KvLayer& layer = args.cache;
   const int32_t position = args.positions[m];
   const int64_t page = args.block_tables[m][position / kPageTokens];
-  const int64_t slot = int64_t{kv_head} * kPageTokens + position % kPageTokens;
-  const int64_t begin = page * args.cache.page_elements + slot * args.head_dim;
-  if (args.cache.format == KvFormat::kInt8) {
-    float* scales = cache == args.cache.k ? args.cache.k_scale : args.cache.v_scale;
-    scales[page * args.cache.page_scales + slot] =
-        quantize_group_int8(head, args.head_dim, static_cast<int8_t*>(cache) + begin);
-    return;
-  }
+  const int32_t slot = position % kPageTokens;
+  const int64_t begin = page * layer.page_elements + int64_t{kv_head} * kPageTokens * args.head_dim;
+  int8_t quantized[kMaxHeadDim];
+  if (layer.format == KvFormat::kInt8)
+    scales[page * layer.page_scales + int64_t{kv_head} * kPageTokens + slot] = quantize_group_int8(head, args.head_dim, quantized);
   for (int32_t i = 0; i < args.head_dim; ++i) {
-    if (args.cache.format == KvFormat::kBFloat16)
-      static_cast<uint16_t*>(cache)[begin + i] = float32_to_bfloat16(head[i]);
-    else
-      static_cast<float*>(cache)[begin + i] = head[i];
+    const int64_t at = begin + offset(layer.layout, layer.format, args.head_dim, slot, i);
+    switch (layer.format) {
+      case KvFormat::kInt8: static_cast<int8_t*>(cache)[at] = quantized[i]; break;
+      case KvFormat::kBFloat16: static_cast<uint16_t*>(cache)[at] = float32_to_bfloat16(head[i]); break;
+      case KvFormat::kFloat32: static_cast<float*>(cache)[at] = head[i]; break;
+    }
   }
 }
 
@@ -78,10 +80,10 @@ void rope_write_kv(const RopeWriteKvArgs& args, int part, int parts) {
     for (int32_t h = 0; h < args.kv_heads; ++h, head += head_dim) {
       if (k_norm != nullptr) norm_head(head, head_dim, k_norm, args.norm_epsilon);
       rotate_head(head, half_dim, cosine, sine);
-      write_head(args, args.cache.k, m, h, head);
+      write_head(args, args.cache.k, args.cache.k_scale, m, h, head, key_offset);
     }
     for (int32_t h = 0; h < args.kv_heads; ++h, head += head_dim)
-      write_head(args, args.cache.v, m, h, head);
+      write_head(args, args.cache.v, args.cache.v_scale, m, h, head, value_offset);
   }
 }
 

@@ -10,27 +10,26 @@
 // visible keys alone: a key that it does not see adds nothing, not even zero times its value. So prefill and
 // decode agree to the bit.
 //
-// K and V lie as [page][kv_head][32][head_dim]. They are brought into shape once a block for all queries of the tile, 64
-// dimensions at a time, in a buffer of at most 8 KiB that stays in the first cache. The two products are those of
-// attention_products.h or attention_dot.h.
+// Scores are kept times log2 e, so that weights are powers of two. The two products are those of attention_float.h or
+// attention_dot.h, the tiles of a part and what it reads next those of attention_plan.h.
 #pragma once
 
-#include <algorithm>
 #include <optional>
 
-#include "cpu/simd/attention_cursor.h"
 #include "cpu/simd/attention_dot.h"
-#include "cpu/simd/attention_products.h"
+#include "cpu/simd/attention_float.h"
+#include "cpu/simd/attention_plan.h"
 #include "cpu/simd/attention_stage.h"
 #include "cpu/simd/exponential.h"
 #include "cpu/simd/prefetch_queue.h"
 
 namespace lowrank::cpu {
 
-inline constexpr int32_t kTileQueries = 32;
+inline constexpr int32_t kTileQueries = kAttentionTileQueries;
 inline constexpr int32_t kTileQueryFloats = 2048;  // queries times head_dim rounded up to 64
-inline constexpr int32_t kBlocksAhead = 4;          // that a decode asks for in advance: its blocks are done sooner than memory answers
+inline constexpr int32_t kBlocksAhead = 4;         // that few rows ask for in advance: a block is done sooner than memory answers
 inline constexpr float kNoKeys = -__builtin_inff();
+inline constexpr float kLog2E = 0x1.715476p+0f;
 
 template <class S, class Products>
 class AttentionTile {
@@ -38,86 +37,67 @@ class AttentionTile {
   using F = typename S::F32;
 
   explicit AttentionTile(const AttentionPagedArgs& args)
-      : args_(args), stride_(static_cast<size_t>(round_up(args.head_dim, kDimensionChunk))) {}
+      : args_(args), stride_(static_cast<size_t>(round_up(args.head_dim, kDimensionChunk))), score_scale_(args.scale * kLog2E) {}
 
   static int32_t largest_queries(int32_t head_dim) {
     const int32_t fit = kTileQueryFloats / round_up(head_dim, kDimensionChunk);
     return fit < kTileQueries ? fit : kTileQueries;
   }
 
-  // Before `run` for row m, alone, with all heads of kv head `kv_head`, where the parts take such pairs in turn: asks memory for
-  // their first blocks, unless that was done as an earlier pair went on.
-  void begin_alone(int32_t m, int32_t kv_head, int parts) {
-    if (near_ && near_->at(m, kv_head)) return;
-    far_.emplace(args_, m, kv_head, parts);
-    near_ = far_;
-    for (int32_t i = 0; i < kBlocksAhead && !far_->ended(); ++i) {
-      const KvBlock block = far_->block();
-      const size_t bytes = block.row_bytes * kPageTokens;
+  // Before the first of a part's tiles. Few rows wait for memory: their blocks are asked for as long before they are read as it
+  // takes to answer, from tile to tile. Many rows find them in the second cache.
+  void begin(const PartTiles& tiles) {
+    if (args_.rows > kTileQueries || tiles.ended()) return;
+    near_.emplace(tiles);
+    far_.emplace(tiles);
+    const size_t bytes = kv_element_bytes(args_.cache.format) * static_cast<size_t>(args_.head_dim) * kPageTokens;
+    for (int32_t i = 0; i < kBlocksAhead && !far_->ended(); ++i, far_->advance()) {
+      const KvBlock block = far_->block(args_);
       for (size_t line = 0; line < bytes; line += 64) prefetch_far(block.k + line);
       for (size_t line = 0; line < bytes; line += 64) prefetch_far(block.v + line);
-      far_->advance();
     }
   }
 
-  // Asks, during the next `run`, for the queries of rows [m, end) and heads [head, head + heads), which a later one will read.
-  void queue_queries(int32_t m, int32_t end, int32_t head, int32_t heads) {
-    const size_t bytes = static_cast<size_t>(heads) * static_cast<size_t>(args_.head_dim) * sizeof(float);
-    for (; m < end; ++m) lines_.add(query(m, head), bytes);
-  }
-
-  // Heads [head, head + heads) of rows [m, m + rows), all of one sequence and of kv head `kv_head`.
-  void run(int32_t m, int32_t rows, int32_t kv_head, int32_t head, int32_t heads) {
-    queries_ = rows * heads;
-    direct_ = rows == 1 && heads <= S::kDirectQueries;
-    load_queries(m, head, heads);
-    int32_t begin = first_[0];
-    int32_t end = end_[0];
-    for (int32_t i = 1; i < queries_; ++i) {
-      begin = first_[i] < begin ? first_[i] : begin;
-      end = end_[i] > end ? end_[i] : end;
-    }
-    queue_output(m, rows, head, heads);
-    const size_t share = lines_.lines() / static_cast<size_t>((end - begin) / kPageTokens + 1) + 1;
-    const int32_t* table = args_.block_tables[m];
-    for (int32_t j = begin / kPageTokens * kPageTokens; j < end; j += kPageTokens) {
-      if (j % kAttentionSplit == 0) merge_splits();
-      lines_.ask(share);
-      const KvBlock block(args_, table[j / kPageTokens], kv_head);
-      KvBlock next = block, far = block;
-      if (near_ && near_->at(m, kv_head)) {
-        near_->advance();
-        if (!near_->ended()) next = near_->block();
-        if (!far_->ended()) {
-          far = far_->block();
-          far_->advance();
-        }
-      } else if (j + kPageTokens < end) {
-        next = KvBlock(args_, table[j / kPageTokens + 1], kv_head);
+  void run(const PartTiles& own) {
+    tile_ = own.tile();
+    queries_ = tile_.queries();
+    load_queries();
+    queue_lines(own);
+    const size_t share = lines_.lines() / static_cast<size_t>(tile_.pages.end - tile_.pages.begin) + 1;
+    const Range splits = own.splits();
+    for (int32_t split = splits.begin; split < splits.end; ++split) {
+      const Range pages = tile_.pages_of(split);
+      for (int32_t page = pages.begin; page < pages.end; ++page) {
+        lines_.ask(share);
+        read_block(page);
       }
-      if (block.k_scale != nullptr) {
-        take_scales(block);
-        const KvBlock staged = staged_.widen(block, next, far, args_.head_dim);
-        add_block(staged, staged, staged, j);
-      } else {
-        add_block(block, next, far, j);
-      }
+      if (own.shared())
+        keep_split(own, split);
+      else
+        merge_split();
     }
-    merge_splits();
-    store_output(m, head, heads);
+    if (own.shared()) {
+      // What the others left is seen behind the addition of the last of them, and what this part left behind its own.
+      if (args_.share.arrived[own.first_part()].fetch_add(1, std::memory_order_acq_rel) + 1 != own.sharers()) return;
+      merge_kept(own);
+    }
+    store_output();
   }
 
  private:
-  void load_queries(int32_t m, int32_t head, int32_t heads) {
+  void load_queries() {
     for (int32_t i = 0; i < queries_; ++i) {
-      const int32_t row = m + i / heads;
-      copy_query(query(row, head + i % heads), q_ + static_cast<size_t>(i) * stride_);
+      const int32_t row = tile_.m + i / tile_.heads;
+      copy_query(query(row, tile_.head + i % tile_.heads), q_ + static_cast<size_t>(i) * stride_);
       const int32_t position = args_.positions[row];
       first_[i] = first_key(position, args_.window);
       end_[i] = position + 1;
+      last_first_ = i == 0 || first_[i] > last_first_ ? first_[i] : last_first_;
+      first_end_ = i == 0 || end_[i] < first_end_ ? end_[i] : first_end_;
       begin_split(i);
       total_largest_[i] = kNoKeys;
     }
+    all_visible_ = false;
   }
 
   void copy_query(const float* from, typename Products::Query* to) const {
@@ -125,6 +105,17 @@ class AttentionTile {
       const int32_t left = args_.head_dim - d;
       Products::store_query(to + d, left > 0 ? S::load_first(from + d, lanes(left)) : S::zero());
     }
+  }
+
+  // What the next block's reading can hide: the output of this tile, and the queries of the next one.
+  void queue_lines(const PartTiles& own) {
+    const auto bytes = [&](int32_t heads) { return static_cast<size_t>(heads) * static_cast<size_t>(args_.head_dim) * sizeof(float); };
+    for (int32_t row = tile_.m; row < tile_.m + tile_.rows; ++row) lines_.add_output(output(row, tile_.head), bytes(tile_.heads));
+    PartTiles later = own;
+    later.advance();
+    if (later.ended()) return;
+    const QueryTile& next = later.tile();
+    for (int32_t row = next.m; row < next.m + next.rows; ++row) lines_.add(query(row, next.head), bytes(next.heads));
   }
 
   void begin_split(int32_t i) {
@@ -135,7 +126,7 @@ class AttentionTile {
   }
 
   // Adds what the queries have summed since the last split to their totals.
-  void merge_splits() {
+  void merge_split() {
     for (int32_t i = 0; i < queries_; ++i) {
       if (largest_[i] == kNoKeys && sum_[i] == 0.0f) continue;  // saw no key of the split
       float* o = o_ + static_cast<size_t>(i) * stride_;
@@ -146,8 +137,8 @@ class AttentionTile {
         total_largest_[i] = largest_[i];
       } else {
         const float largest = total_largest_[i] > largest_[i] ? total_largest_[i] : largest_[i];
-        const F old_factor = exponential<S>(S::set1(total_largest_[i] - largest));
-        const F new_factor = exponential<S>(S::set1(largest_[i] - largest));
+        const F old_factor = power_of_two<S>(S::set1(total_largest_[i] - largest));
+        const F new_factor = power_of_two<S>(S::set1(largest_[i] - largest));
         for (size_t d = 0; d < stride_; d += S::kLanes)
           S::store(total + d, S::fma(S::load(o + d), new_factor, S::mul(S::load(total + d), old_factor)));
         total_sum_[i] = total_sum_[i] * S::first(old_factor) + sum_[i] * S::first(new_factor);
@@ -157,25 +148,81 @@ class AttentionTile {
     }
   }
 
-  void add_block(const KvBlock& block, const KvBlock& next, const KvBlock& far, int32_t j) {
-    int32_t any_begin = kPageTokens, any_end = 0;
+  // Query i's state of a split of a tile that parts share.
+  float* kept_state(const PartTiles& own, int32_t split, int32_t i) const {
+    const AttentionShare& share = args_.share;
+    const auto place = (static_cast<size_t>(own.first_part()) * static_cast<size_t>(share.splits) +
+                        static_cast<size_t>(split - tile_.splits().begin)) *
+                           static_cast<size_t>(share.queries) +
+                       static_cast<size_t>(i);
+    return share.partials + place * static_cast<size_t>(attention_state_floats(args_.head_dim));
+  }
+
+  void keep_split(const PartTiles& own, int32_t split) {
+    for (int32_t i = 0; i < queries_; ++i) {
+      float* state = kept_state(own, split, i);
+      const float* o = o_ + static_cast<size_t>(i) * stride_;
+      for (size_t d = 0; d < stride_; d += S::kLanes) S::store(state + d, S::load(o + d));
+      state[stride_] = largest_[i];
+      state[stride_ + 1] = sum_[i];
+      begin_split(i);
+    }
+  }
+
+  void merge_kept(const PartTiles& own) {
+    const Range splits = tile_.splits();
+    for (int32_t split = splits.begin; split < splits.end; ++split) {
+      for (int32_t i = 0; i < queries_; ++i) {
+        const float* state = kept_state(own, split, i);
+        float* o = o_ + static_cast<size_t>(i) * stride_;
+        for (size_t d = 0; d < stride_; d += S::kLanes) S::store(o + d, S::load(state + d));
+        largest_[i] = state[stride_];
+        sum_[i] = state[stride_ + 1];
+      }
+      merge_split();
+    }
+  }
+
+  void read_block(int32_t page) {
+    const int32_t* table = args_.block_tables[tile_.m];
+    const KvBlock block(args_, table[page], tile_.kv_head);
+    KvBlock next = block, far = block;
+    if (near_) {
+      near_->advance();
+      if (!near_->ended()) next = near_->block(args_);
+      if (!far_->ended()) {
+        far = far_->block(args_);
+        far_->advance();
+      }
+    } else if (page + 1 < tile_.pages.end) {
+      far = next = KvBlock(args_, table[page + 1], tile_.kv_head);
+    }
+    see(page * kPageTokens);
+    if (block.format != KvFormat::kInt8) return add_block(block, {next, far});
+    take_scales(block);
+    const KvBlock staged = staged_.widen(block, {next, far}, args_.head_dim);
+    add_block(staged, {staged, staged});
+  }
+
+  // Which keys of the block at position j each query sees.
+  void see(int32_t j) {
+    const bool all = last_first_ <= j && first_end_ >= j + kPageTokens;
+    if (all && all_visible_) return;
+    all_visible_ = all;
+    any_ = {kPageTokens, 0};
     for (int32_t i = 0; i < queries_; ++i) {
       visible_[i].begin = first_[i] > j ? first_[i] - j : 0;
       visible_[i].end = end_[i] - j < kPageTokens ? end_[i] - j : kPageTokens;
       if (visible_[i].begin >= visible_[i].end) continue;
-      any_begin = visible_[i].begin < any_begin ? visible_[i].begin : any_begin;
-      any_end = visible_[i].end > any_end ? visible_[i].end : any_end;
+      any_.begin = visible_[i].begin < any_.begin ? visible_[i].begin : any_.begin;
+      any_.end = visible_[i].end > any_.end ? visible_[i].end : any_.end;
     }
-    if (direct_) {
-      Products::score_row(q_, stride_, block, next, far, args_.head_dim, queries_, scores_);
-      soften_all();
-      Products::add_values_row(weights(), visible_[0], block, next, far, args_.head_dim, queries_, o_, stride_);
-      return;
-    }
-    Products::score(q_, stride_, block, next, args_.head_dim, queries_, buffer_, scores_);
+  }
+
+  void add_block(const KvBlock& block, const BlocksAhead& ahead) {
+    Products::score(q_, stride_, block, ahead, args_.head_dim, queries_, buffer_, scores_);
     soften_all();
-    Products::add_values(weights(), visible_, {any_begin, any_end}, block, next, args_.head_dim, queries_, buffer_, o_,
-                         stride_);
+    Products::add_values(weights(), visible_, any_, block, ahead, args_.head_dim, queries_, buffer_, o_, stride_);
   }
 
   // Turns the scores of `Count` queries from i on into weights, and brings their sums to the new maxima. Several at once share
@@ -185,7 +232,7 @@ class AttentionTile {
     static_assert(Count >= 1 && Count <= 4);
     constexpr int k1 = 1 % Count, k2 = 2 % Count, k3 = 3 % Count;  // any others, where there are not four
     const F none = S::set1(kNoKeys);
-    const F scale = S::set1(args_.scale);
+    const F scale = S::set1(score_scale_);
     F low[Count], high[Count];
 #pragma GCC unroll 4
     for (int r = 0; r < Count; ++r) {
@@ -211,8 +258,8 @@ class AttentionTile {
 #pragma GCC unroll 4
     for (int r = 0; r < Count; ++r) {
       largest[r] = largest[r] > largest_[i + r] ? largest[r] : largest_[i + r];
-      low[r] = exponential<S>(S::sub(low[r], S::set1(largest[r])));
-      high[r] = exponential<S>(S::sub(high[r], S::set1(largest[r])));
+      low[r] = power_of_two<S>(S::sub(low[r], S::set1(largest[r])));
+      high[r] = power_of_two<S>(S::sub(high[r], S::set1(largest[r])));
       const Range seen = visible_[i + r];
       if (partial(seen)) {
         low[r] = keep_visible(low[r], seen, 0, S::zero());
@@ -261,7 +308,7 @@ class AttentionTile {
       sum_[i] = sum_[i] + added;
       return;
     }
-    const F factor = exponential<S>(S::set1(largest_[i] - largest));
+    const F factor = power_of_two<S>(S::set1(largest_[i] - largest));
     sum_[i] = sum_[i] * S::first(factor) + added;
     largest_[i] = largest;
     float* o = o_ + static_cast<size_t>(i) * stride_;
@@ -309,14 +356,9 @@ class AttentionTile {
            static_cast<size_t>(head) * static_cast<size_t>(args_.head_dim);
   }
 
-  void queue_output(int32_t m, int32_t rows, int32_t head, int32_t heads) {
-    const size_t bytes = static_cast<size_t>(heads) * static_cast<size_t>(args_.head_dim) * sizeof(float);
-    for (int32_t row = m; row < m + rows; ++row) lines_.add_output(output(row, head), bytes);
-  }
-
-  void store_output(int32_t m, int32_t head, int32_t heads) const {
+  void store_output() const {
     for (int32_t i = 0; i < queries_; ++i) {
-      float* out = output(m + i / heads, head + i % heads);
+      float* out = output(tile_.m + i / tile_.heads, tile_.head + i % tile_.heads);
       const float* total = total_ + static_cast<size_t>(i) * stride_;
       const F sum = S::set1(total_sum_[i]);
       for (int32_t d = 0; d < args_.head_dim; d += S::kLanes) {
@@ -327,15 +369,19 @@ class AttentionTile {
   }
 
   const AttentionPagedArgs& args_;
-  std::optional<BlockCursor> near_, far_;  // of rows that are alone: at the next block, and kBlocksAhead further
+  std::optional<BlockCursor> near_, far_;  // of few rows: at the block that is read, and kBlocksAhead further
   const size_t stride_;  // of q_, o_ and total_: head_dim rounded up to 64, the rest zero
+  const float score_scale_;
+  QueryTile tile_{};
   int32_t queries_ = 0;
   const float* k_scale_ = nullptr;  // [32] of the block, of an int8 cache
-  bool direct_ = false;          // one row with few heads: see attention_direct.h
-  int32_t first_[kTileQueries];  // first key and the key behind the last that a query sees
+  int32_t first_[kTileQueries];     // first key and the key behind the last that a query sees
   int32_t end_[kTileQueries];
-  Range visible_[kTileQueries];  // the same within the block
-  float largest_[kTileQueries];  // of the split
+  int32_t last_first_ = 0, first_end_ = 0;  // the last of the first keys, the first of the ends
+  Range visible_[kTileQueries];             // first_ and end_ within the block
+  Range any_{};                             // that some query sees
+  bool all_visible_ = false;                // `visible_` holds whole blocks
+  float largest_[kTileQueries];             // of the split
   float sum_[kTileQueries];
   float total_largest_[kTileQueries];
   float total_sum_[kTileQueries];
@@ -348,37 +394,16 @@ class AttentionTile {
   alignas(64) float v_inverse_[kPageTokens];
   PrefetchQueue lines_;
   StagedBlock<S> staged_;
-  alignas(64) float buffer_[kDimensionChunk * kPageTokens];  // K: [dims][32]; V: [32][64]
+  alignas(64) float buffer_[Products::kBufferFloats];
 };
 
-// Tiles are dealt to the parts in turn, so that long and short rows of a causal prefill are shared out
-// evenly.
 template <class S, class Products>
 void attend_rows(const AttentionPagedArgs& args, int part, int parts) {
   using Tile = AttentionTile<S, Products>;
   Tile tile(args);
-  const int32_t group = args.heads / args.kv_heads;
-  const int32_t queries = Tile::largest_queries(args.head_dim);
-  const int32_t tile_heads = group < queries ? group : queries;
-  const int32_t tile_rows = queries / tile_heads;
-  const int tiles_of_kv_head = (group + tile_heads - 1) / tile_heads;
-  int index = 0;
-  for (int32_t m = 0, sequence_end = 0; m < args.rows;) {
-    if (m == sequence_end)
-      while (++sequence_end < args.rows && args.block_tables[sequence_end] == args.block_tables[m]) {}
-    // Tiles of one size: a small one at the end would bring all keys into shape for few queries.
-    const int32_t left = (sequence_end - m + tile_rows - 1) / tile_rows;
-    const int32_t rows = (sequence_end - m + left - 1) / left;
-    const bool alone = rows == 1 && tiles_of_kv_head == 1;
-    for (int32_t kv_head = 0; kv_head < args.kv_heads; ++kv_head)
-      for (int32_t h = 0; h < group; h += tile_heads, ++index) {
-        if (index % parts != part) continue;
-        if (alone) tile.begin_alone(m, kv_head, parts);
-        if (parts == 1) tile.queue_queries(m + rows, std::min(m + 2 * rows, args.rows), kv_head * group + h, tile_heads);
-        tile.run(m, rows, kv_head, kv_head * group + h, group - h < tile_heads ? group - h : tile_heads);
-      }
-    m += rows;
-  }
+  PartTiles own(args, Tile::largest_queries(args.head_dim), part, parts);
+  tile.begin(own);
+  for (; !own.ended(); own.advance()) tile.run(own);
 }
 
 template <class S>

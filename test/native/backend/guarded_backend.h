@@ -36,6 +36,7 @@ class GuardedBackend final : public Backend {
   void read(void* host, const void* memory, size_t bytes) const override;
   void copy(void* to, const void* from, size_t bytes) const override;
   bool shares_host_memory() const override { return false; }
+  KvLayout kv_layout() const override { return reference_.kv_layout(); }
   size_t row_block_bytes() const override { return reference_.row_block_bytes(); }
   void run(Program& program, int threads) const override;
 

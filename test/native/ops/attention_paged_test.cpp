@@ -72,8 +72,8 @@ class Attention {
         static_cast<size_t>(2 * kPagesPerSequence + 1) * static_cast<size_t>(page_elements());
     k_ = random_.bfloat16_floats(elements, -shape.spread, shape.spread);
     v_ = random_.bfloat16_floats(elements, -1.0f, 1.0f);
-    pack(k_, k_store_, k_scales_);
-    pack(v_, v_store_, v_scales_);
+    round(k_, k_scales_);
+    round(v_, v_scales_);
     for (const Row& row : rows) {
       positions_.push_back(row.position);
       sequence_.push_back(row.sequence);
@@ -87,7 +87,7 @@ class Attention {
   void set(int cache, int32_t sequence, int32_t position, float value) {
     std::vector<float>& values = cache == 0 ? k_ : v_;
     values[element(sequence, position, 0, 0)] = value;
-    pack(values, cache == 0 ? k_store_ : v_store_, cache == 0 ? k_scales_ : v_scales_);
+    round(values, cache == 0 ? k_scales_ : v_scales_);
   }
 
   // K and V as they were at first.
@@ -97,7 +97,13 @@ class Attention {
     *this = Attention(shape_, rows);
   }
 
-  std::vector<float> run(const Backend& backend, int32_t begin, int32_t end, int parts) const {
+  // shared: the parts may share splits out.
+  std::vector<float> run(const Backend& backend, int32_t begin, int32_t end, int parts, bool shared = false) const {
+    const Buffer k_store = store(backend, k_, k_scales_, true), v_store = store(backend, v_, v_scales_, false);
+    constexpr int32_t kSplits = (kContext + kAttentionSplit - 1) / kAttentionSplit;
+    const int32_t queries = std::min((end - begin) * shape_.heads / shape_.kv_heads, kAttentionTileQueries);
+    std::vector<float> partials(static_cast<size_t>(attention_share_floats(parts, kSplits, queries, shape_.head_dim)));
+    std::vector<std::atomic<uint32_t>> arrived(size(parts));
     const Unaligned q(q_);
     const size_t count = size(rows()) * size(out_stride_);
     const Unaligned out(std::vector<float>(count, 9.0f));
@@ -115,10 +121,11 @@ class Attention {
     args.window = shape_.window;
     args.positions = positions_.data() + begin;
     args.block_tables = tables.data() + begin;
-    args.cache = {k_store_.as<void>(), v_store_.as<void>(), page_elements(), shape_.format, k_scales_.as<float>(),
-                  v_scales_.as<float>(), page_elements() / shape_.head_dim};
+    args.cache = {k_store.as<void>(),   v_store.as<void>(),    page_elements(),       shape_.format,
+                  backend.kv_layout(), k_scales_.as<float>(), v_scales_.as<float>(), page_elements() / shape_.head_dim};
     args.out = out.data() + size(begin) * size(out_stride_);
     args.out_stride = out_stride_;
+    if (shared) args.share = {partials.data(), arrived.data(), kSplits, queries};
     run_parts(backend.ops().attention_paged, args, parts);
     return std::vector<float>(out.data() + size(begin) * size(out_stride_),
                               out.data() + size(end) * size(out_stride_));
@@ -151,28 +158,33 @@ class Attention {
  private:
   int64_t page_elements() const { return int64_t{shape_.kv_heads} * kPageTokens * shape_.head_dim; }
 
-  // Leaves in `values` what the store holds.
-  void pack(std::vector<float>& values, Buffer& store, Buffer& scales) const {
-    if (shape_.format == KvFormat::kInt8) {
-      const size_t dim = size(shape_.head_dim);
-      store = Buffer(values.size());
-      scales = Buffer(values.size() / dim * sizeof(float));
-      for (size_t group = 0; group < values.size() / dim; ++group) {
-        int8_t* q = store.as<int8_t>() + group * dim;
-        const float scale = quantize_group_int8(values.data() + group * dim, shape_.head_dim, q);
-        scales.as<float>()[group] = scale;
-        for (size_t i = 0; i < dim; ++i) values[group * dim + i] = scale * static_cast<float>(q[i]);
+  // Leaves in `values` what a cache holds, and of int8 the scales.
+  void round(std::vector<float>& values, Buffer& scales) const {
+    if (shape_.format != KvFormat::kInt8) return;
+    const size_t dim = size(shape_.head_dim);
+    scales = Buffer(values.size() / dim * sizeof(float));
+    std::vector<int8_t> q(dim);
+    for (size_t group = 0; group < values.size() / dim; ++group) {
+      const float scale = quantize_group_int8(values.data() + group * dim, shape_.head_dim, q.data());
+      scales.as<float>()[group] = scale;
+      for (size_t i = 0; i < dim; ++i) values[group * dim + i] = scale * static_cast<float>(q[i]);
+    }
+  }
+
+  Buffer store(const Backend& backend, const std::vector<float>& values, const Buffer& scales, bool is_key) const {
+    Buffer out(values.size() * kv_element_bytes(shape_.format));
+    for (size_t i = 0; i < values.size(); ++i) {
+      const size_t at = kv_place(backend, shape_.format, is_key, shape_.kv_heads, shape_.head_dim, size(page_elements()), i);
+      if (shape_.format == KvFormat::kInt8) {
+        const float scale = scales.as<float>()[i / size(shape_.head_dim)];
+        out.as<int8_t>()[at] = !(scale > 0.0f) ? int8_t{0} : static_cast<int8_t>(std::lrint(values[i] / scale));
+      } else if (shape_.format == KvFormat::kBFloat16) {
+        out.as<uint16_t>()[at] = float32_to_bfloat16(values[i]);
+      } else {
+        out.as<float>()[at] = values[i];
       }
-      return;
     }
-    if (shape_.format == KvFormat::kFloat32) {
-      store = Buffer(values.size() * sizeof(float));
-      std::memcpy(store.as<void>(), values.data(), values.size() * sizeof(float));
-      return;
-    }
-    store = Buffer(values.size() * sizeof(uint16_t));
-    for (size_t i = 0; i < values.size(); ++i)
-      store.as<uint16_t>()[i] = float32_to_bfloat16(values[i]);
+    return out;
   }
 
   size_t element(int32_t sequence, int32_t position, int32_t kv_head, int32_t i) const {
@@ -220,7 +232,7 @@ class Attention {
   float scale_;
   std::vector<int32_t> tables_[2];
   std::vector<float> k_, v_, q_;  // K and V as the cache's dtype holds them
-  Buffer k_store_, v_store_, k_scales_, v_scales_;
+  Buffer k_scales_, v_scales_;
   std::vector<int32_t> positions_, sequence_;
 };
 
@@ -267,14 +279,17 @@ TEST("ops/attention_paged: bit-identical for any number of parts, and for a row 
       const Attention attention(shape);
       const std::string what = label(*backend, shape.text());
       const std::vector<float> whole = attention.run(*backend, 0, attention.rows(), 1);
-      for (int parts = 2; parts <= 4; ++parts)
+      for (int parts = 2; parts <= 4; ++parts) {
         expect_same_bits(what, attention.run(*backend, 0, attention.rows(), parts), whole);
+        expect_same_bits(what + ", splits shared out", attention.run(*backend, 0, attention.rows(), parts, true), whole);
+      }
       for (const int32_t chunk : {1, 5})
         for (int32_t m = 0; m < attention.rows(); m += chunk) {
           const int32_t end = std::min(m + chunk, attention.rows());
-          expect_same_bits(what + " in chunks", attention.run(*backend, m, end, 2),
-                           std::vector<float>(whole.begin() + m * attention.out_stride(),
-                                              whole.begin() + end * attention.out_stride()));
+          const std::vector<float> expected(whole.begin() + m * attention.out_stride(),
+                                            whole.begin() + end * attention.out_stride());
+          expect_same_bits(what + " in chunks", attention.run(*backend, m, end, 2), expected);
+          expect_same_bits(what + " in chunks, splits shared out", attention.run(*backend, m, end, chunk + 1, true), expected);
         }
     }
 }

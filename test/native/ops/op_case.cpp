@@ -14,6 +14,17 @@ bool has_bfloat16_products(const Backend& backend) {
   return std::string(backend.name()) == "cuda" || std::string(backend.instruction_set()) == "avx512_vnni";
 }
 
+size_t kv_place(const Backend& backend, KvFormat format, bool is_key, int32_t kv_heads, int32_t head_dim, size_t page_elements,
+                size_t row_major) {
+  const auto head_elements = static_cast<size_t>(kPageTokens * head_dim);
+  const size_t within = row_major % page_elements;
+  if (within >= static_cast<size_t>(kv_heads) * head_elements) return row_major;
+  const auto element = static_cast<int32_t>(within % head_elements);
+  const auto offset = is_key ? key_offset : value_offset;
+  return row_major - static_cast<size_t>(element) +
+         static_cast<size_t>(offset(backend.kv_layout(), format, head_dim, element / head_dim, element % head_dim));
+}
+
 uint64_t Random::bits() {
   state_ += 0x9e3779b97f4a7c15u;
   uint64_t z = state_;

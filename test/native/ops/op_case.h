@@ -18,6 +18,11 @@ std::vector<const Backend*> available_backends();
 // Whether ops may round what they multiply with bfloat16 values to bfloat16, where their contracts say so.
 bool has_bfloat16_products(const Backend& backend);
 
+// Where the backend's caches hold element `row_major` of pages that lie as [page][kv_heads][kPageTokens][head_dim] and a few elements
+// more, which stay where they are.
+size_t kv_place(const Backend& backend, KvFormat format, bool is_key, int32_t kv_heads, int32_t head_dim, size_t page_elements,
+                size_t row_major);
+
 // SplitMix64: the same numbers on every platform.
 class Random {
  public:

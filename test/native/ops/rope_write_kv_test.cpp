@@ -109,20 +109,23 @@ class Rope {
     args.norm_epsilon = kNormEpsilon;
     args.positions = positions_.data() + begin;
     args.block_tables = tables_.data() + begin;
-    args.cache = {k.as<void>(), v.as<void>(), page_elements(), shape_.format, k_scale.as<float>(),
-                  v_scale.as<float>(), page_scales()};
+    args.cache = {k.as<void>(),         v.as<void>(),         page_elements(), shape_.format,
+                  backend.kv_layout(), k_scale.as<float>(), v_scale.as<float>(), page_scales()};
     run_parts(backend.ops().rope_write_kv, args, parts);
 
     Result result;
-    const auto to_float = [&](const Buffer& cache, const Buffer& scale) {
+    const auto to_float = [&](const Buffer& cache, const Buffer& scale, bool is_key) {
       std::vector<float> values(elements);
-      for (size_t i = 0; i < elements; ++i)
-        values[i] = int8 ? static_cast<float>(cache.as<int8_t>()[i]) * scale.as<float>()[scale_index(i)]
-                    : bfloat16 ? bfloat16_to_float32(cache.as<uint16_t>()[i]) : cache.as<float>()[i];
+      for (size_t i = 0; i < elements; ++i) {
+        const size_t at =
+            kv_place(backend, shape_.format, is_key, shape_.kv_heads, shape_.head_dim, size(page_elements()), i);
+        values[i] = int8 ? static_cast<float>(cache.as<int8_t>()[at]) * scale.as<float>()[scale_index(i)]
+                    : bfloat16 ? bfloat16_to_float32(cache.as<uint16_t>()[at]) : cache.as<float>()[at];
+      }
       return values;
     };
-    result.k = to_float(k, k_scale);
-    result.v = to_float(v, v_scale);
+    result.k = to_float(k, k_scale, true);
+    result.v = to_float(v, v_scale, false);
     for (int32_t m = begin; m < end; ++m) {
       const float* row = qkv.data() + size(m) * size(stride_);
       result.q.insert(result.q.end(), row, row + shape_.heads * shape_.head_dim);
