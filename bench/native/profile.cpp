@@ -82,9 +82,6 @@ void profile(const std::string& path, const ProfileOptions& options) {
   for (int32_t i = 0; i < adapters; ++i)
     compositions.push_back(std::make_unique<Composition>(std::vector<AppliedAdapter>{{plain_adapter(base), 1.0f}}, base));
   batch.segments = deal_out(compositions, rows);
-  Graph graph(program, model->backend().ops(), config, model->weights(), cache, scratch, batch);
-  graph.embed();
-  graph.layers(blocks >= 0 ? RowBlocks{blocks, threads} : row_blocks(model->backend(), config, rows, threads));
   std::vector<int32_t> outputs;
   std::vector<LogitsRow> asked;
   for (int32_t i = 0; i < sequences; ++i) {
@@ -94,19 +91,36 @@ void profile(const std::string& path, const ProfileOptions& options) {
     row.candidate_limit = 1;
     asked.push_back(row);
   }
-  graph.logits(outputs);
-  graph.candidates(asked);
+  const auto record = [&](Program& into, const Batch& of) {
+    Graph graph(into, model->backend().ops(), config, model->weights(), cache, scratch, of);
+    graph.embed();
+    graph.layers(blocks >= 0 ? RowBlocks{blocks, threads} : row_blocks(model->backend(), config, rows, threads));
+    graph.logits(outputs);
+    graph.candidates(asked);
+  };
+  record(program, batch);
+  // In turn with the same step without adapters, since the machine's speed moves.
+  Batch plain = batch;
+  plain.segments.clear();
+  Program plain_program;
+  record(plain_program, plain);
 
   struct Kind {
     double seconds = 0;
     int count = 0;
   };
   std::map<std::string, Kind> kinds;
-  std::vector<double> whole;
-  for (int run = 0; run < runs; ++run) {
+  std::vector<double> whole, without, ratios;
+  const auto timed = [&](Program& of) {
     const double begin = seconds_now();
-    program.run(threads);
-    whole.push_back(seconds_now() - begin);
+    of.run(threads);
+    return seconds_now() - begin;
+  };
+  for (int run = 0; run < runs; ++run) {
+    whole.push_back(timed(program));
+    if (adapters == 0) continue;
+    without.push_back(timed(plain_program));
+    ratios.push_back(whole.back() / without.back());
   }
   // In the order of a step, so that every matrix comes from memory as it does there.
   std::vector<std::vector<double>> times(program.size());
@@ -124,6 +138,9 @@ void profile(const std::string& path, const ProfileOptions& options) {
   const double step = spread_of(whole).median;
   std::printf("%d rows of %d sequences at context %d, %d adapters, %d threads: %.3f ms a step (%.1f tokens/s)\n", rows, sequences,
               context, adapters, threads, step * 1e3, rows / step);
+  if (adapters > 0)
+    std::printf("  without adapters, in turn: %.3f ms, %.2f %% of the speed\n", spread_of(without).median * 1e3,
+                100 / spread_of(ratios).median);
   for (const auto& [name, kind] : kinds)
     std::printf("  %-28s %4d x %9.2f us = %8.3f ms  %5.1f %%\n", name.c_str(), kind.count, kind.seconds / kind.count * 1e6,
                 kind.seconds * 1e3, 100 * kind.seconds / step);

@@ -31,8 +31,10 @@ struct PackedMatrix : Matrix {
   int32_t groups() const { return activation == ActivationFormat::kInt8 ? scale_groups(cols) : 1; }
 };
 
-// A: [rank/4][ceil64(in)/16][4][16], padding zero; of the last group's ranks there may be fewer than 4.
-// B: [ceil(out/16)][rank][16], padding zero. So a decode streams both strictly forwards.
+// A: [rank/4][ceil64(in)/width][4][width], width 32 for bfloat16 and 16 else, padding zero; of the last group's ranks there may be
+// fewer than 4.
+// B: [ceil(out/16)][rank][16], of bfloat16 [ceil(out/16)][ceil(rank/2)][16][2], padding zero. So a decode streams both strictly
+// forwards, and bfloat16 products find their pairs side by side.
 struct PackedFactor : LoraFactor {
   BufferPart data;
   LoraDType dtype = LoraDType::kBFloat16;
@@ -48,18 +50,28 @@ inline int32_t group_ranks(const PackedFactor& a, int32_t r) {
   return rest < kFactorRanks ? rest : kFactorRanks;
 }
 
+// Input channels of A side by side.
+inline constexpr int32_t factor_a_width(LoraDType dtype) { return dtype == LoraDType::kBFloat16 ? 32 : 16; }
+
 // Where A[r, k] lies in a packed A factor.
 inline size_t factor_a_offset(const PackedFactor& a, int32_t r, int32_t k) {
-  const int32_t first = r / kFactorRanks * kFactorRanks;
+  const int32_t first = r / kFactorRanks * kFactorRanks, width = factor_a_width(a.dtype);
   return static_cast<size_t>(first) * static_cast<size_t>(a.stride) +
-         static_cast<size_t>(k / kTileRows * group_ranks(a, r) + r - first) * kTileRows + static_cast<size_t>(k % kTileRows);
+         static_cast<size_t>(k / width * group_ranks(a, r) + r - first) * static_cast<size_t>(width) + static_cast<size_t>(k % width);
 }
 
+// Ranks of B side by side.
+inline constexpr int32_t factor_b_depth(LoraDType dtype) { return dtype == LoraDType::kBFloat16 ? 2 : 1; }
+
+// Elements of one column's B, padding included.
+inline int32_t factor_b_ranks(const PackedFactor& b) { return round_up(b.rank, factor_b_depth(b.dtype)); }
+
 // Where B[n, r] lies in a packed B factor.
-inline constexpr size_t factor_b_offset(int32_t rank, int32_t n, int32_t r) {
-  return (static_cast<size_t>(n / kTileRows) * static_cast<size_t>(rank) + static_cast<size_t>(r)) *
+inline size_t factor_b_offset(const PackedFactor& b, int32_t n, int32_t r) {
+  const int32_t depth = factor_b_depth(b.dtype);
+  return (static_cast<size_t>(n / kTileRows) * static_cast<size_t>(factor_b_ranks(b)) + static_cast<size_t>(r / depth * depth)) *
              kTileRows +
-         static_cast<size_t>(n % kTileRows);
+         static_cast<size_t>(n % kTileRows * depth + r % depth);
 }
 
 }  // namespace lowrank::cpu

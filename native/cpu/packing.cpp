@@ -51,7 +51,7 @@ class RowPacker {
     if (matrix_.outlier_store != nullptr) {
       auto& columns = static_cast<PackedFactor&>(*matrix_.outlier_store);
       for (int32_t j = 0; j < columns.rank; ++j)
-        columns.data.as<uint16_t>()[factor_b_offset(columns.rank, row, j)] = quantized.outliers[j];
+        columns.data.as<uint16_t>()[factor_b_offset(columns, row, j)] = quantized.outliers[j];
     }
     auto* tile = writable_tile<uint8_t>(matrix_, row);
     // Four at a time: q + 128 is q with its top bit flipped. The padding of q is 0, so the tile's becomes
@@ -85,7 +85,7 @@ std::unique_ptr<PackedFactor> make_factor(int32_t rank, int32_t dimension, LoraD
   factor->is_a = is_a;
   const int32_t padded = round_up(dimension, is_a ? kActivationAlignment : kTileRows);
   if (is_a) factor->stride = padded;
-  factor->bytes = static_cast<size_t>(rank) * static_cast<size_t>(padded) * element_bytes(dtype);
+  factor->bytes = static_cast<size_t>(is_a ? rank : factor_b_ranks(*factor)) * static_cast<size_t>(padded) * element_bytes(dtype);
   factor->data = BufferPart(Buffer(factor->bytes));
   return factor;
 }
@@ -135,7 +135,7 @@ void unpack_row(const PackedMatrix& matrix, int32_t row, float* out) {
   const auto& columns = static_cast<const PackedFactor&>(*matrix.outlier_columns);
   for (int32_t j = 0; j < columns.rank; ++j)
     out[matrix.input.outliers[j]] =
-        bfloat16_to_float32(columns.data.as<uint16_t>()[factor_b_offset(columns.rank, row, j)]);
+        bfloat16_to_float32(columns.data.as<uint16_t>()[factor_b_offset(columns, row, j)]);
 }
 
 namespace {
@@ -228,11 +228,12 @@ uint64_t checksum(const PackedMatrix& matrix) {
 
 std::unique_ptr<LoraFactor> pack_lora_a(const float* a, int32_t rank, int32_t in, LoraDType dtype) {
   auto factor = make_factor(rank, in, dtype, true);
+  const auto width = static_cast<size_t>(factor_a_width(dtype));
   for (int32_t r = 0; r < rank; ++r) {
     const size_t begin = factor_a_offset(*factor, r, 0);
-    const size_t step = static_cast<size_t>(group_ranks(*factor, r)) * kTileRows;
+    const size_t step = static_cast<size_t>(group_ranks(*factor, r)) * width;
     store_factor(dtype, a + static_cast<size_t>(r) * static_cast<size_t>(in), static_cast<size_t>(in),
-                 factor->data.as<void>(), [&](size_t k) { return begin + k / kTileRows * step + k % kTileRows; });
+                 factor->data.as<void>(), [&](size_t k) { return begin + k / width * step + k % width; });
   }
   return factor;
 }
@@ -240,9 +241,8 @@ std::unique_ptr<LoraFactor> pack_lora_a(const float* a, int32_t rank, int32_t in
 std::unique_ptr<LoraFactor> pack_lora_b(const float* b, int32_t out, int32_t rank, LoraDType dtype) {
   auto factor = make_factor(rank, out, dtype, false);
   for (int32_t n = 0; n < out; ++n) {
-    const size_t begin = factor_b_offset(rank, n, 0);
     store_factor(dtype, b + static_cast<size_t>(n) * static_cast<size_t>(rank), static_cast<size_t>(rank),
-                 factor->data.as<void>(), [&](size_t r) { return begin + r * kTileRows; });
+                 factor->data.as<void>(), [&](size_t r) { return factor_b_offset(*factor, n, static_cast<int32_t>(r)); });
   }
   return factor;
 }

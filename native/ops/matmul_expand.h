@@ -9,7 +9,7 @@
 // weights.
 //
 // Tolerance against the reference: acc bit-equal; y within 4 ulp, and half an ulp for each group, of the sum of its
-// terms' magnitudes. Columns are split over the parts.
+// terms' magnitudes; for B in bfloat16, where the instruction set has bfloat16 products, 2^-9 of sum |h B| beside, as h is rounded. Columns are split over the parts.
 #pragma once
 
 #include "ops/types.h"

@@ -1,5 +1,6 @@
 // The three ops that turn float rows into the input of a matrix product. Each makes, in one pass over a row u:
-//   h[m, :]   = scale * A u                     (shrink; of u as it is)
+//   h[m, :]   = scale * A u                     (shrink; of u as it is, or, for A in bfloat16 where the instruction set has
+//                                                bfloat16 products, of u rounded to it: up to 2^-9 of sum |A u| beside)
 //   outliers[m, j] = u[channel j];  v = u with these channels at 0, padded with 0 to a multiple of 64
 //   v         = v * smoothing                                     (where the matrix is smoothed)
 //   v         = rotate_block(v), 64 channels at a time            (where the matrix is rotated: quant/rotation.h)

@@ -61,7 +61,7 @@ void tile_products(const PackedMatrix& w, int32_t tile_row, const Input* x, int3
 }
 
 float factor_b(const PackedFactor& b, int32_t n, int32_t r) {
-  return factor_element(b, factor_b_offset(b.rank, n, r));
+  return factor_element(b, factor_b_offset(b, n, r));
 }
 
 // sum over the terms of sum_r h[r] * B[n, r]

@@ -8,10 +8,14 @@
 // The order knows nothing of the tile's size, so a row's result does not depend on how many rows were beside
 // it.
 //
-// B lies as [ceil(out/16)][rank][16] in bfloat16, float32 or int8 (whose scales are in h), so a term whose first column is
-// a multiple of 16 streams it, one vector for each r, widened in registers and shared by the rows of the block. Other terms
-// (never seen in real models, whose heads are multiples of 16) are added lane by lane, with the same fused multiply-add.
+// B lies as layout.h says in bfloat16, float32 or int8 (whose scales are in h), so a term whose first column is a multiple of 16
+// streams it, one vector for each r or pair of them, shared by the rows of the block. In bfloat16 it is multiplied by bfloat16
+// products where the instruction set has them, with h rounded to it, two r at a time; the outlier columns never are. Other
+// terms (never seen in real models, whose heads are multiples of 16) are added lane by lane.
 #pragma once
+
+#include <cstring>
+#include <type_traits>
 
 #include "cpu/layout.h"
 #include "cpu/simd/factor_element.h"
@@ -20,17 +24,56 @@
 
 namespace lowrank::cpu {
 
-// sum[i] += h[m + i] B^T for the columns [n, n + 16) that the term covers.
+// sum[i] += h[m + i] B^T for the columns [n, n + 16) that the term covers; B begins at `column`.
 template <class S, int Rows, class Element>
-LOWRANK_INLINE void expand_aligned(const PackedFactor& b, const float* h, size_t h_stride, int32_t local,
-                                   typename S::F32 (&sum)[Rows]) {
-  const Element* column = b.data.as<Element>() + static_cast<size_t>(local) * static_cast<size_t>(b.rank);
+LOWRANK_INLINE void expand_floats(const Element* column, int32_t rank, const float* h, size_t h_stride,
+                                  typename S::F32 (&sum)[Rows]) {
+  const auto add = [&](int32_t r, typename S::F32 values) {
+    for (int i = 0; i < Rows; ++i) sum[i] = S::fma(S::set1(h[static_cast<size_t>(i) * h_stride + static_cast<size_t>(r)]), values, sum[i]);
+  };
+  if constexpr (std::is_same_v<Element, uint16_t>) {
 #pragma GCC unroll 4
-  for (size_t r = 0; r < static_cast<size_t>(b.rank); ++r, column += kTileRows) {
-    const auto values = load_elements<S>(column);
-    for (int i = 0; i < Rows; ++i)
-      sum[i] = S::fma(S::set1(h[static_cast<size_t>(i) * h_stride + r]), values, sum[i]);
+    for (int32_t r = 0; r < rank; r += 2, column += 2 * kTileRows) {
+      const auto pairs = S::int_load(column);
+      add(r, S::from_bits(S::template int_shift_left<16>(pairs)));
+      if (r + 1 < rank) add(r + 1, S::from_bits(S::int_and(pairs, S::int_set1(static_cast<int32_t>(0xffff0000u)))));
+    }
+  } else {
+#pragma GCC unroll 4
+    for (int32_t r = 0; r < rank; ++r, column += kTileRows) add(r, load_elements<S>(column));
   }
+}
+
+// The same by bfloat16 products, h rounded.
+template <class S, int Rows>
+LOWRANK_INLINE void expand_pairs(const uint16_t* column, int32_t rank, const float* h, size_t h_stride,
+                                 typename S::F32 (&sum)[Rows]) {
+  constexpr int32_t kChunk = 32;
+  alignas(64) uint16_t halves[Rows][kChunk];
+  for (int32_t begin = 0; begin < rank; begin += kChunk) {
+    const int32_t count = rank - begin < kChunk ? rank - begin : kChunk;
+    for (int i = 0; i < Rows; ++i)
+      for (int32_t r = 0; r < count; r += S::kLanes)
+        S::store_bfloat16(halves[i] + r, S::load_first(h + static_cast<size_t>(i) * h_stride + static_cast<size_t>(begin + r),
+                                                       count - r < S::kLanes ? count - r : S::kLanes));
+#pragma GCC unroll 8
+    for (int32_t r = 0; r < count; r += 2, column += 2 * kTileRows) {
+      const auto values = S::int_load(column);
+      for (int i = 0; i < Rows; ++i) {
+        int32_t pair;
+        std::memcpy(&pair, halves[i] + r, sizeof pair);
+        sum[i] = S::dot_bfloat16(sum[i], values, S::int_set1(pair));
+      }
+    }
+  }
+}
+
+// h as it is multiplied.
+template <class S, class Element>
+LOWRANK_INLINE float expanded_input(float h) {
+  uint16_t halves[S::kLanes];
+  if constexpr (S::kBFloat16Dot && std::is_same_v<Element, uint16_t>) return S::first(S::store_bfloat16(halves, S::set1(h)));
+  return h;
 }
 
 template <class S, int Rows, class Element>
@@ -39,12 +82,12 @@ void expand_by_lane(const PackedFactor& b, const float* h, size_t h_stride, int3
   const int32_t begin = local < 0 ? -local : 0;
   const int32_t end = b.dimension - local < kTileRows ? b.dimension - local : kTileRows;
   for (int i = 0; i < Rows; ++i) {
+    const float* const row = h + static_cast<size_t>(i) * h_stride;
     float lanes[kTileRows];
     S::store(lanes, sum[i]);
     for (int32_t lane = begin; lane < end; ++lane)
       for (int32_t r = 0; r < b.rank; ++r)
-        lanes[lane] = __builtin_fmaf(h[static_cast<size_t>(i) * h_stride + static_cast<size_t>(r)],
-                                     widen_element(b.data.as<Element>()[factor_b_offset(b.rank, local + lane, r)]),
+        lanes[lane] = __builtin_fmaf(expanded_input<S, Element>(row[r]), widen_element(b.data.as<Element>()[factor_b_offset(b, local + lane, r)]),
                                      lanes[lane]);
     sum[i] = S::load(lanes);
   }
@@ -53,10 +96,12 @@ void expand_by_lane(const PackedFactor& b, const float* h, size_t h_stride, int3
 template <class S, int Rows, class Element>
 LOWRANK_INLINE void expand(const PackedFactor& b, const float* h, size_t h_stride, int32_t local, bool aligned,
                            typename S::F32 (&sum)[Rows]) {
-  if (aligned)
-    expand_aligned<S, Rows, Element>(b, h, h_stride, local, sum);
+  if (!aligned) return expand_by_lane<S, Rows, Element>(b, h, h_stride, local, sum);
+  const Element* const column = b.data.as<Element>() + factor_b_offset(b, local, 0);
+  if constexpr (S::kBFloat16Dot && std::is_same_v<Element, uint16_t>)
+    expand_pairs<S, Rows>(column, b.rank, h, h_stride, sum);
   else
-    expand_by_lane<S, Rows, Element>(b, h, h_stride, local, sum);
+    expand_floats<S, Rows>(column, b.rank, h, h_stride, sum);
 }
 
 template <class S, int Rows>
@@ -99,8 +144,9 @@ LOWRANK_INLINE void finish_block(const MatmulExpandArgs& args, const AdapterRows
   if (w.outlier_columns != nullptr) {
     F sum[Rows];
     for (int i = 0; i < Rows; ++i) sum[i] = S::zero();
-    expand_aligned<S, Rows, uint16_t>(static_cast<const PackedFactor&>(*w.outlier_columns),
-                                      args.x.outliers + static_cast<size_t>(m) * kMaxOutliers, kMaxOutliers, n, sum);
+    const auto& columns = static_cast<const PackedFactor&>(*w.outlier_columns);
+    expand_floats<S, Rows>(columns.data.as<uint16_t>() + factor_b_offset(columns, n, 0), columns.rank,
+                           args.x.outliers + static_cast<size_t>(m) * kMaxOutliers, kMaxOutliers, sum);
     for (int i = 0; i < Rows; ++i) value[i] = S::add(value[i], sum[i]);
   }
   const float* bias = args.bias;

@@ -44,7 +44,7 @@ static LOWRANK_INLINE void queue_output(const MatmulExpandArgs& args, const Tile
 static LOWRANK_INLINE void queue_columns(const PackedFactor& b, int32_t n, int32_t columns, PrefetchQueue& queue) {
   constexpr size_t kMost = 4096;  // bytes: the hardware follows longer ones
   if (n < 0 || n >= b.dimension) return;
-  const size_t column_bytes = static_cast<size_t>(b.rank) * element_bytes(b.dtype);
+  const size_t column_bytes = static_cast<size_t>(factor_b_ranks(b)) * element_bytes(b.dtype);
   const int32_t rest = round_up(b.dimension, kTileRows) - n;
   const size_t wanted = static_cast<size_t>(columns < rest ? columns : rest) * column_bytes;
   queue.add(b.data.as<uint8_t>() + static_cast<size_t>(n) * column_bytes, wanted < kMost ? wanted : kMost);

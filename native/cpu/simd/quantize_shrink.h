@@ -52,12 +52,15 @@ class QuantizeBlock {
     if (order != nullptr && !order->has_begun(segment)) begin_segment(*order, segment, cols_);
     for (int32_t i = 0; i < count; ++i) source_.begin(i, m + i, segment);
     const Range made = terms > 0 ? Range{0, cols_} : own_;
+    const bool halves = rounds_input(segment, terms);
     for (int32_t k = made.begin; k < made.end; k += kQuantizeChunk) {
       const int32_t width = made.end - k < kQuantizeChunk ? made.end - k : kQuantizeChunk;
       for (int32_t i = 0; i < count; ++i) make_chunk(i, k, width);
+      if (halves)
+        for (int32_t i = 0; i < count; ++i) round_chunk(i, width);
       for (int32_t t = 0; t < terms; ++t)
         shrink_chunk<S>(segment->shrink[t], own_ranks(segment->shrink[t], share_),
-                        {u_[0], kQuantizeChunk, k, width, h, h_stride}, count, order);
+                        {u_[0], halves_[0], kQuantizeChunk, k, width, h, h_stride}, count, order);
       for (int32_t i = 0; i < count; ++i)
         if (int8)
           quantize_chunk(m + i, i, k, width);
@@ -78,6 +81,19 @@ class QuantizeBlock {
       j += S::kLanes;
     }
     for (; j < round_up(width, kActivationAlignment); j += S::kLanes) S::store(u_[i] + j, S::zero());
+  }
+
+  // Whether some A is multiplied by bfloat16 products.
+  static bool rounds_input(const AdapterRows* segment, int32_t terms) {
+    if constexpr (S::kBFloat16Dot)
+      for (int32_t t = 0; t < terms; ++t)
+        if (static_cast<const PackedFactor&>(*segment->shrink[t].a).dtype == LoraDType::kBFloat16) return true;
+    return false;
+  }
+  void round_chunk(int32_t i, int32_t width) {
+    if constexpr (S::kBFloat16Dot)
+      for (int32_t j = 0; j < round_up(width, kActivationAlignment); j += S::kLanes)
+        S::store_bfloat16(halves_[i] + j, S::load(u_[i] + j));
   }
 
   void quantize_chunk(int32_t m, int32_t i, int32_t k, int32_t width) {
@@ -156,6 +172,7 @@ class QuantizeBlock {
   ShrinkOrder order_;
   Range own_;  // columns that this part quantises
   alignas(64) float u_[kQuantizeRows][kQuantizeChunk];
+  alignas(64) uint16_t halves_[kQuantizeRows][S::kBFloat16Dot ? kQuantizeChunk : 1];  // u_ in bfloat16, for the shrink
 };
 
 template <class S, class Source>

@@ -1,11 +1,14 @@
 // h[m, r] = scale * rank_scale[r] * sum_k u[m, k] A[r, k], the LoRA shrink of ops/quantize_shrink.h, for a few rows of
 // one adapter.
 //
-// A lies as [rank/4][ceil64(K)/16][4][16] in bfloat16, float32 or int8, and is widened to float32 in registers. Tiles of
-// rows x ranks share their loads: 4 x 4 accumulators of 16 lanes, each lane summing every 16th k in ascending order, lanes
-// added in halves at the end; so the order of one sum knows neither rows nor ranks beside it. K is taken in the chunks of
-// the caller, whose sums are added in order.
+// A lies as [rank/4][ceil64(K)/width][4][width] in bfloat16, float32 or int8 (layout.h). Bfloat16 is multiplied by bfloat16
+// products where the instruction set has them, with u rounded to it; else A is widened to float32 in registers. Tiles of
+// rows x ranks share their loads: 4 x 4 accumulators of 16 lanes, each lane summing every 16th k (or pair of them) in ascending
+// order, lanes added in halves at the end; so the order of one sum knows neither rows nor ranks beside it. K is taken in the
+// chunks of the caller, whose sums are added in order.
 #pragma once
+
+#include <type_traits>
 
 #include "cpu/layout.h"
 #include "cpu/simd/factor_element.h"
@@ -16,7 +19,8 @@
 namespace lowrank::cpu {
 
 struct ShrinkChunk {
-  const float* u;  // [rows][u_stride], zero from the row's end to a multiple of 16
+  const float* u;         // [rows][u_stride], zero from the row's end to a multiple of 64
+  const uint16_t* halves; // the same in bfloat16, for factors that are multiplied so
   size_t u_stride;
   int32_t k_begin;  // where the chunk begins in A
   int32_t k_count;
@@ -27,30 +31,56 @@ struct ShrinkChunk {
 // Bytes of A under way ahead of its reading.
 inline constexpr size_t kShrinkAhead = 8192;
 
-// `group`: A's group of ranks at column 0, which has `width` ranks; the tile takes `Ranks` of them from r on, of all of A. Asks
+template <class Element>
+inline constexpr int kElementWidth = factor_a_width(std::is_same_v<Element, uint16_t> ? LoraDType::kBFloat16 : LoraDType::kFloat32);
+
+// Adds the products of `Rows` rows and `Ranks` ranks over one width of A; u: of the first row, in the chunk.
+template <class S, int Rows, int Ranks, class Element>
+LOWRANK_INLINE void add_products(const ShrinkChunk& chunk, size_t u, const Element* a, typename S::F32 (&sum)[Rows][Ranks]) {
+  constexpr int kWidth = kElementWidth<Element>;
+  if constexpr (S::kBFloat16Dot && std::is_same_v<Element, uint16_t>) {
+    typename S::I32 weights[Ranks];
+#pragma GCC unroll 8
+    for (int j = 0; j < Ranks; ++j) weights[j] = S::int_load(a + j * kWidth);
+#pragma GCC unroll 8
+    for (int i = 0; i < Rows; ++i) {
+      const auto input = S::int_load(chunk.halves + u + static_cast<size_t>(i) * chunk.u_stride);
+#pragma GCC unroll 8
+      for (int j = 0; j < Ranks; ++j) sum[i][j] = S::dot_bfloat16(sum[i][j], input, weights[j]);
+    }
+  } else {
+#pragma GCC unroll 2
+    for (int part = 0; part < kWidth; part += S::kLanes) {
+      typename S::F32 weights[Ranks];
+#pragma GCC unroll 8
+      for (int j = 0; j < Ranks; ++j) weights[j] = load_elements<S>(a + j * kWidth + part);
+#pragma GCC unroll 8
+      for (int i = 0; i < Rows; ++i) {
+        const auto input = S::load(chunk.u + u + static_cast<size_t>(i) * chunk.u_stride + part);
+#pragma GCC unroll 8
+        for (int j = 0; j < Ranks; ++j) sum[i][j] = S::fma(input, weights[j], sum[i][j]);
+      }
+    }
+  }
+}
+
+// `group`: A's group of ranks at column 0, which has `ranks` ranks; the tile takes `Ranks` of them from r on, of all of A. Asks
 // for what lies `ahead` bytes behind what it reads.
 template <class S, int Rows, int Ranks, class Element>
-LOWRANK_INLINE void shrink_tile(const ShrinkChunk& chunk, const Element* group, size_t width, int32_t row, int32_t r,
+LOWRANK_INLINE void shrink_tile(const ShrinkChunk& chunk, const Element* group, size_t ranks, int32_t row, int32_t r,
                                 size_t ahead) {
   using F = typename S::F32;
+  constexpr size_t kWidth = kElementWidth<Element>;
   F sum[Rows][Ranks];
 #pragma GCC unroll 8
   for (int i = 0; i < Rows; ++i)
 #pragma GCC unroll 8
     for (int j = 0; j < Ranks; ++j) sum[i][j] = S::zero();
-  const float* u = chunk.u + static_cast<size_t>(row) * chunk.u_stride;
-  const Element* a = group + static_cast<size_t>(chunk.k_begin) * width + static_cast<size_t>(r % kFactorRanks) * S::kLanes;
-  for (size_t k = 0; k < static_cast<size_t>(chunk.k_count); k += S::kLanes, a += width * S::kLanes) {
-    for (size_t byte = 0; byte < Ranks * S::kLanes * sizeof(Element); byte += 64) prefetch_far(a, ahead + byte);
-    F weights[Ranks];
-#pragma GCC unroll 8
-    for (int j = 0; j < Ranks; ++j) weights[j] = load_elements<S>(a + j * S::kLanes);
-#pragma GCC unroll 8
-    for (int i = 0; i < Rows; ++i) {
-      const F input = S::load(u + static_cast<size_t>(i) * chunk.u_stride + k);
-#pragma GCC unroll 8
-      for (int j = 0; j < Ranks; ++j) sum[i][j] = S::fma(input, weights[j], sum[i][j]);
-    }
+  const Element* a = group + static_cast<size_t>(chunk.k_begin) * ranks + static_cast<size_t>(r % kFactorRanks) * kWidth;
+  size_t u = static_cast<size_t>(row) * chunk.u_stride;
+  for (size_t k = 0; k < static_cast<size_t>(chunk.k_count); k += kWidth, u += kWidth, a += ranks * kWidth) {
+    for (size_t byte = 0; byte < Ranks * kWidth * sizeof(Element); byte += 64) prefetch_far(a, ahead + byte);
+    add_products<S, Rows, Ranks>(chunk, u, a, sum);
   }
   for (int i = 0; i < Rows; ++i) {
     float* h = chunk.h + static_cast<size_t>(row + i) * chunk.h_stride + r;

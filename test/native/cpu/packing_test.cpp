@@ -134,7 +134,9 @@ TEST("cpu/packing: the factors of an adapter, apart and joined") {
       CHECK_EQ(b->dimension, size);
       const size_t element_size = dtype == LoraDType::kInt8 ? 1 : dtype == LoraDType::kBFloat16 ? 2 : 4;
       CHECK_EQ(a->bytes, elements(rank, round_up(size, 64)) * element_size);
-      CHECK_EQ(b->bytes, elements(rank, round_up(size, 16)) * element_size);
+      const bool halves = dtype == LoraDType::kBFloat16;
+      const int32_t b_ranks = halves ? round_up(rank, 2) : rank;
+      CHECK_EQ(b->bytes, elements(b_ranks, round_up(size, 16)) * element_size);
       const auto element = [&](const LoraFactor& factor, int32_t index) {
         const BufferPart& data = static_cast<const PackedFactor&>(factor).data;
         if (dtype == LoraDType::kInt8) return static_cast<float>(data.as<int8_t>()[index]);
@@ -151,14 +153,15 @@ TEST("cpu/packing: the factors of an adapter, apart and joined") {
       const auto check = [&] {
         for (int32_t r = 0; r < rank; ++r) {
           const int32_t first = r / 4 * 4, width = std::min(4, rank - first);
-          for (int32_t k = 0; k < stride; ++k)  // [r / 4][k / 16][r % 4][k % 16]
-            CHECK_EQ(element(*a, first * stride + (k / 16 * width + r % 4) * 16 + k % 16),
+          const int32_t side = halves ? 32 : 16;
+          for (int32_t k = 0; k < stride; ++k)  // [r / 4][k / side][r % 4][k % side]
+            CHECK_EQ(element(*a, first * stride + (k / side * width + r % 4) * side + k % side),
                      expected(k < size, elements(r, size) + static_cast<size_t>(k)));
         }
         for (int32_t n = 0; n < round_up(size, 16); ++n)
-          for (int32_t r = 0; r < rank; ++r)
-            CHECK_EQ(element(*b, (n / 16 * rank + r) * 16 + n % 16),
-                     expected(n < size, elements(n, rank) + static_cast<size_t>(r)));
+          for (int32_t r = 0; r < b_ranks; ++r)  // [n / 16][r][n % 16], or [n / 16][r / 2][n % 16][r % 2]
+            CHECK_EQ(element(*b, halves ? (n / 16 * b_ranks + r / 2 * 2) * 16 + n % 16 * 2 + r % 2 : (n / 16 * rank + r) * 16 + n % 16),
+                     expected(n < size && r < rank, elements(n, rank) + static_cast<size_t>(r)));
       };
       check();
       {

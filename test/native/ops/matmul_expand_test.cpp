@@ -126,7 +126,8 @@ class Product {
         const int32_t row = n - adapter->terms[t].n_begin;
         if (row < 0 || row >= factors.b_packed->dimension) continue;
         for (int32_t r = 0; r < factors.rank; ++r) {
-          const double term = double{h_[size(m) * size(h_stride_) + size(adapter->terms[t].h_offset + r)]} *
+          const float h = h_[size(m) * size(h_stride_) + size(adapter->terms[t].h_offset + r)];
+          const double term = low_rank_input(backend_, factors.dtype, h) *
                               factors.b[size(row) * size(factors.rank) + size(r)];
           low_rank += term;
           low_rank_magnitude += std::fabs(term);

@@ -18,6 +18,10 @@ std::vector<const Backend*> available_backends();
 // Whether ops may round what they multiply with bfloat16 values to bfloat16, where their contracts say so.
 bool has_bfloat16_products(const Backend& backend);
 
+// x as a low-rank product of the backend takes it: rounded to bfloat16 where it is multiplied by such factors, and the contracts of the
+// shrink and the expand say so.
+double low_rank_input(const Backend& backend, LoraDType dtype, double x);
+
 // Where the backend's caches hold element `row_major` of pages that lie as [page][kv_heads][kPageTokens][head_dim] and a few elements
 // more, which stay where they are.
 size_t kv_place(const Backend& backend, KvFormat format, bool is_key, int32_t kv_heads, int32_t head_dim, size_t page_elements,
@@ -81,6 +85,7 @@ struct TestFactors {
   const float* rank_scale_or_null() const { return rank_scale.empty() ? nullptr : rank_scale.data(); }
   double scale_of(int32_t r) const { return rank_scale.empty() ? 1.0 : rank_scale[static_cast<size_t>(r)]; }
   int32_t rank;
+  LoraDType dtype;
   std::vector<float> a;           // [rank, in]
   std::vector<float> b;           // [out, rank]
   std::vector<float> rank_scale;  // [rank] of int8 factors, see ShrinkTerm; else empty

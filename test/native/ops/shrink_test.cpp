@@ -87,7 +87,8 @@ class ShrinkCase {
         for (int32_t r = 0; r < factors.rank; ++r) {
           double sum = 0, magnitude = 0;
           for (int32_t k = 0; k < cols_; ++k) {
-            const double product = double{x_[size(m) * size(cols_) + size(k)]} * factors.a[size(r) * size(cols_) + size(k)];
+            const double product = low_rank_input(backend_, factors.dtype, x_[size(m) * size(cols_) + size(k)]) *
+                                   factors.a[size(r) * size(cols_) + size(k)];
             sum += product;
             magnitude += std::fabs(product);
           }
