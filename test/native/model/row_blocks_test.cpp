@@ -1,5 +1,5 @@
-// A step whose rows go through the layers in blocks has the bits of one whose ops take the whole batch. Built with the thread
-// sanitizer, too.
+// A step whose rows go through the layers in blocks, or whose attention is shared out over the threads, has the bits of one whose
+// ops take the whole batch on one thread. Built with the thread sanitizer, too.
 #include <cstring>
 #include <memory>
 #include <vector>
@@ -22,22 +22,45 @@ struct Setting {
   KvFormat cache;
 };
 
-// Two prompts, 75 and 52 tokens long after 5 and 40 others, of which some rows run with adapters.
+// Rows of one sequence, after so many tokens before.
+struct Rows {
+  int32_t count, before;
+};
+
+// Some rows run with adapters: in segments [first, second) of one and of another adapter.
+struct Shape {
+  std::vector<Rows> sequences;
+  std::vector<Range> adapted;
+  int32_t rows() const {
+    int32_t sum = 0;
+    for (const Rows& one : sequences) sum += one.count;
+    return sum;
+  }
+  int32_t pages() const {
+    int32_t sum = 0;
+    for (const Rows& one : sequences) sum += pages_for(one.count + one.before);
+    return sum;
+  }
+};
+const Shape kPrompts = {{{75, 5}, {52, 40}}, {{3, 35}, {60, 100}, {101, 102}}};
+// Decodes, one of them with a draft, whose pairs of row and kv head no number of threads shares out evenly.
+const Shape kDecodes = {{{1, 700}, {6, 300}, {1, 40}, {1, 511}}, {{0, 1}, {3, 8}}};
+
 class Step {
  public:
-  explicit Step(const Setting& setting)
+  Step(const Setting& setting, const Shape& shape)
       : model_(load(setting)),
-        cache_(model_->backend(),
-               {static_cast<int32_t>(config().layers.size()), config().kv_heads, config().head_dim, setting.cache, 8}),
-        scratch_(model_->backend(), config(), kRows, 1) {
+        cache_(model_->backend(), {static_cast<int32_t>(config().layers.size()), config().kv_heads, config().head_dim, setting.cache,
+                                   shape.pages()}),
+        scratch_(model_->backend(), config(), shape.rows(), 1) {
     const BaseModel base = model_->base(1);
     const auto plain = RandomAdapter(base).pairs(4).norms().build(base.lora_dtype);
     const auto dora = RandomAdapter(base).pairs(3).magnitudes().build(base.lora_dtype);
     adapters_.push_back(std::make_unique<Composition>(std::vector<AppliedAdapter>{{plain, 1.0f}}, base));
     adapters_.push_back(std::make_unique<Composition>(std::vector<AppliedAdapter>{{dora, 0.5f}}, base));
-    add_sequence(75, 5);
-    add_sequence(52, 40);
-    batch_.segments = {{3, 35, adapters_[0].get()}, {60, 100, adapters_[1].get()}, {101, 102, adapters_[0].get()}};
+    for (const Rows& one : shape.sequences) add_sequence(one.count, one.before);
+    for (size_t i = 0; i < shape.adapted.size(); ++i)
+      batch_.segments.push_back({shape.adapted[i].begin, shape.adapted[i].end, adapters_[i % 2].get()});
   }
 
   // The residual stream behind the last layer, then the cache's keys and values that the step wrote.
@@ -48,15 +71,12 @@ class Step {
     graph.embed();
     graph.layers(blocks);
     program.run(threads);
-    std::vector<uint8_t> bits(static_cast<size_t>(kRows) * static_cast<size_t>(config().hidden_size) * sizeof(float));
+    std::vector<uint8_t> bits(static_cast<size_t>(batch_.rows()) * static_cast<size_t>(config().hidden_size) * sizeof(float));
     std::memcpy(bits.data(), scratch_.x.as<float>(), bits.size());
     for (const auto& table : tables_)
-      for (int32_t page = 0; page < kPages; ++page) append_page(table->pages()[page], bits);
+      for (int32_t page = 0; page < table->size(); ++page) append_page(table->pages()[page], bits);
     return bits;
   }
-
-  static constexpr int32_t kRows = 127;
-  static constexpr int32_t kPages = 3;  // of a sequence
 
  private:
   static std::unique_ptr<Model> load(const Setting& setting) {
@@ -69,7 +89,6 @@ class Step {
   void add_sequence(int32_t rows, int32_t before) {
     tables_.push_back(std::make_unique<BlockTable>(cache_));
     tables_.back()->reserve(before + rows);
-    CHECK_EQ(pages_for(before + rows), kPages);
     for (int32_t i = 0; i < rows; ++i) {
       batch_.tokens.push_back((7 * i + rows) % config().vocabulary_size);
       batch_.positions.push_back(before + i);
@@ -97,7 +116,7 @@ class Step {
   }
   // The tokens before the step: any numbers, the same each time.
   void fill(const BlockTable& table, uint8_t seed) {
-    for (int32_t page = 0; page < kPages; ++page)
+    for (int32_t page = 0; page < table.size(); ++page)
       for_each_part(table.pages()[page], [&](uint8_t* bytes, size_t count, bool scales) {
         for (size_t i = 0; i < count; ++i)
           bytes[i] = static_cast<uint8_t>(scales && i % 4 == 3 ? 0x3c : (seed * 31 + i * 7) % 0x3c);
@@ -121,10 +140,22 @@ TEST("model/row blocks: the bits of a step on whole batches, whatever the blocks
   for (const Setting& setting : {Setting{"tiny-models/llama", Precision::kInt8, KvFormat::kBFloat16},
                                  Setting{"tiny-models/qwen3", Precision::kInt8, KvFormat::kInt8},
                                  Setting{"tiny-models/gemma3", Precision::kFloat32, KvFormat::kFloat32}}) {
-    Step step(setting);
+    Step step(setting, kPrompts);
     const std::vector<uint8_t> expected = step.run({}, 1);
     for (const int32_t rows : {32, 40, 64})
       for (const int threads : {1, 2, 3, 4}) CHECK(step.run({rows, threads}, threads) == expected);
+  }
+}
+
+TEST("model/row blocks: few rows with long contexts have their bits whatever the threads that share them out") {
+  for (const Setting& setting : {Setting{"tiny-models/llama", Precision::kInt8, KvFormat::kBFloat16},
+                                 Setting{"tiny-models/qwen3", Precision::kInt8, KvFormat::kInt8},
+                                 Setting{"tiny-models/gemma3", Precision::kFloat32, KvFormat::kFloat32}}) {
+    Step step(setting, kDecodes);
+    const std::vector<uint8_t> expected = step.run({}, 1);
+    // Shared out for more threads than run, too.
+    for (const int wanted : {2, 3, 4})
+      for (int threads = 1; threads <= wanted; ++threads) CHECK(step.run({0, wanted}, threads) == expected);
   }
 }
 
