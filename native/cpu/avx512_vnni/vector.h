@@ -34,7 +34,7 @@ struct Avx512Vnni {
   // How many values the loops of cpu/simd/ keep in the 32 registers at once.
   static constexpr int kMatmulRows = 8;   // rows of a float product's tile …
   static constexpr int kMatmulTiles = 3;  // … times columns / 16
-  static constexpr int kExpandRows = 8;   // rows that share a vector of B in the LoRA expand
+  static constexpr int kExpandRows = 6;   // rows that share a vector of B in the LoRA expand
   static constexpr int kShrinkRows = 4;   // rows times ranks of the LoRA shrink
   static constexpr int kShrinkRanks = 4;
   static constexpr int kScoreQueries = 12;  // queries times 32 keys of the attention's scores

@@ -10,7 +10,7 @@
 //                     some of `ahead` now and then
 //   stream(tile, sums)  sums [rows][16] of one tile of columns, for all rows at once
 //
-// Blocking: a panel of 16 * kTiles columns with all of K (27 KiB for K = 576 and 3 tiles in int8) is read
+// Blocking: a panel of 16 * kTiles columns with all of K (18 KiB for K = 576 and 2 tiles in int8) is read
 // from memory once, and from the first or second cache for every further tile of rows; x is small beside it.
 // A kernel that prepares its rows takes a block of panels that fits the second cache instead. Few rows
 // (decode) take the weights one tile of 16 columns at a time: strictly forwards, as they lie, each byte once.
