@@ -70,6 +70,7 @@ struct Operands {
 };
 
 constexpr size_t kStreamAhead = 8192;  // bytes
+constexpr int kFollowedRows = 4;       // of so many, the hardware follows the stream
 
 constexpr float kBias = 12582912;  // 1.5 * 2^23
 constexpr int32_t kBiasBits = 0x4b400000;
@@ -162,7 +163,7 @@ void stream_tile(const Operands& in, float* out) {
         acc[r][c] = c == 0 ? begin_sum(in, r, g) : _mm512_setzero_si512();
     const uint8_t* const end = w + group_bytes(in, g);
     for (; w != end; w += 64 * kChains, x += kTileDepth * kChains) {
-      if constexpr (Rows > kRegisterRows) _mm_prefetch(reinterpret_cast<const char*>(w + kStreamAhead), _MM_HINT_T1);
+      if constexpr (Rows > kFollowedRows) _mm_prefetch(reinterpret_cast<const char*>(w + kStreamAhead), _MM_HINT_T1);
 #pragma GCC unroll 4
       for (int c = 0; c < kChains; ++c) {
         const __m512i weights = _mm512_load_si512(w + 64 * c);
