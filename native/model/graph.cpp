@@ -296,18 +296,12 @@ void Graph::share_splits(int threads) {
   const int32_t longest = *std::max_element(batch_.positions.begin(), batch_.positions.end()) + 1;
   const int32_t splits = (longest + kAttentionSplit - 1) / kAttentionSplit;
   if (splits < 2) return;  // nothing to share out
-  threads_ = threads;
-  splits_ = splits;
-  split_queries_ = std::min(rows() * config_.heads / config_.kv_heads, kAttentionTileQueries);
-  scratch_.reserve_partials(attention_share_floats(threads, splits_, split_queries_, config_.head_dim));
-}
-
-// The partials are the same memory for all layers: a barrier lies between.
-AttentionShare Graph::attention_share() {
-  if (splits_ == 0) return {};
-  auto* arrived = program_.allocate<std::atomic<uint32_t>>(static_cast<size_t>(threads_));
-  for (int i = 0; i < threads_; ++i) new (arrived + i) std::atomic<uint32_t>(0);
-  return {scratch_.partials.as<float>(), arrived, splits_, split_queries_};
+  const int32_t queries = std::min(rows() * config_.heads / config_.kv_heads, kAttentionTileQueries);
+  scratch_.reserve_partials(attention_share_floats(threads, splits, queries, config_.head_dim));
+  auto* arrived = program_.allocate<std::atomic<uint32_t>>(static_cast<size_t>(threads));
+  for (int i = 0; i < threads; ++i) new (arrived + i) std::atomic<uint32_t>(0);
+  // The same memory for all layers: a barrier lies between.
+  share_ = {scratch_.partials.as<float>(), arrived, splits, queries};
 }
 
 void Graph::attention(int32_t layer) {
@@ -349,7 +343,7 @@ void Graph::attend(int32_t layer) {
                                    {block_of(scratch_.wide, scratch_.wide_width), site_rows(config_, Site::kQkv), rows(),
                                     config_.heads, config_.kv_heads, config_.head_dim, config_.attention_scale, layer_config.window,
                                     batch_.positions.data() + block_.begin, batch_.block_tables.data() + block_.begin,
-                                    cache_.layer(layer), block_of(scratch_.heads, width), width, attention_share()});
+                                    cache_.layer(layer), block_of(scratch_.heads, width), width, share_});
 }
 
 void Graph::attention_output(int32_t layer) {

@@ -116,7 +116,6 @@ class Graph {
   void attend(int32_t layer);
   // From here on, the attention of few rows with long contexts can be shared out evenly over so many threads.
   void share_splits(int threads);
-  AttentionShare attention_share();
   // The block's first row, of rows of `width` floats.
   float* block_of(const BackendMemory& memory, int64_t width) const { return memory.as<float>() + block_.begin * width; }
   int32_t rows() const { return block_.end - block_.begin; }
@@ -144,9 +143,7 @@ class Graph {
   Scratch& scratch_;
   const Batch& batch_;
   Range block_;  // the rows that are being recorded
-  int threads_ = 1;  // see share_splits
-  int32_t splits_ = 0;
-  int32_t split_queries_ = 0;
+  AttentionShare share_{};  // see share_splits
 };
 
 }  // namespace lowrank

@@ -32,7 +32,7 @@ LOWRANK_HOST_DEVICE inline int32_t first_key(int32_t position, int32_t window) {
 // only unevenly. Only the CPU's ops look at it. `splits` 0: pairs stay whole.
 struct AttentionShare {
   float* partials;                 // [attention_share_floats]
-  std::atomic<uint32_t>* arrived;  // [parts], zero before the call
+  std::atomic<uint32_t>* arrived;  // [parts], zero before a call and again behind it
   int32_t splits;                  // that a row sees at most
   int32_t queries;                 // of a tile that is shared, at most kAttentionTileQueries
 };

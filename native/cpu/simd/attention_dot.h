@@ -10,9 +10,8 @@
 // The cache holds both as such pairs (KvLayout::kLanes), so they go from there into the products.
 #pragma once
 
-#include <cstring>
-
 #include "cpu/simd/attention_block.h"
+#include "cpu/simd/bfloat16_pairs.h"
 
 namespace lowrank::cpu {
 
@@ -56,12 +55,6 @@ class DotProducts {
  private:
   static constexpr int kVectors = kDimensionChunk / 16;  // of one chunk of dimensions
 
-  static LOWRANK_INLINE I broadcast_pair(const uint16_t* p) {
-    int32_t pair;
-    std::memcpy(&pair, p, sizeof pair);
-    return S::int_set1(pair);
-  }
-
   struct Scores {
     const uint16_t* q;  // [queries][stride]
     size_t stride;
@@ -86,7 +79,7 @@ class DotProducts {
       const I keys_high = S::int_load(args.keys + at + kPairBytes / 2);
 #pragma GCC unroll 16
       for (int r = 0; r < Queries; ++r) {
-        const I query = broadcast_pair(q + static_cast<size_t>(r) * args.stride + 2 * p);
+        const I query = broadcast_pair<S>(q + static_cast<size_t>(r) * args.stride + 2 * p);
         low[r] = S::dot_bfloat16(low[r], keys_low, query);
         high[r] = S::dot_bfloat16(high[r], keys_high, query);
       }
@@ -160,7 +153,7 @@ class DotProducts {
       }
 #pragma GCC unroll 8
       for (int r = 0; r < Queries; ++r) {
-        const I weight = broadcast_pair(weights + r * kPageTokens + 2 * pair);
+        const I weight = broadcast_pair<S>(weights + r * kPageTokens + 2 * pair);
 #pragma GCC unroll 4
         for (int v = 0; v < kVectors; ++v) sum[r][v] = S::dot_bfloat16(sum[r][v], values[v], weight);
       }

@@ -4,6 +4,7 @@
 #pragma once
 
 #include "cpu/simd/attention_block.h"
+#include "cpu/simd/bfloat16_pairs.h"
 
 namespace lowrank::cpu {
 
@@ -42,11 +43,6 @@ class FloatProducts {
   }
 
  private:
-  static LOWRANK_INLINE F lower_half(I pairs) { return S::from_bits(S::template int_shift_left<16>(pairs)); }
-  static LOWRANK_INLINE F upper_half(I pairs) {
-    return S::from_bits(S::int_and(pairs, S::int_set1(static_cast<int32_t>(0xffff0000u))));
-  }
-
   // Dimensions [d, d + dims) of the block's keys as [dims][32].
   static const float* widen_keys(const KvBlock& block, const BlocksAhead& ahead, int32_t d, int32_t dims, float* keys) {
     constexpr size_t kLine = size_t{kPageTokens} * sizeof(float);
@@ -59,8 +55,8 @@ class FloatProducts {
       ahead.ask_keys(static_cast<size_t>(from - block.k), kLine);
       for (int32_t lane = 0; lane < kPageTokens; lane += S::kLanes) {
         const I pairs = S::int_load(from + static_cast<size_t>(lane) * 4);
-        S::store(keys + i * kPageTokens + lane, lower_half(pairs));
-        S::store(keys + (i + 1) * kPageTokens + lane, upper_half(pairs));
+        S::store(keys + i * kPageTokens + lane, first_of_pairs<S>(pairs));
+        S::store(keys + (i + 1) * kPageTokens + lane, second_of_pairs<S>(pairs));
       }
     }
     return keys;
@@ -82,8 +78,8 @@ class FloatProducts {
         if (depth == 1) {
           S::store(out + c, S::from_bits(dwords));
         } else {
-          S::store(out + c, lower_half(dwords));
-          S::store(out + kDimensionChunk + c, upper_half(dwords));
+          S::store(out + c, first_of_pairs<S>(dwords));
+          S::store(out + kDimensionChunk + c, second_of_pairs<S>(dwords));
         }
       }
     }

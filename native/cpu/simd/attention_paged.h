@@ -78,7 +78,9 @@ class AttentionTile {
     }
     if (own.shared()) {
       // What the others left is seen behind the addition of the last of them, and what this part left behind its own.
-      if (args_.share.arrived[own.first_part()].fetch_add(1, std::memory_order_acq_rel) + 1 != own.sharers()) return;
+      std::atomic<uint32_t>& arrived = args_.share.arrived[own.first_part()];
+      if (arrived.fetch_add(1, std::memory_order_acq_rel) + 1 != own.sharers()) return;
+      arrived.store(0, std::memory_order_relaxed);
       merge_kept(own);
     }
     store_output();

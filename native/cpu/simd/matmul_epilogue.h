@@ -14,10 +14,10 @@
 // terms (never seen in real models, whose heads are multiples of 16) are added lane by lane.
 #pragma once
 
-#include <cstring>
 #include <type_traits>
 
 #include "cpu/layout.h"
+#include "cpu/simd/bfloat16_pairs.h"
 #include "cpu/simd/factor_element.h"
 #include "cpu/simd/row_runs.h"
 #include "ops/matmul_expand.h"
@@ -35,8 +35,8 @@ LOWRANK_INLINE void expand_floats(const Element* column, int32_t rank, const flo
 #pragma GCC unroll 4
     for (int32_t r = 0; r < rank; r += 2, column += 2 * kTileRows) {
       const auto pairs = S::int_load(column);
-      add(r, S::from_bits(S::template int_shift_left<16>(pairs)));
-      if (r + 1 < rank) add(r + 1, S::from_bits(S::int_and(pairs, S::int_set1(static_cast<int32_t>(0xffff0000u)))));
+      add(r, first_of_pairs<S>(pairs));
+      if (r + 1 < rank) add(r + 1, second_of_pairs<S>(pairs));
     }
   } else {
 #pragma GCC unroll 4
@@ -59,11 +59,7 @@ LOWRANK_INLINE void expand_pairs(const uint16_t* column, int32_t rank, const flo
 #pragma GCC unroll 8
     for (int32_t r = 0; r < count; r += 2, column += 2 * kTileRows) {
       const auto values = S::int_load(column);
-      for (int i = 0; i < Rows; ++i) {
-        int32_t pair;
-        std::memcpy(&pair, halves[i] + r, sizeof pair);
-        sum[i] = S::dot_bfloat16(sum[i], values, S::int_set1(pair));
-      }
+      for (int i = 0; i < Rows; ++i) sum[i] = S::dot_bfloat16(sum[i], values, broadcast_pair<S>(halves[i] + r));
     }
   }
 }
