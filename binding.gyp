@@ -2,7 +2,11 @@
   "variables": {
     "openssl_fips": "",
     "common_cflags": ["-std=c++20", "-O3", "-ffp-contract=off", "-fvisibility=hidden", "-Wall", "-Wextra"],
-    "defines_x64": ["LOWRANK_HAVE_AVX2", "LOWRANK_HAVE_AVX512_VNNI"],
+    "defines_x64": ["LOWRANK_HAVE_X86_64"],
+    "avx2_flags": ["-mavx2", "-mfma", "-mf16c", "-mprfchw"],
+    "avx_vnni_flags": ["<@(avx2_flags)", "-mavxvnni"],
+    "avx512vl_vnni_flags": ["<@(avx2_flags)", "-mavx512f", "-mavx512vl", "-mavx512vnni", "-mprefer-vector-width=256"],
+    "avx512_vnni_flags": ["<@(avx2_flags)", "-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mavx512vnni", "-mavx512bf16"],
   },
   "target_defaults": {
     "include_dirs": ["native", "<!(node -p \"require('node-addon-api').include_dir\")"],
@@ -27,8 +31,30 @@
       "conditions": [
         ["target_arch=='x64'", {
           "sources": ["<!@(node scripts/native-sources.mjs avx2)"],
-          "cflags_cc": ["-mavx2", "-mfma", "-mf16c", "-mprfchw"],
-          "xcode_settings": { "OTHER_CPLUSPLUSFLAGS": ["-mavx2", "-mfma", "-mf16c", "-mprfchw"] },
+          "cflags_cc": ["<@(avx2_flags)"],
+          "xcode_settings": { "OTHER_CPLUSPLUSFLAGS": ["<@(avx2_flags)"] },
+        }, { "type": "none" }],
+      ],
+    },
+    {
+      "target_name": "lowrank_avx_vnni",
+      "type": "static_library",
+      "conditions": [
+        ["target_arch=='x64'", {
+          "sources": ["<!@(node scripts/native-sources.mjs avx_vnni)"],
+          "cflags_cc": ["<@(avx_vnni_flags)"],
+          "xcode_settings": { "OTHER_CPLUSPLUSFLAGS": ["<@(avx_vnni_flags)"] },
+        }, { "type": "none" }],
+      ],
+    },
+    {
+      "target_name": "lowrank_avx512vl_vnni",
+      "type": "static_library",
+      "conditions": [
+        ["target_arch=='x64'", {
+          "sources": ["<!@(node scripts/native-sources.mjs avx512vl_vnni)"],
+          "cflags_cc": ["<@(avx512vl_vnni_flags)"],
+          "xcode_settings": { "OTHER_CPLUSPLUSFLAGS": ["<@(avx512vl_vnni_flags)"] },
         }, { "type": "none" }],
       ],
     },
@@ -38,17 +64,15 @@
       "conditions": [
         ["target_arch=='x64'", {
           "sources": ["<!@(node scripts/native-sources.mjs avx512_vnni)"],
-          "cflags_cc": ["-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mavx512vnni", "-mavx512bf16", "-mfma", "-mavx2", "-mprfchw"],
-          "xcode_settings": {
-            "OTHER_CPLUSPLUSFLAGS": ["-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mavx512vnni", "-mavx512bf16", "-mfma", "-mavx2", "-mprfchw"],
-          },
+          "cflags_cc": ["<@(avx512_vnni_flags)"],
+          "xcode_settings": { "OTHER_CPLUSPLUSFLAGS": ["<@(avx512_vnni_flags)"] },
         }, { "type": "none" }],
       ],
     },
     {
       "target_name": "lowrank",
       "sources": ["<!@(node scripts/native-sources.mjs core)", "<!@(node scripts/native-sources.mjs bindings)"],
-      "dependencies": ["lowrank_avx2", "lowrank_avx512_vnni"],
+      "dependencies": ["lowrank_avx2", "lowrank_avx_vnni", "lowrank_avx512vl_vnni", "lowrank_avx512_vnni"],
     },
   ],
 }

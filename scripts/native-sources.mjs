@@ -1,18 +1,20 @@
 // The one list of native sources, for binding.gyp and CMakeLists.txt alike: what lies in the folders.
-// Usage: node scripts/native-sources.mjs core|avx2|avx512_vnni|bindings|tests|bench [prefix]
+// Usage: node scripts/native-sources.mjs core|avx2|avx_vnni|avx512vl_vnni|avx512_vnni|bindings|tests|bench [prefix]
 import { readdirSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 
 const root = join(dirname(fileURLToPath(import.meta.url)), "..");
 
+// Each compiled with flags of its own.
+const INSTRUCTION_SETS = ["avx2", "avx_vnni", "avx512vl_vnni", "avx512_vnni"];
+
 const groups = {
   core: {
     folder: "native",
-    skip: ["native/cpu/avx2/", "native/cpu/avx512_vnni/", "native/bindings/", "native/cuda/"],
+    skip: [...INSTRUCTION_SETS.map((name) => `native/cpu/${name}/`), "native/bindings/", "native/cuda/"],
   },
-  avx2: { folder: "native/cpu/avx2", skip: [] },
-  avx512_vnni: { folder: "native/cpu/avx512_vnni", skip: [] },
+  ...Object.fromEntries(INSTRUCTION_SETS.map((name) => [name, { folder: `native/cpu/${name}`, skip: [] }])),
   bindings: { folder: "native/bindings", skip: [] },
   tests: { folder: "test/native", skip: [] },
   bench: { folder: "bench/native", skip: ["bench/native/cuda/"] },

@@ -1,4 +1,4 @@
-#include "backend/backend.h"
+#include "cpu/backend.h"
 
 #include <cstdlib>
 #include <cstring>
@@ -70,38 +70,39 @@ class CpuBackend final : public Backend {
   const OpTable& ops_;
 };
 
+}  // namespace
+
+std::unique_ptr<Backend> cpu::make_backend(const char* instruction_set, const OpTable& ops) {
+  return std::make_unique<CpuBackend>(instruction_set, ops);
+}
+
+namespace {
+
 // One instruction set that this source knows, compiled in or not.
 struct Candidate {
   InstructionSet facts;
-  const Backend* backend;  // null where it is not available
+  std::unique_ptr<Backend> backend;  // null where it is not available
 };
+
+#if defined(LOWRANK_HAVE_X86_64)
+#define LOWRANK_X86_64_OPS(set) (cpu::processor_has_##set() ? &cpu::set##_ops() : nullptr)
+#else
+#define LOWRANK_X86_64_OPS(set) nullptr
+#endif
 
 // Best first. The backends live as long as the process.
 const std::vector<Candidate>& candidates() {
   static const std::vector<Candidate> all = [] {
     std::vector<Candidate> list;
-    const auto add = [&](const char* name, const char* description, const Backend* backend) {
-      list.push_back({{name, description, backend != nullptr}, backend});
+    const auto add = [&](const char* name, const char* description, const OpTable* ops) {
+      list.push_back({{name, description, ops != nullptr}, ops == nullptr ? nullptr : cpu::make_backend(name, *ops)});
     };
-    const Backend* avx512_vnni = nullptr;
-    const Backend* avx2 = nullptr;
-#if defined(LOWRANK_HAVE_AVX512_VNNI)
-    if (cpu::processor_has_avx512_vnni()) {
-      static const CpuBackend backend("avx512_vnni", cpu::avx512_vnni_ops());
-      avx512_vnni = &backend;
-    }
-#endif
-#if defined(LOWRANK_HAVE_AVX2)
-    if (cpu::processor_has_avx2()) {
-      static const CpuBackend backend("avx2", cpu::avx2_ops());
-      avx2 = &backend;
-    }
-#endif
-    static const CpuBackend reference("reference", cpu::reference_ops());
-    add("avx512_vnni", "x86-64 with AVX-512 F, BW, DQ, VL, VNNI and BF16", avx512_vnni);
-    add("avx2", "x86-64 with AVX2, FMA and F16C", avx2);
-    add("reference", "any processor; plain C++ that every other instruction set is checked against",
-        &reference);
+    add("avx512_vnni", "x86-64 with AVX-512 F, BW, DQ, VL, VNNI and BF16", LOWRANK_X86_64_OPS(avx512_vnni));
+    add("avx512vl_vnni", "x86-64 with AVX2 and AVX-512 F, VL and VNNI, of which it uses 256 bits",
+        LOWRANK_X86_64_OPS(avx512vl_vnni));
+    add("avx_vnni", "x86-64 with AVX2 and AVX-VNNI", LOWRANK_X86_64_OPS(avx_vnni));
+    add("avx2", "x86-64 with AVX2, FMA and F16C", LOWRANK_X86_64_OPS(avx2));
+    add("reference", "any processor; plain C++ that every other instruction set is checked against", &cpu::reference_ops());
     return list;
   }();
   return all;

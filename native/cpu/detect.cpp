@@ -57,18 +57,26 @@ bool processor_has_avx2() {
          has(cpu.leaf7_ebx, 5) /* AVX2 */;
 }
 
-bool processor_has_avx512_vnni() {
+bool processor_has_avx_vnni() { return processor_has_avx2() && has(features().leaf7_1_eax, 4); }
+
+bool processor_has_avx512vl_vnni() {
   const Features& cpu = features();
   constexpr uint64_t kZmmState = 0xe6;  // SSE, AVX, opmask, zmm0-15 upper halves, zmm16-31
   return processor_has_avx2() && (cpu.xcr0 & kZmmState) == kZmmState && has(cpu.leaf7_ebx, 16) /* F */ &&
-         has(cpu.leaf7_ebx, 17) /* DQ */ && has(cpu.leaf7_ebx, 30) /* BW */ &&
-         has(cpu.leaf7_ebx, 31) /* VL */ && has(cpu.leaf7_ecx, 11) /* VNNI */ &&
+         has(cpu.leaf7_ebx, 31) /* VL */ && has(cpu.leaf7_ecx, 11) /* VNNI */;
+}
+
+bool processor_has_avx512_vnni() {
+  const Features& cpu = features();
+  return processor_has_avx512vl_vnni() && has(cpu.leaf7_ebx, 17) /* DQ */ && has(cpu.leaf7_ebx, 30) /* BW */ &&
          has(cpu.leaf7_1_eax, 5) /* BF16 */;
 }
 
 #else
 
 bool processor_has_avx2() { return false; }
+bool processor_has_avx_vnni() { return false; }
+bool processor_has_avx512vl_vnni() { return false; }
 bool processor_has_avx512_vnni() { return false; }
 
 #endif

@@ -4,7 +4,10 @@
 
 namespace lowrank::cpu {
 
-bool processor_has_avx2();         // what avx2_ops() asks for; see instruction_set.h
-bool processor_has_avx512_vnni();  // what avx512_vnni_ops() asks for
+// What the tables of instruction_set.h ask for.
+bool processor_has_avx2();
+bool processor_has_avx_vnni();
+bool processor_has_avx512vl_vnni();
+bool processor_has_avx512_vnni();
 
 }  // namespace lowrank::cpu

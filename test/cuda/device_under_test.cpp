@@ -18,5 +18,6 @@ const device::DeviceBackend& device_under_test() {
 }
 
 std::vector<const Backend*> available_backends() { return {&device_under_test()}; }
+std::vector<const Backend*> product_backends() { return available_backends(); }
 
 }  // namespace lowrank::test

@@ -46,7 +46,7 @@ class AttentionTile {
 
   // Before the first of a part's tiles. Few rows wait for memory: their blocks are asked for as long before they are read as it
   // takes to answer, from tile to tile. Many rows find them in the second cache.
-  void begin(const PartTiles& tiles) {
+  void begin(const PartTiles<S>& tiles) {
     if (args_.rows > kTileQueries || tiles.ended()) return;
     near_.emplace(tiles);
     far_.emplace(tiles);
@@ -58,7 +58,7 @@ class AttentionTile {
     }
   }
 
-  void run(const PartTiles& own) {
+  void run(const PartTiles<S>& own) {
     tile_ = own.tile();
     queries_ = tile_.queries();
     load_queries();
@@ -110,10 +110,10 @@ class AttentionTile {
   }
 
   // What the next block's reading can hide: the output of this tile, and the queries of the next one.
-  void queue_lines(const PartTiles& own) {
+  void queue_lines(const PartTiles<S>& own) {
     const auto bytes = [&](int32_t heads) { return static_cast<size_t>(heads) * static_cast<size_t>(args_.head_dim) * sizeof(float); };
     for (int32_t row = tile_.m; row < tile_.m + tile_.rows; ++row) lines_.add_output(output(row, tile_.head), bytes(tile_.heads));
-    PartTiles later = own;
+    PartTiles<S> later = own;
     later.advance();
     if (later.ended()) return;
     const QueryTile& next = later.tile();
@@ -151,7 +151,7 @@ class AttentionTile {
   }
 
   // Query i's state of a split of a tile that parts share.
-  float* kept_state(const PartTiles& own, int32_t split, int32_t i) const {
+  float* kept_state(const PartTiles<S>& own, int32_t split, int32_t i) const {
     const AttentionShare& share = args_.share;
     const auto place = (static_cast<size_t>(own.first_part()) * static_cast<size_t>(share.splits) +
                         static_cast<size_t>(split - tile_.splits().begin)) *
@@ -160,7 +160,7 @@ class AttentionTile {
     return share.partials + place * static_cast<size_t>(attention_state_floats(args_.head_dim));
   }
 
-  void keep_split(const PartTiles& own, int32_t split) {
+  void keep_split(const PartTiles<S>& own, int32_t split) {
     for (int32_t i = 0; i < queries_; ++i) {
       float* state = kept_state(own, split, i);
       const float* o = o_ + static_cast<size_t>(i) * stride_;
@@ -171,7 +171,7 @@ class AttentionTile {
     }
   }
 
-  void merge_kept(const PartTiles& own) {
+  void merge_kept(const PartTiles<S>& own) {
     const Range splits = tile_.splits();
     for (int32_t split = splits.begin; split < splits.end; ++split) {
       for (int32_t i = 0; i < queries_; ++i) {
@@ -371,7 +371,7 @@ class AttentionTile {
   }
 
   const AttentionPagedArgs& args_;
-  std::optional<BlockCursor> near_, far_;  // of few rows: at the block that is read, and kBlocksAhead further
+  std::optional<BlockCursor<S>> near_, far_;  // of few rows: at the block that is read, and kBlocksAhead further
   const size_t stride_;  // of q_, o_ and total_: head_dim rounded up to 64, the rest zero
   const float score_scale_;
   QueryTile tile_{};
@@ -403,7 +403,7 @@ template <class S, class Products>
 void attend_rows(const AttentionPagedArgs& args, int part, int parts) {
   using Tile = AttentionTile<S, Products>;
   Tile tile(args);
-  PartTiles own(args, Tile::largest_queries(args.head_dim), part, parts);
+  PartTiles<S> own(args, Tile::largest_queries(args.head_dim), part, parts);
   tile.begin(own);
   for (; !own.ended(); own.advance()) tile.run(own);
 }

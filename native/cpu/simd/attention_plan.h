@@ -3,6 +3,8 @@
 // Tiles follow each other by sequence, rows, kv head. Each part takes as many neighbouring ones as make its share of the work
 // (queries times blocks), so that it reads memory in long runs. Where parts can share a tile (AttentionShare), the one at the
 // border between two is cut where a split of its keys begins, and the part that is done last merges the splits.
+//
+// Classes are templates over the instruction set, so that each has its own copy: see instruction_set.h.
 #pragma once
 
 #include <algorithm>
@@ -28,6 +30,7 @@ struct QueryTile {
 };
 
 // All tiles of a call, in order.
+template <class S>
 class QueryTiles {
  public:
   // Of at most so many queries each.
@@ -77,11 +80,12 @@ class QueryTiles {
 };
 
 // One part's tiles, or the splits of them that are its own.
+template <class S>
 class PartTiles {
  public:
   PartTiles(const AttentionPagedArgs& args, int32_t queries, int part, int parts)
       : tiles_(args, queries), share_(&args.share), part_(part), parts_(parts) {
-    for (QueryTiles all = tiles_; !all.ended(); all.advance()) total_ += all.work();
+    for (QueryTiles<S> all = tiles_; !all.ended(); all.advance()) total_ += all.work();
     find_own();
   }
 
@@ -141,7 +145,7 @@ class PartTiles {
     return own_.begin < own_.end;
   }
 
-  QueryTiles tiles_;
+  QueryTiles<S> tiles_;
   const AttentionShare* share_;
   int part_, parts_;
   int64_t total_ = 0;
@@ -152,9 +156,10 @@ class PartTiles {
 };
 
 // The blocks of one part's tiles, in the order in which they are read.
+template <class S>
 class BlockCursor {
  public:
-  explicit BlockCursor(const PartTiles& tiles) : tiles_(tiles) { start_tile(); }
+  explicit BlockCursor(const PartTiles<S>& tiles) : tiles_(tiles) { start_tile(); }
 
   bool ended() const { return tiles_.ended(); }
   KvBlock block(const AttentionPagedArgs& args) const {
@@ -174,7 +179,7 @@ class BlockCursor {
     end_ = tiles_.tile().pages_of(tiles_.splits().end - 1).end;
   }
 
-  PartTiles tiles_;
+  PartTiles<S> tiles_;
   int32_t page_ = 0, end_ = 0;
 };
 

@@ -1,6 +1,7 @@
 #include "cpu/instruction_set.h"
 
 #include <cstdlib>
+#include <cstring>
 #include <fstream>
 #include <optional>
 #include <set>
@@ -11,6 +12,7 @@
 #include "backend/backend.h"
 #include "check.h"
 #include "cpu/detect.h"
+#include "cpu/emulated_vpdpbusd.h"
 #include "ops/op_case.h"
 
 using namespace lowrank;
@@ -41,7 +43,7 @@ class ForcedIsa {
 
 TEST("cpu/instruction_set: the list is complete, best first, and the reference is always there") {
   const std::vector<InstructionSet> sets = cpu_instruction_sets();
-  const std::vector<std::string> expected = {"avx512_vnni", "avx2", "reference"};
+  const std::vector<std::string> expected = {"avx512_vnni", "avx512vl_vnni", "avx_vnni", "avx2", "reference"};
   CHECK_EQ(sets.size(), expected.size());
   for (size_t i = 0; i < sets.size(); ++i) {
     CHECK_EQ(std::string(sets[i].name), expected[i]);
@@ -102,6 +104,28 @@ TEST("cpu/instruction_set: an unknown name is refused with what there is") {
   }
 }
 
+TEST("cpu/instruction_set: AVX-VNNI's product is made of vpdpbusd, emulated or not") {
+  const Backend* emulated = emulated_avx_vnni();
+  if (emulated == nullptr) return;  // the processor has it: detection is tested below, results in test/native/ops
+  const long before = emulated_instructions();
+  Random random(7);
+  const TestMatrix matrix = make_matrix(*emulated, {16, 64, WeightFormat::kInt8, ActivationFormat::kInt8}, random.floats(16 * 64, -1, 1));
+  ActivationStore x(ActivationFormat::kInt8, 1, 64);
+  std::memset(x.q.as<void>(), 1, 64);
+  x.scale.as<float>()[0] = 1;
+  x.compensation.as<int32_t>()[0] = -128 * 64;
+  std::vector<float> y(16);
+  MatmulExpandArgs args = {};
+  args.x = x.view;
+  args.w = matrix.packed.get();
+  args.row_end = 1;
+  args.y = y.data();
+  args.y_stride = 16;
+  emulated->ops().matmul_expand(args, 0, 1);
+  // 64 columns, 4 in a lane, 16 lanes of 8.
+  CHECK_EQ(emulated_instructions() - before, 64L / 4 * 16 / 8);
+}
+
 #if defined(__linux__) && defined(__x86_64__)
 TEST("cpu/instruction_set: detection agrees with the kernel's list of flags") {
   std::ifstream file("/proc/cpuinfo");
@@ -120,6 +144,8 @@ TEST("cpu/instruction_set: detection agrees with the kernel's list of flags") {
   };
   const bool avx2 = all({"avx", "avx2", "fma", "f16c"});
   CHECK_EQ(cpu::processor_has_avx2(), avx2);
+  CHECK_EQ(cpu::processor_has_avx_vnni(), avx2 && all({"avx_vnni"}));
+  CHECK_EQ(cpu::processor_has_avx512vl_vnni(), avx2 && all({"avx512f", "avx512vl", "avx512_vnni"}));
   CHECK_EQ(cpu::processor_has_avx512_vnni(),
            avx2 && all({"avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512_vnni", "avx512_bf16"}));
 }

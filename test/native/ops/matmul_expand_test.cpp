@@ -340,7 +340,7 @@ std::vector<Shape> shapes() {
 }  // namespace
 
 TEST("ops/matmul_expand: the equation, with and without each part of the epilogue") {
-  for (const Backend* backend : available_backends())
+  for (const Backend* backend : product_backends())
     for (const Shape& shape : shapes())
       for (int mask = 0; mask < 8; ++mask) {
         const Product product(*backend, shape, (mask & 1) != 0, (mask & 2) != 0, (mask & 4) != 0);
@@ -349,7 +349,7 @@ TEST("ops/matmul_expand: the equation, with and without each part of the epilogu
 }
 
 TEST("ops/matmul_expand: the residual may be y itself") {
-  for (const Backend* backend : available_backends())
+  for (const Backend* backend : product_backends())
     for (const Shape& shape : shapes()) {
       const Product product(*backend, shape, true, true, true);
       const std::vector<float> apart = product.run(0, shape.m, 2);
@@ -361,7 +361,7 @@ TEST("ops/matmul_expand: the residual may be y itself") {
 }
 
 TEST("ops/matmul_expand: bit-identical for any number of parts") {
-  for (const Backend* backend : available_backends())
+  for (const Backend* backend : product_backends())
     for (const Shape& shape : shapes()) {
       const Product product(*backend, shape, true, true, true);
       const std::vector<float> whole = product.run(0, shape.m, 1);
@@ -371,7 +371,7 @@ TEST("ops/matmul_expand: bit-identical for any number of parts") {
 }
 
 TEST("ops/matmul_expand: a row alone equals the row in its batch, bit for bit") {
-  for (const Backend* backend : available_backends())
+  for (const Backend* backend : product_backends())
     for (const Shape& shape : shapes()) {
       const Product product(*backend, shape, true, true, false);
       const std::vector<float> batch = product.run(0, shape.m, 1);
@@ -391,7 +391,7 @@ TEST("ops/matmul_expand: a row alone equals the row in its batch, bit for bit") 
 
 TEST("ops/matmul_expand: sums are exact up to the largest K with all values at +-127") {
   constexpr int32_t kCols = 1 << 17;
-  for (const Backend* backend : available_backends()) {
+  for (const Backend* backend : product_backends()) {
     const auto cols = static_cast<size_t>(kCols);
     std::vector<float> weights(3 * cols, 127.0f);  // rows: all 127, all -127, alternating
     for (size_t k = 0; k < cols; ++k) {
@@ -419,7 +419,7 @@ TEST("ops/matmul_expand: sums are exact up to the largest K with all values at +
 }
 
 TEST("ops/matmul_expand: NaN or infinity in an outlier channel shows in every column of its row, and nowhere else") {
-  for (const Backend* backend : available_backends())
+  for (const Backend* backend : product_backends())
     for (const float fault : {kNaN, std::numeric_limits<float>::infinity()})
       for (const bool with_adapters : {false, true}) {
         const Shape shape = {7, 33, 65, WeightFormat::kInt8, ActivationFormat::kInt8, 8, true};
@@ -438,7 +438,7 @@ TEST("ops/matmul_expand: NaN or infinity in an outlier channel shows in every co
 }
 
 TEST("ops/matmul_expand: a faulty row gives NaN, the others are untouched by it") {
-  for (const Backend* backend : available_backends())
+  for (const Backend* backend : product_backends())
     for (const ActivationFormat format : {ActivationFormat::kInt8, ActivationFormat::kFloat32}) {
       const Shape shape = {7, 33, 65, WeightFormat::kInt8, format};
       Product product(*backend, shape, true, true, true);

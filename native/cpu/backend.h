@@ -1,0 +1,12 @@
+#pragma once
+
+#include <memory>
+
+#include "backend/backend.h"
+
+namespace lowrank::cpu {
+
+// A backend that runs the ops of one table, which the processor must be able to run. Both arguments outlive it.
+std::unique_ptr<Backend> make_backend(const char* instruction_set, const OpTable& ops);
+
+}  // namespace lowrank::cpu
