@@ -85,7 +85,7 @@ class Int8DotKernel {
   }
 
   static LOWRANK_INLINE I begin_sum(const Operands& in, int r, size_t g) {
-    return S::int_set1(in.compensation[static_cast<size_t>(r) * in.groups + g] + kBiasBits);
+    return S::int_add(S::int_set1(in.compensation[static_cast<size_t>(r) * in.groups + g]), S::int_set1(kBiasBits));
   }
 
   // The scales of one group and 16 columns.

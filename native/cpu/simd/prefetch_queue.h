@@ -11,9 +11,9 @@ class PrefetchQueue {
   size_t lines() const { return lines_; }
 
   // Of more ranges than it holds, the last are not asked for.
-  void add(const void* first, size_t bytes) { add({static_cast<const uint8_t*>(first), bytes, false}); }
+  void add(const void* first, size_t bytes) { add(first, bytes, false); }
   // Memory that will be written.
-  void add_output(const void* first, size_t bytes) { add({static_cast<const uint8_t*>(first), bytes, true}); }
+  void add_output(const void* first, size_t bytes) { add(first, bytes, true); }
 
   // Asks for the next `count` lines, or as many as there are, which are not wanted soon.
   LOWRANK_INLINE void ask(size_t count) {
@@ -23,41 +23,48 @@ class PrefetchQueue {
   // Asks for all the others, into the first cache.
   void ask_for_rest() {
     for (; begin_ != end_; ++begin_)
-      for (size_t byte = 0; byte < ranges_[begin_].bytes; byte += kLine) prefetch(ranges_[begin_].at + byte);
-    lines_ = begin_ = end_ = 0;
+      for (uint32_t i = 0; i < ranges_[begin_].lines; ++i) prefetch(ranges_[begin_].at + i * kLine);
+    lines_ = 0;
+    begin_ = end_ = 0;
   }
 
  private:
   static constexpr size_t kLine = 64;
-  static constexpr size_t kRanges = 48;
+  static constexpr uint32_t kRanges = 48;
   struct Range {
     const uint8_t* at;
-    size_t bytes;
+    uint32_t lines;
     bool output;
   };
 
-  void add(const Range& range) {
-    if (range.bytes == 0 || end_ == kRanges) return;
-    ranges_[end_++] = range;
-    lines_ += (range.bytes + kLine - 1) / kLine;
+  void add(const void* first, size_t bytes, bool output) {
+    if (bytes == 0 || end_ == kRanges) return;
+    const auto lines = static_cast<uint32_t>((bytes + kLine - 1) / kLine);
+    ranges_[end_++] = {static_cast<const uint8_t*>(first), lines, output};
+    lines_ += lines;
   }
 
   void take(size_t count) {
-    for (; count != 0 && lines_ != 0; --count, --lines_) {
+    uint32_t left = count < lines_ ? static_cast<uint32_t>(count) : static_cast<uint32_t>(lines_);
+    lines_ -= left;
+    while (left != 0) {
       Range& range = ranges_[begin_];
+      const uint32_t now = left < range.lines ? left : range.lines;
+      const uint8_t* const end = range.at + now * kLine;
       if (range.output)
-        prefetch_output(range.at);
+        for (const uint8_t* line = range.at; line != end; line += kLine) prefetch_output(line);
       else
-        prefetch_far(range.at);
-      range.at += kLine;
-      range.bytes -= range.bytes < kLine ? range.bytes : kLine;
-      if (range.bytes == 0) ++begin_;
+        for (const uint8_t* line = range.at; line != end; line += kLine) prefetch_far(line);
+      range.at = end;
+      range.lines -= now;
+      if (range.lines == 0) ++begin_;
+      left -= now;
     }
     if (lines_ == 0) begin_ = end_ = 0;
   }
 
   Range ranges_[kRanges];
-  size_t begin_ = 0, end_ = 0;
+  uint32_t begin_ = 0, end_ = 0;
   size_t lines_ = 0;
 };
 
