@@ -26,9 +26,10 @@ struct Avx2 {
   static constexpr int kExpandRows = 4;
   static constexpr int kShrinkRows = 2;
   static constexpr int kShrinkRanks = 2;
-  static constexpr int kScoreQueries = 2;
-  static constexpr int kValueQueries = 2;
-  static constexpr int kValueVectors = 2;
+  static constexpr int kScoreQueries = 6;
+  static constexpr int kScoreVectors = 1;
+  static constexpr int kValueQueries = 6;
+  static constexpr int kValueVectors = 1;
 
   static LOWRANK_INLINE F32 zero() { return {_mm256_setzero_ps(), _mm256_setzero_ps()}; }
   static LOWRANK_INLINE F32 set1(float x) { return {_mm256_set1_ps(x), _mm256_set1_ps(x)}; }

@@ -39,7 +39,8 @@ struct Avx512Vnni {
   static constexpr int kExpandRows = 6;   // rows that share a vector of B in the LoRA expand
   static constexpr int kShrinkRows = 4;   // rows times ranks of the LoRA shrink
   static constexpr int kShrinkRanks = 4;
-  static constexpr int kScoreQueries = 12;  // queries times 32 keys of the attention's scores
+  static constexpr int kScoreQueries = 12;  // queries times …
+  static constexpr int kScoreVectors = 2;   // … keys / 16 of the attention's scores
   static constexpr int kValueQueries = 6;   // queries times …
   static constexpr int kValueVectors = 4;   // … dimensions / 16 of the attention's sums of values
 

@@ -96,28 +96,30 @@ class FloatProducts {
 
   template <int Queries>
   static LOWRANK_INLINE void score_tile(const Scores& args, int32_t i) {
+    constexpr int kVectors = S::kScoreVectors;
     const float* q = args.q + static_cast<size_t>(i) * args.stride;
-    float* scores = args.scores + static_cast<size_t>(i) * kPageTokens;
-    F low[Queries], high[Queries];
+    for (int32_t lane = 0; lane < kPageTokens; lane += kVectors * S::kLanes) {
+      float* scores = args.scores + i * kPageTokens + lane;
+      F sum[Queries][kVectors];
 #pragma GCC unroll 16
-    for (int r = 0; r < Queries; ++r) {
-      low[r] = args.first ? S::zero() : S::load(scores + r * kPageTokens);
-      high[r] = args.first ? S::zero() : S::load(scores + r * kPageTokens + S::kLanes);
-    }
-    for (int32_t d = 0; d < args.dims; ++d) {
-      const F key_low = S::load(args.keys + d * kPageTokens);
-      const F key_high = S::load(args.keys + d * kPageTokens + S::kLanes);
+      for (int r = 0; r < Queries; ++r)
+#pragma GCC unroll 2
+        for (int v = 0; v < kVectors; ++v) sum[r][v] = args.first ? S::zero() : S::load(scores + r * kPageTokens + v * S::kLanes);
+      for (int32_t d = 0; d < args.dims; ++d) {
+        F keys[kVectors];
+#pragma GCC unroll 2
+        for (int v = 0; v < kVectors; ++v) keys[v] = S::load(args.keys + d * kPageTokens + lane + v * S::kLanes);
 #pragma GCC unroll 16
-      for (int r = 0; r < Queries; ++r) {
-        const F query = S::set1(q[static_cast<size_t>(r) * args.stride + static_cast<size_t>(d)]);
-        low[r] = S::fma(query, key_low, low[r]);
-        high[r] = S::fma(query, key_high, high[r]);
+        for (int r = 0; r < Queries; ++r) {
+          const F query = S::set1(q[static_cast<size_t>(r) * args.stride + static_cast<size_t>(d)]);
+#pragma GCC unroll 2
+          for (int v = 0; v < kVectors; ++v) sum[r][v] = S::fma(query, keys[v], sum[r][v]);
+        }
       }
-    }
 #pragma GCC unroll 16
-    for (int r = 0; r < Queries; ++r) {
-      S::store(scores + r * kPageTokens, low[r]);
-      S::store(scores + r * kPageTokens + S::kLanes, high[r]);
+      for (int r = 0; r < Queries; ++r)
+#pragma GCC unroll 2
+        for (int v = 0; v < kVectors; ++v) S::store(scores + r * kPageTokens + v * S::kLanes, sum[r][v]);
     }
   }
 
