@@ -228,82 +228,34 @@ class AttentionTile {
   }
 
   // Turns the scores of `Count` queries from i on into weights, and brings their sums to the new maxima. Several at once share
-  // the steps that are one number a query; each query's numbers are the same as alone.
-  template <int Count>
+  // the steps that are one number a query; each query's numbers are the same as alone. Masked: some of them do not see all
+  // keys of the block. Scaled: the keys and values have scales.
+  template <int Count, bool Masked, bool Scaled>
   LOWRANK_INLINE void soften(int32_t i) {
-    static_assert(Count >= 1 && Count <= 4);
-    constexpr int k1 = 1 % Count, k2 = 2 % Count, k3 = 3 % Count;  // any others, where there are not four
-    const F none = S::set1(kNoKeys);
-    const F scale = S::set1(score_scale_);
-    F low[Count], high[Count];
+    F low[Count], high[Count], both[Count];
 #pragma GCC unroll 4
     for (int r = 0; r < Count; ++r) {
-      const float* scores = scores_ + static_cast<size_t>(i + r) * kPageTokens;
-      const Range seen = visible_[i + r];
-      low[r] = S::mul(S::load(scores), scale);
-      high[r] = S::mul(S::load(scores + S::kLanes), scale);
-      if (k_scale_ != nullptr) {
-        low[r] = S::mul(low[r], S::load(k_scale_));
-        high[r] = S::mul(high[r], S::load(k_scale_ + S::kLanes));
-      }
-      if (partial(seen)) {
-        low[r] = keep_visible(low[r], seen, 0, none);
-        high[r] = keep_visible(high[r], seen, S::kLanes, none);
-      }
+      load_scores<Masked, Scaled>(i + r, low[r], high[r]);
+      both[r] = S::max(low[r], high[r]);
     }
-    float largest[4], added[4];
-    if constexpr (Count > 1)
-      S::reduce_max4(S::max(low[0], high[0]), S::max(low[k1], high[k1]), S::max(low[k2], high[k2]), S::max(low[k3], high[k3]),
-                     largest);
-    else
-      largest[0] = S::reduce_max(S::max(low[0], high[0]));
+    float reduced[4], largest[4];
+    reduce<Count>(both, reduced, [](F x) { return S::reduce_max(x); }, [](F a, F b, F c, F d, float* out) { S::reduce_max4(a, b, c, d, out); });
+    for (int r = 0; r < Count; ++r) largest[r] = reduced[r] > largest_[i + r] ? reduced[r] : largest_[i + r];
 #pragma GCC unroll 4
     for (int r = 0; r < Count; ++r) {
-      largest[r] = largest[r] > largest_[i + r] ? largest[r] : largest_[i + r];
       low[r] = power_of_two<S>(S::sub(low[r], S::set1(largest[r])));
       high[r] = power_of_two<S>(S::sub(high[r], S::set1(largest[r])));
-      const Range seen = visible_[i + r];
-      if (partial(seen)) {
-        low[r] = keep_visible(low[r], seen, 0, S::zero());
-        high[r] = keep_visible(high[r], seen, S::kLanes, S::zero());
+      if constexpr (Masked) {
+        low[r] = keep_visible(low[r], visible_[i + r], 0, S::zero());
+        high[r] = keep_visible(high[r], visible_[i + r], S::kLanes, S::zero());
       }
-      store_weights(i + r, seen, low[r], high[r]);
+      store_weights<Masked, Scaled>(i + r, low[r], high[r]);
+      both[r] = S::add(low[r], high[r]);
     }
-    if constexpr (Count > 1)
-      S::reduce_add4(S::add(low[0], high[0]), S::add(low[k1], high[k1]), S::add(low[k2], high[k2]), S::add(low[k3], high[k3]),
-                     added);
-    else
-      added[0] = S::reduce_add(S::add(low[0], high[0]));
+    float added[4];
+    reduce<Count>(both, added, [](F x) { return S::reduce_add(x); }, [](F a, F b, F c, F d, float* out) { S::reduce_add4(a, b, c, d, out); });
     for (int r = 0; r < Count; ++r) add_to_sum(i + r, largest[r], added[r]);
   }
-
-  // Leaves in low and high what the softmax sums.
-  LOWRANK_INLINE void store_weights(int32_t i, Range seen, F& low, F& high) {
-    auto* to = weights() + static_cast<size_t>(i) * kPageTokens;
-    if (k_scale_ == nullptr) return Products::store_weights(to, low, high);
-    low = seen_product(low, v_scale_, seen, 0);
-    high = seen_product(high, v_scale_ + S::kLanes, seen, S::kLanes);
-    Products::store_weights(to, low, high);
-    low = seen_product(low, v_inverse_, seen, 0);
-    high = seen_product(high, v_inverse_ + S::kLanes, seen, S::kLanes);
-  }
-
-  // Scales that nobody has written may be NaN.
-  static LOWRANK_INLINE F seen_product(F x, const float* factors, Range seen, int32_t lane) {
-    const F product = S::mul(x, S::load(factors));
-    return partial(seen) ? keep_visible(product, seen, lane, S::zero()) : product;
-  }
-
-  void take_scales(const KvBlock& block) {
-    k_scale_ = block.k_scale;
-    for (int32_t j = 0; j < kPageTokens; ++j) {
-      // Values that are all zero count in the softmax none the less.
-      v_scale_[j] = block.v_scale[j] == 0.0f ? 1.0f : block.v_scale[j];
-      v_inverse_[j] = 1.0f / v_scale_[j];
-    }
-  }
-
-  static LOWRANK_INLINE bool partial(Range seen) { return seen.end - seen.begin < kPageTokens; }
 
   LOWRANK_INLINE void add_to_sum(int32_t i, float largest, float added) {
     if (largest == largest_[i]) {
@@ -317,19 +269,93 @@ class AttentionTile {
     for (size_t d = 0; d < stride_; d += S::kLanes) S::store(o + d, S::mul(S::load(o + d), factor));
   }
 
+  // out[r]: the lanes of x[r] reduced to one.
+  template <int Count, class One, class Four>
+  static LOWRANK_INLINE void reduce(const F (&x)[Count], float* out, One one, Four four) {
+    static_assert(Count >= 1 && Count <= 4);
+    if constexpr (Count > 1)
+      four(x[0], x[1 % Count], x[2 % Count], x[3 % Count], out);  // any others, where there are not four
+    else
+      out[0] = one(x[0]);
+  }
+
+  template <bool Masked, bool Scaled>
+  LOWRANK_INLINE void load_scores(int32_t i, F& low, F& high) const {
+    const float* scores = scores_ + static_cast<size_t>(i) * kPageTokens;
+    const F scale = S::set1(score_scale_), none = S::set1(kNoKeys);
+    low = S::mul(S::load(scores), scale);
+    high = S::mul(S::load(scores + S::kLanes), scale);
+    if constexpr (Scaled) {
+      low = S::mul(low, S::load(k_scale_));
+      high = S::mul(high, S::load(k_scale_ + S::kLanes));
+    }
+    if constexpr (Masked) {
+      low = keep_visible(low, visible_[i], 0, none);
+      high = keep_visible(high, visible_[i], S::kLanes, none);
+    }
+  }
+
+  // Leaves in low and high what the softmax sums.
+  template <bool Masked, bool Scaled>
+  LOWRANK_INLINE void store_weights(int32_t i, F& low, F& high) {
+    auto* to = weights() + static_cast<size_t>(i) * kPageTokens;
+    if constexpr (!Scaled) return Products::store_weights(to, low, high);
+    // Scales that nobody has written may be NaN.
+    const auto multiply = [&](const float* factors) {
+      low = S::mul(low, S::load(factors));
+      high = S::mul(high, S::load(factors + S::kLanes));
+      if constexpr (Masked) {
+        low = keep_visible(low, visible_[i], 0, S::zero());
+        high = keep_visible(high, visible_[i], S::kLanes, S::zero());
+      }
+    };
+    multiply(v_scale_);
+    Products::store_weights(to, low, high);
+    multiply(v_inverse_);
+  }
+
+  void take_scales(const KvBlock& block) {
+    k_scale_ = block.k_scale;
+    for (int32_t j = 0; j < kPageTokens; ++j) {
+      // Values that are all zero count in the softmax none the less.
+      v_scale_[j] = block.v_scale[j] == 0.0f ? 1.0f : block.v_scale[j];
+      v_inverse_[j] = 1.0f / v_scale_[j];
+    }
+  }
+
   // All queries that see a key of the block.
   void soften_all() {
+    if (k_scale_ != nullptr)
+      soften_some<true>();
+    else
+      soften_some<false>();
+  }
+  template <bool Scaled>
+  LOWRANK_INLINE void soften_some() {
     for (int32_t i = 0; i < queries_;) {
       int32_t count = 0;
-      while (count < 4 && i + count < queries_ && visible_[i + count].begin < visible_[i + count].end) ++count;
-      switch (count) {
-        case 4: soften<4>(i); break;
-        case 3: soften<3>(i); break;
-        case 2: soften<2>(i); break;
-        case 1: soften<1>(i); break;
-        default: count = 1;  // it sees none
+      bool masked = false;
+      for (; count < 4 && i + count < queries_; ++count) {
+        const Range seen = visible_[i + count];
+        if (seen.begin >= seen.end) break;
+        masked |= seen.end - seen.begin < kPageTokens;
       }
-      i += count;
+      if (masked)
+        soften_few<true, Scaled>(i, count);
+      else
+        soften_few<false, Scaled>(i, count);
+      i += count > 0 ? count : 1;
+    }
+  }
+
+  template <bool Masked, bool Scaled>
+  LOWRANK_INLINE void soften_few(int32_t i, int32_t count) {
+    switch (count) {
+      case 4: return soften<4, Masked, Scaled>(i);
+      case 3: return soften<3, Masked, Scaled>(i);
+      case 2: return soften<2, Masked, Scaled>(i);
+      case 1: return soften<1, Masked, Scaled>(i);
+      default: return;  // it sees none
     }
   }
 
