@@ -57,3 +57,6 @@ export class Contender {
     clearTimeout(timer);
   }
 }
+
+/** Ends all of them, whatever state they are in. */
+export const closeAll = (contenders) => Promise.all(contenders.map((one) => one.close().catch(() => {})));

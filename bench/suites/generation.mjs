@@ -5,7 +5,7 @@ import { availableParallelism, tmpdir } from "node:os";
 import { join } from "node:path";
 import { checkAnchors } from "../anchors.mjs";
 import { buildNativeBench, measureCeilings, medianCeilings } from "../ceilings.mjs";
-import { Contender } from "../contenders/contender.mjs";
+import { closeAll, Contender } from "../contenders/contender.mjs";
 import { processor } from "../machine.mjs";
 import { preparePeers } from "../peers.mjs";
 import { writeRandomAdapter } from "../random-adapter.mjs";
@@ -120,8 +120,6 @@ async function compare(figures, started, contenders, { repeats, seed, threads, l
   const pairs = await pairedRounds(ofTwo, contenders, { rounds, threads, log });
   return new Map([...shares, ...pairs]);
 }
-
-const closeAll = (started) => Promise.all(started.map((contender) => contender.close().catch(() => {})));
 
 /** suites: some of GENERATION_SUITES; model: of benchModel; peers: names of preparePeers. */
 export async function generationSuite({ suites, repeats, model, peers: peerNames, log }) {

@@ -2,7 +2,7 @@
 // merged weights, or one with other kernels, each against the plain one. All are started anew in every round, since where a process's
 // memory happens to lie moves its speed by more than what is sought; within a round two take turns, the first one changing. A round gives
 // one ratio.
-import { Contender } from "../contenders/contender.mjs";
+import { closeAll, Contender } from "../contenders/contender.mjs";
 import { promptsOf, takeTurns } from "./turns.mjs";
 
 const PAIRS = 6;
@@ -27,7 +27,7 @@ export async function pairedRounds(comparisons, contenders, { rounds, threads, l
         log(`round ${round + 1}: ${name} ${Math.exp(mean).toFixed(4)} of ${of}`);
       }
     } finally {
-      await Promise.all(started.map((one) => one.close().catch(() => {})));
+      await closeAll(started);
     }
   }
   return results;

@@ -74,7 +74,7 @@ export interface ModelFacts {
   precision: Precision;
   /** "cpu" or "cuda". */
   backend: string;
-  /** "avx512_vnni", "avx2", "reference"; of CUDA "sm_90" and so on, behind which an emulated device says so. */
+  /** One of `instructionSets()`; of CUDA "sm_90" and so on, behind which an emulated device says so. */
   instructionSet: string;
   threads: number;
   weightBytes: number;

@@ -60,7 +60,7 @@ class Backend {
  public:
   virtual ~Backend() = default;
   virtual const char* name() const = 0;             // "cpu", "cuda"
-  virtual const char* instruction_set() const = 0;  // "avx512_vnni", "avx2", "reference"
+  virtual const char* instruction_set() const = 0;  // one of cpu_instruction_sets() on the CPU
   virtual const OpTable& ops() const = 0;
 
   // Quantises where the format asks for it, and packs. Work is spread over `threads`.

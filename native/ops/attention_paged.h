@@ -8,7 +8,9 @@
 // With a bfloat16 cache, an instruction set that has bfloat16 products rounds q and the softmax weights to bfloat16, too, and
 // the softmax sums the rounded weights. The effect on out is at most 2^-8 times the weighted mean of |V - out|, and that of
 // the rounding of q.
-// Of an int8 cache such a kernel rounds a softmax weight times its value's scale; the bound is the same.
+// Of an int8 cache such a kernel rounds a softmax weight times its value's scale; the bound is the same. Where it multiplies bytes
+// (head_dim a multiple of 4), q is rounded to multiples of its largest magnitude / 16,256 instead, and the weights times their
+// scales, w, to multiples of a block's largest one / 65,535: the effect on out is at most 32 / 131,070 times the largest |V|.
 // Pairs of row and kv head are split over the parts; where there are few, so may be the splits of a pair's keys, see AttentionShare.
 #pragma once
 

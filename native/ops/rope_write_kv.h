@@ -26,18 +26,21 @@ inline constexpr int32_t kMaxHeadDim = 512;
 //   kRows   K and V [kPageTokens][head_dim]
 //   kLanes  K [head_dim / depth][kPageTokens][depth]: a vector holds the same dimensions of neighbouring keys,
 //           V [kPageTokens / depth][head_dim][depth]: it holds neighbouring dimensions of the same keys,
-//           with as many dimensions, or keys, in a dword as kv_depth says. head_dim is even.
+//           with kv_depth dimensions, or keys, side by side: as many as fit a dword, but two of int8 where head_dim is no multiple of
+//           4. It is even.
 enum class KvLayout : uint8_t { kRows, kLanes };
 
-inline constexpr int32_t kv_depth(KvFormat format) { return format == KvFormat::kFloat32 ? 1 : 2; }
+inline constexpr int32_t kv_depth(KvFormat format, int32_t head_dim) {
+  return format == KvFormat::kFloat32 ? 1 : format == KvFormat::kInt8 && head_dim % 4 == 0 ? 4 : 2;
+}
 
 // Where dimension i of the key, or the value, at position `slot` of a page lies within its kv head's kPageTokens * head_dim elements.
 inline constexpr int32_t key_offset(KvLayout layout, KvFormat format, int32_t head_dim, int32_t slot, int32_t i) {
-  const int32_t depth = kv_depth(format);
+  const int32_t depth = kv_depth(format, head_dim);
   return layout == KvLayout::kRows ? slot * head_dim + i : (i / depth * kPageTokens + slot) * depth + i % depth;
 }
 inline constexpr int32_t value_offset(KvLayout layout, KvFormat format, int32_t head_dim, int32_t slot, int32_t i) {
-  const int32_t depth = kv_depth(format);
+  const int32_t depth = kv_depth(format, head_dim);
   return layout == KvLayout::kRows ? slot * head_dim + i : (slot / depth * head_dim + i) * depth + slot % depth;
 }
 

@@ -14,7 +14,8 @@ function weakSymbols(files: string[]): Set<string> {
   for (const line of listing.split("\n")) {
     const [, kind, name] = /^\S+ (\S) (\S+)$/.exec(line) ?? [];
     // DW.ref.…: a pointer for the unwinder, no code.
-    if (kind !== undefined && name !== undefined && "WVu".includes(kind) && !name.startsWith("DW.ref.")) names.add(name);
+    if (kind !== undefined && name !== undefined && "WVu".includes(kind) && !name.startsWith("DW.ref."))
+      names.add(name);
   }
   return names;
 }
@@ -22,15 +23,25 @@ function weakSymbols(files: string[]): Set<string> {
 const common = (one: Set<string>, other: Set<string>) => [...one].filter((name) => other.has(name));
 
 // Elsewhere there are no instruction sets to choose from, or other tools.
-test.runIf(process.platform === "linux" && process.arch === "x64")("no instruction set shares a weak symbol with other code", () => {
-  const archives = readdirSync(release).filter((name) => name.endsWith(".a"));
-  expect(archives).toHaveLength(4);
-  const sets = archives.map((name) => weakSymbols([join(release, name)]));
-  const objects = readdirSync(join(release, "obj.target/lowrank/native"), { recursive: true, encoding: "utf8" });
-  const core = weakSymbols(objects.filter((name) => name.endsWith(".o")).map((name) => join(release, "obj.target/lowrank/native", name)));
-  expect(core.size).toBeGreaterThan(100);
-  for (const [i, set] of sets.entries()) {
-    expect(common(set, core), archives[i]).toEqual([]);
-    for (const other of sets.slice(i + 1)) expect(common(set, other), archives[i]).toEqual([]);
-  }
-});
+test.runIf(process.platform === "linux" && process.arch === "x64")(
+  "no instruction set shares a weak symbol with other code",
+  () => {
+    const archives = readdirSync(release).filter((name) => name.endsWith(".a"));
+    expect(archives).toHaveLength(4);
+    const sets = archives.map((name) => weakSymbols([join(release, name)]));
+    const objects = readdirSync(join(release, "obj.target/lowrank/native"), {
+      recursive: true,
+      encoding: "utf8",
+    });
+    const core = weakSymbols(
+      objects
+        .filter((name) => name.endsWith(".o"))
+        .map((name) => join(release, "obj.target/lowrank/native", name)),
+    );
+    expect(core.size).toBeGreaterThan(100);
+    for (const [i, set] of sets.entries()) {
+      expect(common(set, core), archives[i]).toEqual([]);
+      for (const other of sets.slice(i + 1)) expect(common(set, other), archives[i]).toEqual([]);
+    }
+  },
+);

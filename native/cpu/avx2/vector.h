@@ -19,6 +19,7 @@ struct Avx2 {
   };
   static constexpr int kLanes = 16;
   static constexpr bool kBFloat16Dot = false;   // no dot_bfloat16
+  static constexpr bool kByteDot = false;       // no attention by dot_bytes
   static constexpr bool kSplitsFloats = false;  // no fraction, no scale_by_power
 
   // How many values the loops of cpu/simd/ keep in the 16 registers at once.

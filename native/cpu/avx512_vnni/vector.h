@@ -30,6 +30,7 @@ struct Avx512Vnni {
   };
   static constexpr int kLanes = 16;
   static constexpr bool kBFloat16Dot = true;
+  static constexpr bool kByteDot = true;  // dot_bytes, and store_low_bytes
   static constexpr bool kSplitsFloats = true;
 
   // How many values the loops of cpu/simd/ keep in the 32 registers at once.
@@ -96,6 +97,7 @@ struct Avx512Vnni {
     return {_mm512_maskz_loadu_epi32(first_mask(count), p)};
   }
   static LOWRANK_INLINE I32 int_add(I32 a, I32 b) { return {_mm512_add_epi32(a.v, b.v)}; }
+  static LOWRANK_INLINE I32 int_sub(I32 a, I32 b) { return {_mm512_sub_epi32(a.v, b.v)}; }
   static LOWRANK_INLINE I32 int_max(I32 a, I32 b) { return {_mm512_max_epi32(a.v, b.v)}; }
   static LOWRANK_INLINE I32 int_and(I32 a, I32 b) { return {_mm512_and_si512(a.v, b.v)}; }
   static LOWRANK_INLINE I32 int_xor(I32 a, I32 b) { return {_mm512_xor_si512(a.v, b.v)}; }
@@ -154,6 +156,10 @@ struct Avx512Vnni {
   }
   // The lanes, each within int8, as 16 bytes.
   static LOWRANK_INLINE void store_int8(int8_t* p, I32 x) {
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_cvtepi32_epi8(x.v));
+  }
+
+  static LOWRANK_INLINE void store_low_bytes(uint8_t* p, I32 x) {
     _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_cvtepi32_epi8(x.v));
   }
 

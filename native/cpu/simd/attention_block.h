@@ -8,6 +8,8 @@ namespace lowrank::cpu {
 
 inline constexpr int32_t kDimensionChunk = 64;
 inline constexpr int32_t kBlockPairs = kPageTokens / 2;
+inline constexpr int32_t kTileQueries = kAttentionTileQueries;
+inline constexpr int32_t kTileQueryFloats = 2048;  // queries times head_dim rounded up to 64
 
 struct KvBlock {
   const uint8_t* k;
@@ -33,6 +35,15 @@ struct KvBlock {
     v_scale = args.cache.v_scale + scale;
   }
 };
+
+// Calls take(d, lanes [d, d + 16) of from) for each vector of a query, zero from head_dim up to `stride`.
+template <class S, class Take>
+LOWRANK_INLINE void for_each_vector(const float* from, int32_t head_dim, size_t stride, Take take) {
+  for (int32_t d = 0; d < static_cast<int32_t>(stride); d += S::kLanes) {
+    const int32_t left = head_dim - d;
+    take(static_cast<size_t>(d), left > 0 ? S::load_first(from + d, left < S::kLanes ? left : S::kLanes) : S::zero());
+  }
+}
 
 // The blocks to ask memory for while another one is read: pages lie anywhere, so the hardware cannot guess the next one. The
 // loops over a block ask for lines one by one as they go: all at once, they would only queue up in front of the loads.

@@ -20,28 +20,37 @@ class DotProducts {
  public:
   using F = typename S::F32;
   using I = typename S::I32;
-  using Query = uint16_t;
-  using Weight = uint16_t;
-  static constexpr bool kWeightsInPlace = false;
+  static constexpr bool kTakesScales = false;
   static constexpr size_t kBufferFloats = 1;  // it needs none
 
-  static LOWRANK_INLINE void store_query(Query* to, F x) { S::store_bfloat16(to, x); }
-  static LOWRANK_INLINE void store_weights(Weight* to, F& low, F& high) {
+  struct Queries {
+    alignas(64) uint16_t q[kTileQueryFloats];  // [queries][stride], zero from head_dim on
+  };
+  struct Weights {
+    alignas(64) uint16_t w[kTileQueries * kPageTokens];  // [queries][32]
+  };
+
+  static void load_query(Queries& queries, int32_t i, size_t stride, const float* from, int32_t head_dim) {
+    uint16_t* const to = queries.q + static_cast<size_t>(i) * stride;
+    for_each_vector<S>(from, head_dim, stride, [&](size_t d, F x) { S::store_bfloat16(to + d, x); });
+  }
+  static LOWRANK_INLINE void store_weights(Weights& weights, float*, int32_t i, F& low, F& high) {
+    uint16_t* const to = weights.w + i * kPageTokens;
     low = S::store_bfloat16(to, low);
     high = S::store_bfloat16(to + S::kLanes, high);
   }
 
-  static void score(const Query* q, size_t stride, const KvBlock& block, const BlocksAhead& ahead, int32_t head_dim,
+  static void score(const Queries& q, size_t stride, const KvBlock& block, const BlocksAhead& ahead, int32_t head_dim,
                     int32_t queries, float*, float* scores) {
-    score_any<S::kScoreQueries, true>({q, stride, block.k, scores, head_dim / 2, ahead}, queries, 0);
+    score_any<S::kScoreQueries, true>({q.q, stride, block.k, scores, head_dim / 2, ahead}, queries, 0);
   }
 
-  static void add_values(const Weight* weights, const Range* visible, Range any, const KvBlock& block, const BlocksAhead& ahead,
+  static void add_values(const Weights& weights, const float*, const Range* visible, Range any, const KvBlock& block, const BlocksAhead& ahead,
                          int32_t head_dim, int32_t queries, float*, float* o, size_t stride) {
     const size_t row_bytes = static_cast<size_t>(head_dim) * 4;
     for (int32_t d = 0; d < head_dim; d += kDimensionChunk) {
       const int32_t dims = head_dim - d < kDimensionChunk ? head_dim - d : kDimensionChunk;
-      const Values args = {weights, block.v, static_cast<size_t>(d) * 4, row_bytes, o + d, stride, visible, dims, ahead};
+      const Values args = {weights.w, block.v, static_cast<size_t>(d) * 4, row_bytes, o + d, stride, visible, dims, ahead};
       if (dims == kDimensionChunk)
         sum_any<S::kValueQueries, true, true>(args, queries, 0);
       else

@@ -13,28 +13,34 @@ class FloatProducts {
  public:
   using F = typename S::F32;
   using I = typename S::I32;
-  using Query = float;
-  using Weight = float;
-  static constexpr bool kWeightsInPlace = true;  // the weights replace the scores
+  static constexpr bool kTakesScales = false;
   static constexpr size_t kBufferFloats = kDimensionChunk * kPageTokens;
 
-  static LOWRANK_INLINE void store_query(Query* to, F x) { S::store(to, x); }
-  // Stores 32 weights; leaves in low and high what was stored.
-  static LOWRANK_INLINE void store_weights(Weight* to, F& low, F& high) {
-    S::store(to, low);
-    S::store(to + S::kLanes, high);
+  struct Queries {
+    alignas(64) float q[kTileQueryFloats];  // [queries][stride], zero from head_dim on
+  };
+  struct Weights {};  // they replace the scores
+
+  static void load_query(Queries& queries, int32_t i, size_t stride, const float* from, int32_t head_dim) {
+    float* const to = queries.q + static_cast<size_t>(i) * stride;
+    for_each_vector<S>(from, head_dim, stride, [&](size_t d, F x) { S::store(to + d, x); });
+  }
+  // Stores 32 weights of query i; leaves in low and high what was stored.
+  static LOWRANK_INLINE void store_weights(Weights&, float* scores, int32_t i, F& low, F& high) {
+    S::store(scores + i * kPageTokens, low);
+    S::store(scores + i * kPageTokens + S::kLanes, high);
   }
 
   // scores [queries][32] of all keys of the block.
-  static void score(const Query* q, size_t stride, const KvBlock& block, const BlocksAhead& ahead, int32_t head_dim,
+  static void score(const Queries& q, size_t stride, const KvBlock& block, const BlocksAhead& ahead, int32_t head_dim,
                     int32_t queries, float* buffer, float* scores) {
     for (int32_t d = 0; d < head_dim; d += kDimensionChunk) {
       const int32_t dims = head_dim - d < kDimensionChunk ? head_dim - d : kDimensionChunk;
-      score_queries<>({q + d, stride, widen_keys(block, ahead, d, dims, buffer), scores, dims, d == 0}, queries);
+      score_queries<>({q.q + d, stride, widen_keys(block, ahead, d, dims, buffer), scores, dims, d == 0}, queries);
     }
   }
   // o [queries][stride] += weights [queries][32] times the values of the keys that each query sees; any: all of those.
-  static void add_values(const Weight* weights, const Range* visible, Range any, const KvBlock& block, const BlocksAhead& ahead,
+  static void add_values(const Weights&, const float* weights, const Range* visible, Range any, const KvBlock& block, const BlocksAhead& ahead,
                          int32_t head_dim, int32_t queries, float* buffer, float* o, size_t stride) {
     for (int32_t d = 0; d < head_dim; d += kDimensionChunk) {
       widen_values(block, ahead, d, head_dim, any, buffer);
@@ -65,7 +71,7 @@ class FloatProducts {
   // values [32][64] = dimensions [d, d + 64) of the block's values, at least for the keys in `seen`; zero from head_dim on.
   static void widen_values(const KvBlock& block, const BlocksAhead& ahead, int32_t d, int32_t head_dim, Range seen, float* values) {
     const int32_t dims = head_dim - d < kDimensionChunk ? head_dim - d : kDimensionChunk;
-    const int32_t depth = kv_depth(block.format);
+    const int32_t depth = kv_depth(block.format, head_dim);
     const size_t row_bytes = static_cast<size_t>(head_dim) * sizeof(float), begin = static_cast<size_t>(d) * sizeof(float);
     for (int32_t row = 0; row < kPageTokens / depth; ++row) {
       ahead.ask_values(static_cast<size_t>(row) * row_bytes + begin, static_cast<size_t>(dims) * sizeof(float));

@@ -10,14 +10,15 @@
 // visible keys alone: a key that it does not see adds nothing, not even zero times its value. So prefill and
 // decode agree to the bit.
 //
-// Scores are kept times log2 e, so that weights are powers of two. The two products are those of attention_float.h or
-// attention_dot.h, the tiles of a part and what it reads next those of attention_plan.h.
+// Scores are kept times log2 e, so that weights are powers of two. The two products are those of attention_float.h,
+// attention_dot.h or attention_int8.h, the tiles of a part and what it reads next those of attention_plan.h.
 #pragma once
 
 #include <optional>
 
 #include "cpu/simd/attention_dot.h"
 #include "cpu/simd/attention_float.h"
+#include "cpu/simd/attention_int8.h"
 #include "cpu/simd/attention_plan.h"
 #include "cpu/simd/attention_stage.h"
 #include "cpu/simd/exponential.h"
@@ -25,8 +26,6 @@
 
 namespace lowrank::cpu {
 
-inline constexpr int32_t kTileQueries = kAttentionTileQueries;
-inline constexpr int32_t kTileQueryFloats = 2048;  // queries times head_dim rounded up to 64
 inline constexpr int32_t kBlocksAhead = 4;         // that few rows ask for in advance: a block is done sooner than memory answers
 inline constexpr float kNoKeys = -__builtin_inff();
 inline constexpr float kLog2E = 0x1.715476p+0f;
@@ -90,7 +89,7 @@ class AttentionTile {
   void load_queries() {
     for (int32_t i = 0; i < queries_; ++i) {
       const int32_t row = tile_.m + i / tile_.heads;
-      copy_query(query(row, tile_.head + i % tile_.heads), q_ + static_cast<size_t>(i) * stride_);
+      Products::load_query(q_, i, stride_, query(row, tile_.head + i % tile_.heads), args_.head_dim);
       const int32_t position = args_.positions[row];
       first_[i] = first_key(position, args_.window);
       end_[i] = position + 1;
@@ -100,13 +99,6 @@ class AttentionTile {
       total_largest_[i] = kNoKeys;
     }
     all_visible_ = false;
-  }
-
-  void copy_query(const float* from, typename Products::Query* to) const {
-    for (int32_t d = 0; d < static_cast<int32_t>(stride_); d += S::kLanes) {
-      const int32_t left = args_.head_dim - d;
-      Products::store_query(to + d, left > 0 ? S::load_first(from + d, lanes(left)) : S::zero());
-    }
   }
 
   // What the next block's reading can hide: the output of this tile, and the queries of the next one.
@@ -200,6 +192,11 @@ class AttentionTile {
       far = next = KvBlock(args_, table[page + 1], tile_.kv_head);
     }
     see(page * kPageTokens);
+    if constexpr (Products::kTakesScales) {
+      k_scale_ = block.k_scale;
+      block_v_scale_ = block.v_scale;
+      return add_block(block, {next, far});
+    }
     if (block.format != KvFormat::kInt8) return add_block(block, {next, far});
     take_scales(block);
     const KvBlock staged = staged_.widen(block, {next, far}, args_.head_dim);
@@ -224,7 +221,7 @@ class AttentionTile {
   void add_block(const KvBlock& block, const BlocksAhead& ahead) {
     Products::score(q_, stride_, block, ahead, args_.head_dim, queries_, buffer_, scores_);
     soften_all();
-    Products::add_values(weights(), visible_, any_, block, ahead, args_.head_dim, queries_, buffer_, o_, stride_);
+    Products::add_values(weights_, scores_, visible_, any_, block, ahead, args_.head_dim, queries_, buffer_, o_, stride_);
   }
 
   // Turns the scores of `Count` queries from i on into weights, and brings their sums to the new maxima. Several at once share
@@ -249,9 +246,10 @@ class AttentionTile {
         low[r] = keep_visible(low[r], visible_[i + r], 0, S::zero());
         high[r] = keep_visible(high[r], visible_[i + r], S::kLanes, S::zero());
       }
-      store_weights<Masked, Scaled>(i + r, low[r], high[r]);
+      if constexpr (!Products::kTakesScales) store_weights<Masked, Scaled>(i + r, low[r], high[r]);
       both[r] = S::add(low[r], high[r]);
     }
+    if constexpr (Products::kTakesScales) scale_weights<Count, Masked>(i, low, high, both);
     float added[4];
     reduce<Count>(both, added, [](F x) { return S::reduce_add(x); }, [](F a, F b, F c, F d, float* out) { S::reduce_add4(a, b, c, d, out); });
     for (int r = 0; r < Count; ++r) add_to_sum(i + r, largest[r], added[r]);
@@ -298,8 +296,7 @@ class AttentionTile {
   // Leaves in low and high what the softmax sums.
   template <bool Masked, bool Scaled>
   LOWRANK_INLINE void store_weights(int32_t i, F& low, F& high) {
-    auto* to = weights() + static_cast<size_t>(i) * kPageTokens;
-    if constexpr (!Scaled) return Products::store_weights(to, low, high);
+    if constexpr (!Scaled) return Products::store_weights(weights_, scores_, i, low, high);
     // Scales that nobody has written may be NaN.
     const auto multiply = [&](const float* factors) {
       low = S::mul(low, S::load(factors));
@@ -310,8 +307,28 @@ class AttentionTile {
       }
     };
     multiply(v_scale_);
-    Products::store_weights(to, low, high);
+    Products::store_weights(weights_, scores_, i, low, high);
     multiply(v_inverse_);
+  }
+
+  // Stores the weights times their values' scales. `sums` become NaN where one of these is not finite.
+  template <int Count, bool Masked>
+  LOWRANK_INLINE void scale_weights(int32_t i, F (&low)[Count], F (&high)[Count], F (&sums)[Count]) {
+    F both[Count];
+#pragma GCC unroll 4
+    for (int r = 0; r < Count; ++r) {
+      low[r] = S::mul(low[r], S::load(block_v_scale_));
+      high[r] = S::mul(high[r], S::load(block_v_scale_ + S::kLanes));
+      if constexpr (Masked) {
+        low[r] = keep_visible(low[r], visible_[i + r], 0, S::zero());
+        high[r] = keep_visible(high[r], visible_[i + r], S::kLanes, S::zero());
+      }
+      sums[r] = S::fma(S::add(low[r], high[r]), S::zero(), sums[r]);
+      both[r] = S::max(low[r], high[r]);
+    }
+    float largest[4];
+    reduce<Count>(both, largest, [](F x) { return S::reduce_max(x); }, [](F a, F b, F c, F d, float* out) { S::reduce_max4(a, b, c, d, out); });
+    for (int r = 0; r < Count; ++r) Products::store_weights(weights_, i + r, low[r], high[r], largest[r]);
   }
 
   void take_scales(const KvBlock& block) {
@@ -325,10 +342,8 @@ class AttentionTile {
 
   // All queries that see a key of the block.
   void soften_all() {
-    if (k_scale_ != nullptr)
-      soften_some<true>();
-    else
-      soften_some<false>();
+    if (Products::kTakesScales || k_scale_ != nullptr) return soften_some<true>();
+    if constexpr (!Products::kTakesScales) soften_some<false>();
   }
   template <bool Scaled>
   LOWRANK_INLINE void soften_some() {
@@ -357,11 +372,6 @@ class AttentionTile {
       case 1: return soften<1, Masked, Scaled>(i);
       default: return;  // it sees none
     }
-  }
-
-  typename Products::Weight* weights() {
-    if constexpr (Products::kWeightsInPlace) return scores_;
-    else return weights_;
   }
 
   // Lanes of keys [lane, lane + 16) of the block that are seen; `other` elsewhere.
@@ -402,7 +412,8 @@ class AttentionTile {
   const float score_scale_;
   QueryTile tile_{};
   int32_t queries_ = 0;
-  const float* k_scale_ = nullptr;  // [32] of the block, of an int8 cache
+  const float* k_scale_ = nullptr;        // [32] of the block, of an int8 cache
+  const float* block_v_scale_ = nullptr;  // likewise, where the products take them
   int32_t first_[kTileQueries];     // first key and the key behind the last that a query sees
   int32_t end_[kTileQueries];
   int32_t last_first_ = 0, first_end_ = 0;  // the last of the first keys, the first of the ends
@@ -413,11 +424,11 @@ class AttentionTile {
   float sum_[kTileQueries];
   float total_largest_[kTileQueries];
   float total_sum_[kTileQueries];
-  alignas(64) typename Products::Query q_[kTileQueryFloats];  // [queries][stride]
+  typename Products::Queries q_;
+  typename Products::Weights weights_;
   alignas(64) float o_[kTileQueryFloats];                    // [queries][stride] of the split
   alignas(64) float total_[kTileQueryFloats];                // [queries][stride]
   alignas(64) float scores_[kTileQueries * kPageTokens];     // [queries][32]
-  alignas(64) typename Products::Weight weights_[Products::kWeightsInPlace ? 1 : kTileQueries * kPageTokens];
   alignas(64) float v_scale_[kPageTokens];  // of the block, of an int8 cache
   alignas(64) float v_inverse_[kPageTokens];
   PrefetchQueue lines_;
@@ -436,6 +447,9 @@ void attend_rows(const AttentionPagedArgs& args, int part, int parts) {
 
 template <class S>
 void attend(const AttentionPagedArgs& args, int part, int parts) {
+  if constexpr (S::kByteDot)
+    if (args.cache.format == KvFormat::kInt8 && kv_depth(KvFormat::kInt8, args.head_dim) == 4)
+      return attend_rows<S, Int8Products<S>>(args, part, parts);
   if constexpr (S::kBFloat16Dot)
     if (args.cache.format != KvFormat::kFloat32) return attend_rows<S, DotProducts<S>>(args, part, parts);
   attend_rows<S, FloatProducts<S>>(args, part, parts);

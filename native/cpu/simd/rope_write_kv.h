@@ -91,6 +91,7 @@ LOWRANK_INLINE void write_heads(const KvLayer& layer, size_t at, size_t scale_at
                                 const float* v) {
   alignas(64) uint8_t rounded[kMaxHeadDim * sizeof(float)];
   const bool int8 = layer.format == KvFormat::kInt8;
+  const int32_t depth = kv_depth(layer.format, head_dim);
   const auto place = [&](void* cache, int32_t offset) {
     return static_cast<uint8_t*>(cache) + (at + static_cast<size_t>(offset)) * kv_element_bytes(layer.format);
   };
@@ -98,7 +99,12 @@ LOWRANK_INLINE void write_heads(const KvLayer& layer, size_t at, size_t scale_at
   uint8_t* const v_to = place(layer.v, value_offset(KvLayout::kLanes, layer.format, head_dim, slot, 0));
   round_head<S>(layer.format, k, head_dim, rounded, int8 ? layer.k_scale + scale_at : nullptr);
   switch (layer.format) {
-    case KvFormat::kInt8: deal_out<2>(rounded, k_to, head_dim / 2, kPageTokens); break;
+    case KvFormat::kInt8:
+      if (depth == 4)
+        deal_out<4>(rounded, k_to, head_dim / 4, kPageTokens);
+      else
+        deal_out<2>(rounded, k_to, head_dim / 2, kPageTokens);
+      break;
     case KvFormat::kBFloat16: deal_out<4>(rounded, k_to, head_dim / 2, kPageTokens); break;
     case KvFormat::kFloat32: deal_out<4>(rounded, k_to, head_dim, kPageTokens); break;
   }
@@ -112,7 +118,7 @@ LOWRANK_INLINE void write_heads(const KvLayer& layer, size_t at, size_t scale_at
   }
   round_head<S>(layer.format, v, head_dim, rounded, int8 ? layer.v_scale + scale_at : nullptr);
   if (int8)
-    deal_out<1>(rounded, v_to, head_dim, 2);
+    deal_out<1>(rounded, v_to, head_dim, depth);
   else
     std::memcpy(v_to, rounded, static_cast<size_t>(head_dim) * sizeof(float));
 }
@@ -121,8 +127,9 @@ LOWRANK_INLINE void write_heads(const KvLayer& layer, size_t at, size_t scale_at
 // one after the other.
 static LOWRANK_INLINE void ask_for_key(const KvLayer& layer, size_t at, int32_t slot, int32_t head_dim) {
   const size_t element = kv_element_bytes(layer.format);
-  const size_t row_bytes = static_cast<size_t>(kPageTokens * kv_depth(layer.format)) * element;
-  const auto* line = static_cast<const uint8_t*>(layer.k) + at * element + static_cast<size_t>(slot * kv_depth(layer.format)) * element;
+  const size_t dword_bytes = static_cast<size_t>(kv_depth(layer.format, head_dim)) * element;
+  const size_t row_bytes = kPageTokens * dword_bytes;
+  const auto* line = static_cast<const uint8_t*>(layer.k) + at * element + static_cast<size_t>(slot) * dword_bytes;
   const size_t bytes = static_cast<size_t>(head_dim) * kPageTokens * element;
   for (size_t byte = 0; byte < bytes; byte += row_bytes < 64 ? 64 : row_bytes) prefetch_output(line + byte);
 }

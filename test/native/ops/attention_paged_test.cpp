@@ -136,21 +136,22 @@ class Attention {
   }
 
   // Values lie within [-1, 1] and so do their averages. A weight's relative error is its score's absolute
-  // error. See the contract for what bfloat16 products add.
+  // error. See the contract for what bfloat16 products, or those of bytes, add.
   void check(const Backend& backend, const std::vector<float>& out) const {
     const double tolerance = 2e-5 * std::max(1.0f, shape_.spread / 8);
     const std::string what = label(backend, shape_.text());
-    const bool rounds = shape_.format != KvFormat::kFloat32 && has_bfloat16_products(backend);
+    const bool bytes = shape_.format == KvFormat::kInt8 && has_byte_attention(backend, shape_.head_dim);
+    const bool rounds = shape_.format != KvFormat::kFloat32 && has_bfloat16_products(backend) && !bytes;
     for (int32_t m = 0; m < rows(); ++m) {
       const float* row = out.data() + size(m) * size(out_stride_);
       for (int32_t i = shape_.heads * shape_.head_dim; i < out_stride_; ++i)
         CHECK_EQ(row[i], 9.0f);
       for (int32_t h = 0; h < shape_.heads; ++h) {
-        const Attended expected = attend(m, h, rounds);
+        const Attended expected = attend(m, h, rounds, bytes);
         for (int32_t i = 0; i < shape_.head_dim; ++i)
           expect_near(what + ", position " + std::to_string(positions_[size(m)]),
                       size(h * shape_.head_dim + i), row[h * shape_.head_dim + i], expected.out[size(i)],
-                      tolerance + (rounds ? expected.spread[size(i)] / 256 : 0));
+                      tolerance + (rounds ? expected.spread[size(i)] / 256 : bytes ? 32.0 / 131070 : 0));
       }
     }
   }
@@ -201,18 +202,21 @@ class Attention {
     std::vector<double> out;     // [head_dim]
     std::vector<double> spread;  // [head_dim] weighted mean of |V - out|
   };
-  Attended attend(int32_t m, int32_t h, bool rounds) const {
+  // rounds: q to bfloat16; bytes: q to two bytes.
+  Attended attend(int32_t m, int32_t h, bool rounds, bool bytes) const {
     const int32_t position = positions_[size(m)];
     const int32_t sequence = sequence_[size(m)];
     const int32_t kv_head = h / (shape_.heads / shape_.kv_heads);
     const int32_t first = shape_.window > 0 ? std::max(0, position - shape_.window + 1) : 0;
     const float* q = q_.data() + size(m) * size(q_stride_) + size(h * shape_.head_dim);
+    const double step = std::fabs(*std::max_element(q, q + shape_.head_dim, [](float a, float b) { return std::fabs(a) < std::fabs(b); })) / 16256.0;
     std::vector<double> scores;
     for (int32_t j = first; j <= position; ++j) {
       double dot = 0;
-      for (int32_t i = 0; i < shape_.head_dim; ++i)
-        dot += double{rounds ? bfloat16_to_float32(float32_to_bfloat16(q[i])) : q[i]} *
-               k_[element(sequence, j, kv_head, i)];
+      for (int32_t i = 0; i < shape_.head_dim; ++i) {
+        const double factor = rounds ? bfloat16_to_float32(float32_to_bfloat16(q[i])) : bytes ? std::rint(q[i] / step) * step : q[i];
+        dot += factor * k_[element(sequence, j, kv_head, i)];
+      }
       scores.push_back(dot * double{scale_});
     }
     const double largest = *std::max_element(scores.begin(), scores.end());

@@ -15,6 +15,10 @@ bool has_bfloat16_products(const Backend& backend) {
   return std::string(backend.name()) == "cuda" || std::string(backend.instruction_set()) == "avx512_vnni";
 }
 
+bool has_byte_attention(const Backend& backend, int32_t head_dim) {
+  return std::string(backend.instruction_set()) == "avx512_vnni" && head_dim % 4 == 0;
+}
+
 double low_rank_input(const Backend& backend, LoraDType dtype, double x) {
   // The CUDA kernels multiply by bfloat16 products, too, but take a float apart for them, exactly.
   const bool rounds = dtype == LoraDType::kBFloat16 && std::string(backend.instruction_set()) == "avx512_vnni";

@@ -22,6 +22,9 @@ std::vector<const Backend*> product_backends();
 // Whether ops may round what they multiply with bfloat16 values to bfloat16, where their contracts say so.
 bool has_bfloat16_products(const Backend& backend);
 
+// Whether attention multiplies an int8 cache of this head_dim as bytes: see ops/attention_paged.h.
+bool has_byte_attention(const Backend& backend, int32_t head_dim);
+
 // x as a low-rank product of the backend takes it: rounded to bfloat16 where it is multiplied by such factors, and the contracts of the
 // shrink and the expand say so.
 double low_rank_input(const Backend& backend, LoraDType dtype, double x);
