@@ -236,22 +236,19 @@ class AttentionTile {
       both[r] = S::max(low[r], high[r]);
     }
     float reduced[4], largest[4];
-    reduce<Count>(both, reduced, [](F x) { return S::reduce_max(x); }, [](F a, F b, F c, F d, float* out) { S::reduce_max4(a, b, c, d, out); });
+    reduce_max(both, reduced);
     for (int r = 0; r < Count; ++r) largest[r] = reduced[r] > largest_[i + r] ? reduced[r] : largest_[i + r];
 #pragma GCC unroll 4
     for (int r = 0; r < Count; ++r) {
       low[r] = power_of_two<S>(S::sub(low[r], S::set1(largest[r])));
       high[r] = power_of_two<S>(S::sub(high[r], S::set1(largest[r])));
-      if constexpr (Masked) {
-        low[r] = keep_visible(low[r], visible_[i + r], 0, S::zero());
-        high[r] = keep_visible(high[r], visible_[i + r], S::kLanes, S::zero());
-      }
+      hide_unseen<Masked>(i + r, low[r], high[r], S::zero());
       if constexpr (!Products::kTakesScales) store_weights<Masked, Scaled>(i + r, low[r], high[r]);
       both[r] = S::add(low[r], high[r]);
     }
     if constexpr (Products::kTakesScales) scale_weights<Count, Masked>(i, low, high, both);
     float added[4];
-    reduce<Count>(both, added, [](F x) { return S::reduce_add(x); }, [](F a, F b, F c, F d, float* out) { S::reduce_add4(a, b, c, d, out); });
+    reduce_add(both, added);
     for (int r = 0; r < Count; ++r) add_to_sum(i + r, largest[r], added[r]);
   }
 
@@ -267,48 +264,57 @@ class AttentionTile {
     for (size_t d = 0; d < stride_; d += S::kLanes) S::store(o + d, S::mul(S::load(o + d), factor));
   }
 
-  // out[r]: the lanes of x[r] reduced to one.
-  template <int Count, class One, class Four>
-  static LOWRANK_INLINE void reduce(const F (&x)[Count], float* out, One one, Four four) {
+  // out[r]: the lanes of x[r] reduced to one. Where there are not four, any others stand in for them.
+  template <int Count>
+  static LOWRANK_INLINE void reduce_max(const F (&x)[Count], float* out) {
     static_assert(Count >= 1 && Count <= 4);
     if constexpr (Count > 1)
-      four(x[0], x[1 % Count], x[2 % Count], x[3 % Count], out);  // any others, where there are not four
+      S::reduce_max4(x[0], x[1 % Count], x[2 % Count], x[3 % Count], out);
     else
-      out[0] = one(x[0]);
+      out[0] = S::reduce_max(x[0]);
+  }
+  template <int Count>
+  static LOWRANK_INLINE void reduce_add(const F (&x)[Count], float* out) {
+    static_assert(Count >= 1 && Count <= 4);
+    if constexpr (Count > 1)
+      S::reduce_add4(x[0], x[1 % Count], x[2 % Count], x[3 % Count], out);
+    else
+      out[0] = S::reduce_add(x[0]);
+  }
+
+  // Both halves times factors [32].
+  static LOWRANK_INLINE void scale_both(F& low, F& high, const float* factors) {
+    low = S::mul(low, S::load(factors));
+    high = S::mul(high, S::load(factors + S::kLanes));
+  }
+  // Puts `other` in the place of the keys that query i does not see, whose scales and values may be anything.
+  template <bool Masked>
+  LOWRANK_INLINE void hide_unseen(int32_t i, F& low, F& high, F other) const {
+    if constexpr (Masked) {
+      low = keep_visible(low, visible_[i], 0, other);
+      high = keep_visible(high, visible_[i], S::kLanes, other);
+    }
   }
 
   template <bool Masked, bool Scaled>
   LOWRANK_INLINE void load_scores(int32_t i, F& low, F& high) const {
     const float* scores = scores_ + static_cast<size_t>(i) * kPageTokens;
-    const F scale = S::set1(score_scale_), none = S::set1(kNoKeys);
+    const F scale = S::set1(score_scale_);
     low = S::mul(S::load(scores), scale);
     high = S::mul(S::load(scores + S::kLanes), scale);
-    if constexpr (Scaled) {
-      low = S::mul(low, S::load(k_scale_));
-      high = S::mul(high, S::load(k_scale_ + S::kLanes));
-    }
-    if constexpr (Masked) {
-      low = keep_visible(low, visible_[i], 0, none);
-      high = keep_visible(high, visible_[i], S::kLanes, none);
-    }
+    if constexpr (Scaled) scale_both(low, high, k_scale_);
+    hide_unseen<Masked>(i, low, high, S::set1(kNoKeys));
   }
 
   // Leaves in low and high what the softmax sums.
   template <bool Masked, bool Scaled>
   LOWRANK_INLINE void store_weights(int32_t i, F& low, F& high) {
     if constexpr (!Scaled) return Products::store_weights(weights_, scores_, i, low, high);
-    // Scales that nobody has written may be NaN.
-    const auto multiply = [&](const float* factors) {
-      low = S::mul(low, S::load(factors));
-      high = S::mul(high, S::load(factors + S::kLanes));
-      if constexpr (Masked) {
-        low = keep_visible(low, visible_[i], 0, S::zero());
-        high = keep_visible(high, visible_[i], S::kLanes, S::zero());
-      }
-    };
-    multiply(v_scale_);
+    scale_both(low, high, v_scale_);
+    hide_unseen<Masked>(i, low, high, S::zero());
     Products::store_weights(weights_, scores_, i, low, high);
-    multiply(v_inverse_);
+    scale_both(low, high, v_inverse_);
+    hide_unseen<Masked>(i, low, high, S::zero());
   }
 
   // Stores the weights times their values' scales. `sums` become NaN where one of these is not finite.
@@ -317,17 +323,13 @@ class AttentionTile {
     F both[Count];
 #pragma GCC unroll 4
     for (int r = 0; r < Count; ++r) {
-      low[r] = S::mul(low[r], S::load(block_v_scale_));
-      high[r] = S::mul(high[r], S::load(block_v_scale_ + S::kLanes));
-      if constexpr (Masked) {
-        low[r] = keep_visible(low[r], visible_[i + r], 0, S::zero());
-        high[r] = keep_visible(high[r], visible_[i + r], S::kLanes, S::zero());
-      }
+      scale_both(low[r], high[r], block_v_scale_);
+      hide_unseen<Masked>(i + r, low[r], high[r], S::zero());
       sums[r] = S::fma(S::add(low[r], high[r]), S::zero(), sums[r]);
       both[r] = S::max(low[r], high[r]);
     }
     float largest[4];
-    reduce<Count>(both, largest, [](F x) { return S::reduce_max(x); }, [](F a, F b, F c, F d, float* out) { S::reduce_max4(a, b, c, d, out); });
+    reduce_max(both, largest);
     for (int r = 0; r < Count; ++r) Products::store_weights(weights_, i + r, low[r], high[r], largest[r]);
   }
 
