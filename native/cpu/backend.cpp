@@ -90,10 +90,10 @@ struct Candidate {
 #define LOWRANK_X86_64_OPS(set) nullptr
 #endif
 
-// Best first. The backends live as long as the process.
+// Best first. Never destroyed: at the end of the process, other threads may still be in a step.
 const std::vector<Candidate>& candidates() {
-  static const std::vector<Candidate> all = [] {
-    std::vector<Candidate> list;
+  static const std::vector<Candidate>& all = *[] {
+    auto& list = *new std::vector<Candidate>;
     const auto add = [&](const char* name, const char* description, const OpTable* ops) {
       list.push_back({{name, description, ops != nullptr}, ops == nullptr ? nullptr : cpu::make_backend(name, *ops)});
     };
@@ -103,7 +103,7 @@ const std::vector<Candidate>& candidates() {
     add("avx_vnni", "x86-64 with AVX2 and AVX-VNNI", LOWRANK_X86_64_OPS(avx_vnni));
     add("avx2", "x86-64 with AVX2, FMA and F16C", LOWRANK_X86_64_OPS(avx2));
     add("reference", "any processor; plain C++ that every other instruction set is checked against", &cpu::reference_ops());
-    return list;
+    return &list;
   }();
   return all;
 }
