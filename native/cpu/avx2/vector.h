@@ -18,9 +18,8 @@ struct Avx2 {
     __m256i low, high;
   };
   static constexpr int kLanes = 16;
-  static constexpr bool kBFloat16Dot = false;   // no dot_bfloat16
-  static constexpr bool kByteDot = false;       // no attention by dot_bytes
-  static constexpr bool kSplitsFloats = false;  // no fraction, no scale_by_power
+  static constexpr bool kBFloat16Dot = false;  // no dot_bfloat16
+  static constexpr bool kByteDot = false;      // no attention by dot_bytes
 
   // How many values the loops of cpu/simd/ keep in the 16 registers at once.
   static constexpr int kMatmulRows = 6;

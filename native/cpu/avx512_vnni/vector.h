@@ -31,7 +31,6 @@ struct Avx512Vnni {
   static constexpr int kLanes = 16;
   static constexpr bool kBFloat16Dot = true;
   static constexpr bool kByteDot = true;  // dot_bytes, and store_low_bytes
-  static constexpr bool kSplitsFloats = true;
 
   // How many values the loops of cpu/simd/ keep in the 32 registers at once.
   static constexpr int kDotRows = 6;  // rows of an int8 product's tile …
@@ -66,10 +65,6 @@ struct Avx512Vnni {
   static LOWRANK_INLINE F32 neg_fma(F32 a, F32 b, F32 c) {  // c - a b
     return {_mm512_fnmadd_ps(a.v, b.v, c.v)};
   }
-  static LOWRANK_INLINE F32 fraction(F32 x) {  // x - floor(x)
-    return {_mm512_reduce_ps(x.v, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC)};
-  }
-  static LOWRANK_INLINE F32 scale_by_power(F32 a, F32 x) { return {_mm512_scalef_ps(a.v, x.v)}; }  // a 2^floor(x)
   static LOWRANK_INLINE float sqrt_scalar(float x) { return _mm_cvtss_f32(_mm_sqrt_ss(_mm_set_ss(x))); }
   // Where either is NaN, the second.
   static LOWRANK_INLINE F32 max(F32 a, F32 b) { return {_mm512_max_ps(a.v, b.v)}; }

@@ -32,34 +32,21 @@ LOWRANK_INLINE typename S::F32 exponential(typename S::F32 x) {
   return S::from_bits(S::int_add(S::template int_shift_left<23>(n), S::bits(p)));
 }
 
-// 2^x for x <= 0, for softmax weights; 2^0 is 1, NaN stays NaN. 2^x = 2^n 2^f, where f = x - n is exact and 2^f = 1 + f q(f), with q
-// the polynomial of degree 4 of least relative error (found with Remez's exchange).
-//
-// Where the instruction set splits and joins floats itself (S::fraction, S::scale_by_power), n = floor(x), f lies in [0, 1), the error is
-// within 1.5e-7 with rounded coefficients, and what is less than 2^-126 is denormal. Else n = round(x), f lies in [-1/2, 1/2], the
-// error is within 1.6e-7, and x is first clamped to -126, where the result is 1.2e-38 and not 0.
+// 2^x for x <= 0, for softmax weights: 2^n 2^f with n = round(x) and f = x - n, which is exact, and 2^f = 1 + f q(f), with q the
+// polynomial of degree 4 of least relative error over [-1/2, 1/2]: 1.6e-7 with rounded coefficients. x is first clamped
+// to -126 from below, where the result is 1.2e-38 and not 0. 2^0 is 1; NaN stays NaN.
 template <class S>
 LOWRANK_INLINE typename S::F32 power_of_two(typename S::F32 x) {
   using F = typename S::F32;
-  if constexpr (S::kSplitsFloats) {
-    const F f = S::fraction(x);
-    F p = S::fma(S::set1(0x1.e974fap-10f), f, S::set1(0x1.277856p-7f));
-    p = S::fma(p, f, S::set1(0x1.c91ce6p-5f));
-    p = S::fma(p, f, S::set1(0x1.ebdb56p-3f));
-    p = S::fma(p, f, S::set1(0x1.62e4bap-1f));
-    p = S::fma(p, f, S::set1(1.0f));
-    return S::scale_by_power(p, x);
-  } else {
-    x = S::max(S::set1(-126.0f), x);
-    const auto n = S::round_even(x);
-    const F f = S::sub(x, S::to_float(n));
-    F p = S::fma(S::set1(0x1.5bba14p-10f), f, S::set1(0x1.3cea88p-7f));
-    p = S::fma(p, f, S::set1(0x1.c6b752p-5f));
-    p = S::fma(p, f, S::set1(0x1.ebf9bcp-3f));
-    p = S::fma(p, f, S::set1(0x1.62e42ap-1f));
-    p = S::fma(p, f, S::set1(1.0f));
-    return S::from_bits(S::int_add(S::template int_shift_left<23>(n), S::bits(p)));
-  }
+  x = S::max(S::set1(-126.0f), x);
+  const auto n = S::round_even(x);
+  const F f = S::sub(x, S::to_float(n));
+  F p = S::fma(S::set1(0x1.5bba14p-10f), f, S::set1(0x1.3cea88p-7f));
+  p = S::fma(p, f, S::set1(0x1.c6b752p-5f));
+  p = S::fma(p, f, S::set1(0x1.ebf9bcp-3f));
+  p = S::fma(p, f, S::set1(0x1.62e42ap-1f));
+  p = S::fma(p, f, S::set1(1.0f));
+  return S::from_bits(S::int_add(S::template int_shift_left<23>(n), S::bits(p)));
 }
 
 // x / (1 + e^-x)
