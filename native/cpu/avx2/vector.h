@@ -22,6 +22,8 @@ struct Avx2 {
   static constexpr bool kByteDot = false;      // no attention by dot_bytes
 
   // How many values the loops of cpu/simd/ keep in the 16 registers at once.
+  static constexpr int kDotRows = 6;  // for those that add dot_bytes
+  static constexpr int kDotTiles = 1;
   static constexpr int kMatmulRows = 6;
   static constexpr int kMatmulTiles = 1;
   static constexpr int kExpandRows = 4;

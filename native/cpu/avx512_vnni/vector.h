@@ -33,8 +33,8 @@ struct Avx512Vnni {
   static constexpr bool kByteDot = true;  // dot_bytes, and store_low_bytes
 
   // How many values the loops of cpu/simd/ keep in the 32 registers at once.
-  static constexpr int kDotRows = 6;  // rows of an int8 product's tile …
-  static constexpr int kDotTiles = 2;  // … times columns / 16
+  static constexpr int kDotRows = 6;      // rows of an int8 product's tile …
+  static constexpr int kDotTiles = 2;     // … times columns / 16
   static constexpr int kMatmulRows = 8;   // rows of a float product's tile …
   static constexpr int kMatmulTiles = 3;  // … times columns / 16
   static constexpr int kExpandRows = 6;   // rows that share a vector of B in the LoRA expand
@@ -150,10 +150,8 @@ struct Avx512Vnni {
     _mm512_mask_storeu_epi16(p, even, round_bfloat16(x.v));
   }
   // The lanes, each within int8, as 16 bytes.
-  static LOWRANK_INLINE void store_int8(int8_t* p, I32 x) {
-    _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_cvtepi32_epi8(x.v));
-  }
-
+  static LOWRANK_INLINE void store_int8(int8_t* p, I32 x) { store_low_bytes(reinterpret_cast<uint8_t*>(p), x); }
+  // Of lanes that may be larger.
   static LOWRANK_INLINE void store_low_bytes(uint8_t* p, I32 x) {
     _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_cvtepi32_epi8(x.v));
   }

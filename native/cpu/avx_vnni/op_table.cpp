@@ -6,9 +6,6 @@ namespace lowrank::cpu {
 namespace {
 
 struct AvxVnni : Avx2 {
-  static constexpr int kDotRows = 6;
-  static constexpr int kDotTiles = 1;
-
   // Each lane: acc + the sum of four products of an unsigned byte of `weights` and a signed one of `activations`. Compilers
   // copy the accumulators of the intrinsic around; assemblers take the EVEX form unless told.
   static LOWRANK_INLINE void dot_bytes(I32& acc, I32 weights, I32 activations) {
