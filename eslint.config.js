@@ -5,6 +5,7 @@ const LAYERS = [
   ["errors"],
   ["native"],
   ["tokenizer"],
+  ["client"],
   ["adapters"],
   ["generate"],
   ["compare"],
