@@ -1,32 +1,42 @@
 // The one list of native sources, for binding.gyp and CMakeLists.txt alike: what lies in the folders.
-// Usage: node scripts/native-sources.mjs core|avx2|avx_vnni|avx512vl_vnni|avx512_vnni|bindings|tests|bench [prefix]
+// Usage: node scripts/native-sources.mjs core|bindings|tests|bench|<instruction set> [prefix]
 import { readdirSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { compiledApart } from "./instruction-sets.mjs";
 
 const root = join(dirname(fileURLToPath(import.meta.url)), "..");
 
-// Each compiled with flags of its own.
-const INSTRUCTION_SETS = ["avx2", "avx_vnni", "avx512vl_vnni", "avx512_vnni"];
-
+const folders = compiledApart.map(({ name }) => ({ name, folder: `native/cpu/${name}` }));
 const groups = {
   core: {
     folder: "native",
-    skip: [...INSTRUCTION_SETS.map((name) => `native/cpu/${name}/`), "native/bindings/", "native/cuda/"],
+    skip: [...folders.map(({ folder }) => `${folder}/`), "native/bindings/", "native/cuda/"],
   },
-  ...Object.fromEntries(INSTRUCTION_SETS.map((name) => [name, { folder: `native/cpu/${name}`, skip: [] }])),
+  ...Object.fromEntries(folders.map(({ name, folder }) => [name, { folder, skip: [] }])),
   bindings: { folder: "native/bindings", skip: [] },
   tests: { folder: "test/native", skip: [] },
   bench: { folder: "bench/native", skip: ["bench/native/cuda/"] },
 };
 
-const group = groups[process.argv[2]];
-if (!group) {
-  process.stderr.write(`Expected one of ${Object.keys(groups).join(", ")} for the group.\n`);
-  process.exit(2);
+/** Paths of a group's sources, relative to the repository's root, in order. */
+export function nativeSources(name) {
+  const { folder, skip } = groups[name];
+  return readdirSync(join(root, folder), { recursive: true })
+    .map((file) => `${folder}/${file.replaceAll("\\", "/")}`)
+    .filter((file) => file.endsWith(".cpp") && !skip.some((prefix) => file.startsWith(prefix)))
+    .sort();
 }
-const files = readdirSync(join(root, group.folder), { recursive: true })
-  .map((name) => `${group.folder}/${name.replaceAll("\\", "/")}`)
-  .filter((name) => name.endsWith(".cpp") && !group.skip.some((prefix) => name.startsWith(prefix)))
-  .sort();
-process.stdout.write(files.map((name) => (process.argv[3] ?? "") + name).join("\n"));
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
+  const [, , group, prefix = ""] = process.argv;
+  if (!Object.hasOwn(groups, group)) {
+    process.stderr.write(`Expected one of ${Object.keys(groups).join(", ")} for the group.\n`);
+    process.exit(2);
+  }
+  process.stdout.write(
+    nativeSources(group)
+      .map((file) => prefix + file)
+      .join("\n"),
+  );
+}

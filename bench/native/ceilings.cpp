@@ -4,7 +4,9 @@
 
 #include <atomic>
 #include <cstring>
+#include <iterator>
 
+#include "backend/backend.h"
 #include "core/buffer.h"
 #include "core/thread_pool.h"
 #include "timing.h"
@@ -100,12 +102,32 @@ double rate(int threads, void (*kernel)(), double ops) {
   return threads * ops / typical_seconds(threads, [kernel](int, int) { kernel(); }) / 1e9;
 }
 
+// Of one instruction set.
+struct Peaks {
+  const char* instruction_set;
+  void (*dot)();
+  double dot_ops;
+  void (*fma)();
+  double fma_ops;
+};
+constexpr Peaks kPeaks[] = {
+    {"avx512_vnni", dot_avx512, kDotAvx512Ops, fma_avx512, kFmaAvx512Ops},
+    {"avx2", dot_avx2, kDotAvx2Ops, fma_avx2, kFmaAvx2Ops},
+};
+
+const Peaks& peaks_of(const std::string& instruction_set) {
+  for (const Peaks& peaks : kPeaks)
+    if (instruction_set == peaks.instruction_set) return peaks;
+  for (const InstructionSet& set : cpu_instruction_sets())
+    if (instruction_set == set.name && *set.extends != '\0') return peaks_of(set.extends);
+  return kPeaks[std::size(kPeaks) - 1];  // of the reference, whatever runs it
+}
+
 }  // namespace
 
-Ceilings measure_ceilings(int threads, bool avx512_vnni) {
-  if (avx512_vnni)
-    return {read_rate(threads), rate(threads, dot_avx512, kDotAvx512Ops), rate(threads, fma_avx512, kFmaAvx512Ops)};
-  return {read_rate(threads), rate(threads, dot_avx2, kDotAvx2Ops), rate(threads, fma_avx2, kFmaAvx2Ops)};
+Ceilings measure_ceilings(int threads, const std::string& instruction_set) {
+  const Peaks& peaks = peaks_of(instruction_set);
+  return {read_rate(threads), rate(threads, peaks.dot, peaks.dot_ops), rate(threads, peaks.fma, peaks.fma_ops)};
 }
 
 }  // namespace lowrank::bench

@@ -1,6 +1,8 @@
 // What this machine can do at most, measured: the limits beside which the benchmarks print their figures.
 #pragma once
 
+#include <string>
+
 namespace lowrank::bench {
 
 struct Ceilings {
@@ -9,7 +11,8 @@ struct Ceilings {
   double float_gop_per_s;  // those of float32 fused multiply-adds
 };
 
-// The best of several kernels on `threads` threads, each by its median over a few runs.
-Ceilings measure_ceilings(int threads, bool avx512_vnni);
+// The best of several kernels on `threads` threads, each by its median over a few runs: those of the instruction set, or of what it
+// extends.
+Ceilings measure_ceilings(int threads, const std::string& instruction_set);
 
 }  // namespace lowrank::bench

@@ -23,8 +23,7 @@ constexpr const char* kUsage =
 int main(int count, char** arguments) {
   try {
     if (count == 3 && std::strcmp(arguments[1], "ceilings") == 0) {
-      const bool vnni = std::strcmp(cpu_backend().instruction_set(), "avx512_vnni") == 0;
-      const bench::Ceilings ceilings = bench::measure_ceilings(std::atoi(arguments[2]), vnni);
+      const bench::Ceilings ceilings = bench::measure_ceilings(std::atoi(arguments[2]), cpu_backend().instruction_set());
       std::printf("{\"read_gb_per_s\": %.2f, \"int8_gop_per_s\": %.1f, \"float_gop_per_s\": %.1f}\n", ceilings.read_gb_per_s,
                   ceilings.int8_gop_per_s, ceilings.float_gop_per_s);
       return 0;

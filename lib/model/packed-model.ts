@@ -4,8 +4,8 @@ import { basename, dirname, join } from "node:path";
 import type { ModelFacts } from "../native/types.js";
 import { hashFile, packedDirectory, type ResolvedModel } from "./sources/index.js";
 
-// A packed file is named after what it holds: the content of the model's files and, for weights, the layout, the backend and the
-// instruction set. As reading all of a large model takes seconds, its hash is kept under the files' identity as the file system tells it.
+// A packed file is named after what it holds: the content of the model's files and, for weights, the backend, its layout, and how the
+// instruction set that calibrated them rounds. As reading all of a large model takes seconds, its hash is kept under the files' identity as the file system tells it.
 
 /** Smaller models are packed in less time than it takes to look for them. */
 const MIN_BYTES = 8 * 2 ** 20;

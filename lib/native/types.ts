@@ -221,7 +221,7 @@ export interface SelectedDevice {
   /** "cpu", "cuda:0". */
   id: string;
   instructionSet: string;
-  /** What packed weights depend on beside the model: layout, recipe, backend, instruction set. */
+  /** What packed weights depend on beside the model: recipe, backend, layout, and how the instruction set rounds. */
   packedWeightsId: string;
   /** Why "auto" took the CPU; "" where it was asked for or nothing was in the way. */
   fallback: string;

@@ -8,6 +8,7 @@
 
 #include "backend/program.h"
 #include "core/buffer.h"
+#include "ops/numeric_traits.h"
 #include "ops/op_table.h"
 
 namespace lowrank {
@@ -61,6 +62,7 @@ class Backend {
   virtual ~Backend() = default;
   virtual const char* name() const = 0;             // "cpu", "cuda"
   virtual const char* instruction_set() const = 0;  // one of cpu_instruction_sets() on the CPU
+  virtual const NumericTraits& traits() const = 0;
   virtual const OpTable& ops() const = 0;
 
   // Quantises where the format asks for it, and packs. Work is spread over `threads`.
@@ -70,6 +72,8 @@ class Backend {
   // Where the packed weights lie in the backend's memory, in an order that two matrices of one spec share: for keeping them on
   // disk. What the spec says is not among them.
   virtual std::vector<MemoryRange> memory(const Matrix& matrix) const = 0;
+  // Names that order and what lies there. Backends of one name() and layout read what the others have packed.
+  virtual const char* weights_layout() const = 0;
   // What it was packed by.
   virtual MatrixSpec spec_of(const Matrix& matrix) const = 0;
   // The logical weights of rows [row_begin, row_begin + row_count) as the engine holds them: out [row_count, cols].
@@ -110,8 +114,9 @@ const Backend& cpu_backend();
 
 struct InstructionSet {
   const char* name;
+  const char* extends;  // one further down, whose ops it has but for its own; "" for the reference
   const char* description;
-  bool available;
+  bool available;  // compiled in, the processor has it, and the system lets this process use it
 };
 std::vector<InstructionSet> cpu_instruction_sets();  // best first
 const Backend& cpu_backend(const std::string& instruction_set);

@@ -1,12 +1,7 @@
 #include "cpu/backend.h"
 
-#include <cstdlib>
 #include <cstring>
-#include <string>
 
-#include "core/error.h"
-#include "cpu/detect.h"
-#include "cpu/instruction_set.h"
 #include "cpu/packing.h"
 
 namespace lowrank {
@@ -17,11 +12,12 @@ constexpr size_t kRowBlockBytes = size_t{768} << 10;
 
 class CpuBackend final : public Backend {
  public:
-  CpuBackend(const char* instruction_set, const OpTable& ops)
-      : instruction_set_(instruction_set), ops_(ops) {}
+  CpuBackend(const char* instruction_set, const NumericTraits& traits, const OpTable& ops)
+      : instruction_set_(instruction_set), traits_(traits), ops_(ops) {}
 
   const char* name() const override { return "cpu"; }
   const char* instruction_set() const override { return instruction_set_; }
+  const NumericTraits& traits() const override { return traits_; }
   const OpTable& ops() const override { return ops_; }
 
   std::unique_ptr<Matrix> pack(const MatrixSpec& spec, const RowReader& read, int threads) const override {
@@ -38,6 +34,7 @@ class CpuBackend final : public Backend {
     if (input.smoothing != nullptr) spec.smoothing.assign(input.smoothing, input.smoothing + matrix.cols);
     return spec;
   }
+  const char* weights_layout() const override { return cpu::kLayoutName; }
   void unpack(const Matrix& matrix, int32_t row_begin, int32_t row_count, float* out) const override {
     cpu::unpack_rows(static_cast<const cpu::PackedMatrix&>(matrix), row_begin, row_count, out);
   }
@@ -67,86 +64,14 @@ class CpuBackend final : public Backend {
 
  private:
   const char* instruction_set_;
+  const NumericTraits& traits_;
   const OpTable& ops_;
 };
 
 }  // namespace
 
-std::unique_ptr<Backend> cpu::make_backend(const char* instruction_set, const OpTable& ops) {
-  return std::make_unique<CpuBackend>(instruction_set, ops);
-}
-
-namespace {
-
-// One instruction set that this source knows, compiled in or not.
-struct Candidate {
-  InstructionSet facts;
-  std::unique_ptr<Backend> backend;  // null where it is not available
-};
-
-#if defined(LOWRANK_HAVE_X86_64)
-#define LOWRANK_X86_64_OPS(set) (cpu::processor_has_##set() ? &cpu::set##_ops() : nullptr)
-#else
-#define LOWRANK_X86_64_OPS(set) nullptr
-#endif
-
-// Best first. Never destroyed: at the end of the process, other threads may still be in a step.
-const std::vector<Candidate>& candidates() {
-  static const std::vector<Candidate>& all = *[] {
-    auto& list = *new std::vector<Candidate>;
-    const auto add = [&](const char* name, const char* description, const OpTable* ops) {
-      list.push_back({{name, description, ops != nullptr}, ops == nullptr ? nullptr : cpu::make_backend(name, *ops)});
-    };
-    add("avx512_vnni", "x86-64 with AVX-512 F, BW, DQ, VL, VNNI and BF16", LOWRANK_X86_64_OPS(avx512_vnni));
-    add("avx512vl_vnni", "x86-64 with AVX2 and AVX-512 F, VL and VNNI, of which it uses 256 bits",
-        LOWRANK_X86_64_OPS(avx512vl_vnni));
-    add("avx_vnni", "x86-64 with AVX2 and AVX-VNNI", LOWRANK_X86_64_OPS(avx_vnni));
-    add("avx2", "x86-64 with AVX2, FMA and F16C", LOWRANK_X86_64_OPS(avx2));
-    add("reference", "any processor; plain C++ that every other instruction set is checked against", &cpu::reference_ops());
-    return &list;
-  }();
-  return all;
-}
-
-std::string available_names() {
-  std::string names;
-  for (const Candidate& one : candidates()) {
-    if (!one.facts.available) continue;
-    if (!names.empty()) names += ", ";
-    names += one.facts.name;
-  }
-  return names;
-}
-
-// `asked_by` names the place that the name came from.
-const Backend& find_backend(const std::string& name, const char* asked_by) {
-  for (const Candidate& one : candidates())
-    if (name == one.facts.name && one.backend != nullptr) return *one.backend;
-  throw Error(ErrorCode::kBackendUnavailable,
-              std::string("Expected an instruction set of this processor and build for ") + asked_by +
-                  ", received \"" + name + "\". Use one of: " + available_names() + ".");
-}
-
-}  // namespace
-
-std::vector<InstructionSet> cpu_instruction_sets() {
-  std::vector<InstructionSet> sets;
-  for (const Candidate& one : candidates())
-    sets.push_back(one.facts);
-  return sets;
-}
-
-const Backend& cpu_backend(const std::string& instruction_set) {
-  return find_backend(instruction_set, "the CPU backend");
-}
-
-const Backend& cpu_backend() {
-  // Read at each call, so that a program may set it before it loads a model.
-  const char* forced = std::getenv("LOWRANK_ISA");
-  if (forced != nullptr && *forced != '\0') return find_backend(forced, "LOWRANK_ISA");
-  for (const Candidate& one : candidates())
-    if (one.backend != nullptr) return *one.backend;
-  throw Error(ErrorCode::kInternal, "Expected at least the reference instruction set.");
+std::unique_ptr<Backend> cpu::make_backend(const char* instruction_set, const NumericTraits& traits, const OpTable& ops) {
+  return std::make_unique<CpuBackend>(instruction_set, traits, ops);
 }
 
 }  // namespace lowrank

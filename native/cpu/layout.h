@@ -10,6 +10,9 @@
 
 namespace lowrank::cpu {
 
+// In the names of packed files: to be changed with what follows.
+inline constexpr char kLayoutName[] = "tiles16x4";
+
 inline constexpr int32_t kTileRows = 16;  // output channels side by side: one 512-bit register of int32
 inline constexpr int32_t kTileDepth = 4;  // input channels that one vpdpbusd lane sums
 

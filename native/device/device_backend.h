@@ -22,10 +22,12 @@ class DeviceBackend final : public Backend {
   const char* name() const override { return "cuda"; }
   // "sm_90", or "sm_90-emulated".
   const char* instruction_set() const override { return instruction_set_.c_str(); }
+  const NumericTraits& traits() const override { return kTraits; }
   const OpTable& ops() const override { return ops_; }
 
   std::unique_ptr<lowrank::Matrix> pack(const MatrixSpec& spec, const RowReader& read, int threads) const override;
   std::unique_ptr<lowrank::Matrix> allocate(const MatrixSpec& spec) const override;
+  const char* weights_layout() const override { return "rows"; }
   MatrixSpec spec_of(const lowrank::Matrix& matrix) const override;
   std::vector<MemoryRange> memory(const lowrank::Matrix& matrix) const override;
   void unpack(const lowrank::Matrix& matrix, int32_t row_begin, int32_t row_count, float* out) const override;
@@ -51,6 +53,10 @@ class DeviceBackend final : public Backend {
   FactorStore& factors() const { return *factors_; }
 
  private:
+  // The kernels of shrink and expand take a float apart for bfloat16 products, exactly.
+  static constexpr NumericTraits kTraits = {
+      .rounding = "cuda", .bfloat16_attention = true, .bfloat16_low_rank = false, .byte_attention = false};
+
   std::shared_ptr<OpenDevice> device_;
   const OpTable& ops_;
   std::string instruction_set_;

@@ -112,7 +112,9 @@ void write_all(const std::filesystem::path& path, const Backend& backend, const 
 }  // namespace
 
 std::string packed_weights_id(const Backend& backend) {
-  return "v" + std::to_string(kVersion) + "-" + backend.name() + "-" + backend.instruction_set() + "-int8";
+  const Backend& calibrating = backend.shares_host_memory() ? backend : cpu_backend();
+  return "v" + std::to_string(kVersion) + "-" + backend.name() + "-" + backend.weights_layout() + "-" +
+         calibrating.traits().rounding + "-int8";
 }
 
 void write_packed_weights(const std::string& path, const Backend& backend, const std::vector<const Matrix*>& matrices) {

@@ -16,7 +16,8 @@
 
 namespace lowrank {
 
-// What a packed file depends on beside the model: layout, recipe and instruction set. Part of its name in a cache.
+// What a packed file depends on beside the model: recipe, layout, and the rounding of the ops that calibrated it. Part of its name in a
+// cache.
 std::string packed_weights_id(const Backend& backend);
 
 // Writes a file beside `path` and renames it, so that `path` is never there in part. Throws Error(kIo), and leaves no file

@@ -4,6 +4,7 @@ import { execFileSync } from "node:child_process";
 import { readdirSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
+import { compiledApart } from "../../scripts/instruction-sets.mjs";
 
 const release = join(import.meta.dirname, "../../build/Release");
 
@@ -21,13 +22,13 @@ function weakSymbols(files: string[]): Set<string> {
 }
 
 const common = (one: Set<string>, other: Set<string>) => [...one].filter((name) => other.has(name));
+const own = compiledApart.filter(({ architecture }) => architecture === process.arch);
 
 // Elsewhere there are no instruction sets to choose from, or other tools.
-test.runIf(process.platform === "linux" && process.arch === "x64")(
+test.runIf(process.platform === "linux" && own.length > 0)(
   "no instruction set shares a weak symbol with other code",
   () => {
-    const archives = readdirSync(release).filter((name) => name.endsWith(".a"));
-    expect(archives).toHaveLength(4);
+    const archives = own.map(({ name }) => `lowrank_${name}.a`);
     const sets = archives.map((name) => weakSymbols([join(release, name)]));
     const objects = readdirSync(join(release, "obj.target/lowrank/native"), {
       recursive: true,
@@ -39,6 +40,8 @@ test.runIf(process.platform === "linux" && process.arch === "x64")(
         .map((name) => join(release, "obj.target/lowrank/native", name)),
     );
     expect(core.size).toBeGreaterThan(100);
+    // The loops of native/cpu/simd are templates over a set's vectors: some set has them.
+    expect(Math.max(...sets.map((set) => set.size))).toBeGreaterThan(10);
     for (const [i, set] of sets.entries()) {
       expect(common(set, core), archives[i]).toEqual([]);
       for (const other of sets.slice(i + 1)) expect(common(set, other), archives[i]).toEqual([]);

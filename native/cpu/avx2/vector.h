@@ -7,6 +7,7 @@
 #include <cstdint>
 
 #include "cpu/simd/force_inline.h"
+#include "generated/instruction_sets.h"
 
 namespace lowrank::cpu {
 
@@ -18,8 +19,9 @@ struct Avx2 {
     __m256i low, high;
   };
   static constexpr int kLanes = 16;
-  static constexpr bool kBFloat16Dot = false;  // no dot_bfloat16
-  static constexpr bool kByteDot = false;      // no attention by dot_bytes
+  static constexpr bool kBFloat16Attention = avx2::kTraits.bfloat16_attention;
+  static constexpr bool kBFloat16LowRank = avx2::kTraits.bfloat16_low_rank;
+  static constexpr bool kByteAttention = avx2::kTraits.byte_attention;
 
   // How many values the loops of cpu/simd/ keep in the 16 registers at once.
   static constexpr int kDotRows = 6;  // for those that add dot_bytes

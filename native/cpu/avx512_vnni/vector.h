@@ -18,6 +18,7 @@
 #include <cstdint>
 
 #include "cpu/simd/force_inline.h"
+#include "generated/instruction_sets.h"
 
 namespace lowrank::cpu {
 
@@ -29,8 +30,9 @@ struct Avx512Vnni {
     __m512i v;
   };
   static constexpr int kLanes = 16;
-  static constexpr bool kBFloat16Dot = true;
-  static constexpr bool kByteDot = true;  // dot_bytes, and store_low_bytes
+  static constexpr bool kBFloat16Attention = avx512_vnni::kTraits.bfloat16_attention;  // by dot_bfloat16
+  static constexpr bool kBFloat16LowRank = avx512_vnni::kTraits.bfloat16_low_rank;     // by dot_bfloat16
+  static constexpr bool kByteAttention = avx512_vnni::kTraits.byte_attention;          // by dot_bytes and store_low_bytes
 
   // How many values the loops of cpu/simd/ keep in the 32 registers at once.
   static constexpr int kDotRows = 6;      // rows of an int8 product's tile …

@@ -449,10 +449,10 @@ void attend_rows(const AttentionPagedArgs& args, int part, int parts) {
 
 template <class S>
 void attend(const AttentionPagedArgs& args, int part, int parts) {
-  if constexpr (S::kByteDot)
+  if constexpr (S::kByteAttention)
     if (args.cache.format == KvFormat::kInt8 && kv_depth(KvFormat::kInt8, args.head_dim) == 4)
       return attend_rows<S, Int8Products<S>>(args, part, parts);
-  if constexpr (S::kBFloat16Dot)
+  if constexpr (S::kBFloat16Attention)
     if (args.cache.format != KvFormat::kFloat32) return attend_rows<S, DotProducts<S>>(args, part, parts);
   attend_rows<S, FloatProducts<S>>(args, part, parts);
 }

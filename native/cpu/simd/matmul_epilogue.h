@@ -68,7 +68,7 @@ LOWRANK_INLINE void expand_pairs(const uint16_t* column, int32_t rank, const flo
 template <class S, class Element>
 LOWRANK_INLINE float expanded_input(float h) {
   uint16_t halves[S::kLanes];
-  if constexpr (S::kBFloat16Dot && std::is_same_v<Element, uint16_t>) return S::first(S::store_bfloat16(halves, S::set1(h)));
+  if constexpr (S::kBFloat16LowRank && std::is_same_v<Element, uint16_t>) return S::first(S::store_bfloat16(halves, S::set1(h)));
   return h;
 }
 
@@ -94,7 +94,7 @@ LOWRANK_INLINE void expand(const PackedFactor& b, const float* h, size_t h_strid
                            typename S::F32 (&sum)[Rows]) {
   if (!aligned) return expand_by_lane<S, Rows, Element>(b, h, h_stride, local, sum);
   const Element* const column = b.data.as<Element>() + factor_b_offset(b, local, 0);
-  if constexpr (S::kBFloat16Dot && std::is_same_v<Element, uint16_t>)
+  if constexpr (S::kBFloat16LowRank && std::is_same_v<Element, uint16_t>)
     expand_pairs<S, Rows>(column, b.rank, h, h_stride, sum);
   else
     expand_floats<S, Rows>(column, b.rank, h, h_stride, sum);

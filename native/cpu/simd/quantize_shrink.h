@@ -85,13 +85,13 @@ class QuantizeBlock {
 
   // Whether some A is multiplied by bfloat16 products.
   static bool rounds_input(const AdapterRows* segment, int32_t terms) {
-    if constexpr (S::kBFloat16Dot)
+    if constexpr (S::kBFloat16LowRank)
       for (int32_t t = 0; t < terms; ++t)
         if (static_cast<const PackedFactor&>(*segment->shrink[t].a).dtype == LoraDType::kBFloat16) return true;
     return false;
   }
   void round_chunk(int32_t i, int32_t width) {
-    if constexpr (S::kBFloat16Dot)
+    if constexpr (S::kBFloat16LowRank)
       for (int32_t j = 0; j < round_up(width, kActivationAlignment); j += S::kLanes)
         S::store_bfloat16(halves_[i] + j, S::load(u_[i] + j));
   }
@@ -172,7 +172,7 @@ class QuantizeBlock {
   ShrinkOrder order_;
   Range own_;  // columns that this part quantises
   alignas(64) float u_[kQuantizeRows][kQuantizeChunk];
-  alignas(64) uint16_t halves_[kQuantizeRows][S::kBFloat16Dot ? kQuantizeChunk : 1];  // u_ in bfloat16, for the shrink
+  alignas(64) uint16_t halves_[kQuantizeRows][S::kBFloat16LowRank ? kQuantizeChunk : 1];  // u_ in bfloat16, for the shrink
 };
 
 template <class S, class Source>

@@ -38,7 +38,7 @@ inline constexpr int kElementWidth = factor_a_width(std::is_same_v<Element, uint
 template <class S, int Rows, int Ranks, class Element>
 LOWRANK_INLINE void add_products(const ShrinkChunk& chunk, size_t u, const Element* a, typename S::F32 (&sum)[Rows][Ranks]) {
   constexpr int kWidth = kElementWidth<Element>;
-  if constexpr (S::kBFloat16Dot && std::is_same_v<Element, uint16_t>) {
+  if constexpr (S::kBFloat16LowRank && std::is_same_v<Element, uint16_t>) {
     typename S::I32 weights[Ranks];
 #pragma GCC unroll 8
     for (int j = 0; j < Ranks; ++j) weights[j] = S::int_load(a + j * kWidth);

@@ -20,10 +20,12 @@ class GuardedBackend final : public Backend {
 
   const char* name() const override { return "guarded"; }
   const char* instruction_set() const override { return reference_.instruction_set(); }
+  const NumericTraits& traits() const override { return reference_.traits(); }
   const OpTable& ops() const override { return reference_.ops(); }
   std::unique_ptr<Matrix> pack(const MatrixSpec& spec, const RowReader& read, int threads) const override;
   std::unique_ptr<Matrix> allocate(const MatrixSpec& spec) const override;
   std::vector<MemoryRange> memory(const Matrix& matrix) const override;
+  const char* weights_layout() const override { return reference_.weights_layout(); }
   MatrixSpec spec_of(const Matrix& matrix) const override;
   void unpack(const Matrix& matrix, int32_t row_begin, int32_t row_count, float* out) const override;
   uint64_t checksum(const Matrix& matrix) const override;

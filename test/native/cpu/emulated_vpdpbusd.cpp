@@ -1,10 +1,10 @@
 #include "cpu/emulated_vpdpbusd.h"
 
 #include "cpu/backend.h"
-#include "cpu/detect.h"
-#include "cpu/instruction_set.h"
+#include "cpu/features.h"
+#include "generated/instruction_sets.h"
 
-#if defined(__linux__) && defined(LOWRANK_HAVE_X86_64)
+#if defined(__linux__) && defined(__x86_64__)
 
 #include <cpuid.h>
 #include <signal.h>
@@ -91,13 +91,16 @@ void on_illegal_instruction(int, siginfo_t*, void* pointer) {
 }
 
 std::unique_ptr<Backend> make_emulated() {
-  if (cpu::processor_has_avx_vnni() || !cpu::processor_has_avx2()) return nullptr;
+  constexpr uint64_t kVnni = cpu::feature_mask({"avx_vnni"});
+  constexpr uint64_t kAvx2 = cpu::feature_mask({"avx", "avx2", "fma", "f16c"});
+  const uint64_t there = cpu::processor_features();
+  if ((there & kVnni) != 0 || (there & kAvx2) != kAvx2) return nullptr;
   upper_offset = upper_halves_offset();
   struct sigaction action = {};
   action.sa_sigaction = on_illegal_instruction;
   action.sa_flags = SA_SIGINFO;
   sigaction(SIGILL, &action, nullptr);
-  return cpu::make_backend("avx_vnni (emulated)", cpu::avx_vnni_ops());
+  return cpu::make_backend("avx_vnni (emulated)", cpu::avx_vnni::kTraits, cpu::avx_vnni::ops());
 }
 
 }  // namespace

@@ -1,8 +1,10 @@
-#include "cpu/instruction_set.h"
-
+#include <algorithm>
+#include <array>
+#include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <fstream>
+#include <functional>
 #include <optional>
 #include <set>
 #include <sstream>
@@ -11,8 +13,9 @@
 
 #include "backend/backend.h"
 #include "check.h"
-#include "cpu/detect.h"
 #include "cpu/emulated_vpdpbusd.h"
+#include "cpu/features.h"
+#include "generated/instruction_sets.h"
 #include "ops/op_case.h"
 
 using namespace lowrank;
@@ -41,13 +44,17 @@ class ForcedIsa {
 
 }  // namespace
 
-TEST("cpu/instruction_set: the list is complete, best first, and the reference is always there") {
+TEST("cpu/instruction_set: each stands before the one that it extends, and the reference comes last and is always there") {
   const std::vector<InstructionSet> sets = cpu_instruction_sets();
-  const std::vector<std::string> expected = {"avx512_vnni", "avx512vl_vnni", "avx_vnni", "avx2", "reference"};
-  CHECK_EQ(sets.size(), expected.size());
-  for (size_t i = 0; i < sets.size(); ++i) {
-    CHECK_EQ(std::string(sets[i].name), expected[i]);
-    CHECK(std::string(sets[i].description).size() > 10);
+  CHECK(sets.size() > 1);
+  std::set<std::string> further_down;
+  for (size_t i = sets.size(); i-- > 0;) {
+    const InstructionSet& set = sets[i];
+    CHECK(std::string(set.description).size() > 10);
+    const bool last = i + 1 == sets.size();
+    CHECK_EQ(std::string(set.name) == "reference", last);
+    CHECK_EQ(further_down.count(set.extends), last ? size_t{0} : size_t{1});
+    CHECK(further_down.insert(set.name).second);
   }
   CHECK(sets.back().available);
 }
@@ -62,14 +69,59 @@ TEST("cpu/instruction_set: each available one answers to its name and has every 
     CHECK_EQ(std::string(backend.name()), std::string("cpu"));
     CHECK_EQ(std::string(backend.instruction_set()), std::string(set.name));
     const OpTable& ops = backend.ops();
-    CHECK(ops.embed_gather && ops.rmsnorm_quantize_shrink && ops.quantize_shrink && ops.glu_quantize_shrink);
-    CHECK(ops.matmul_expand && ops.rope_angles && ops.rope_write_kv && ops.attention_paged &&
-          ops.rmsnorm_add);
-    // The product is what an instruction set is for: a table that merely carries the reference's proves
-    // nothing.
-    const bool is_reference = std::string(set.name) == "reference";
-    CHECK((ops.matmul_expand == cpu::reference_ops().matmul_expand) == is_reference);
+#define LOWRANK_HAS_OP(name, Args) CHECK(ops.name != nullptr);
+    LOWRANK_EACH_OP(LOWRANK_HAS_OP)
+#undef LOWRANK_HAS_OP
+    // The product is what an instruction set is for: a table that merely carries another's proves nothing.
+    for (const InstructionSet& other : cpu_instruction_sets())
+      if (other.available)
+        CHECK_EQ(ops.matmul_expand == cpu_backend(other.name).ops().matmul_expand, std::string(set.name) == other.name);
   }
+}
+
+TEST("cpu/instruction_set: packed weights of every one lie alike") {
+  const std::string layout = cpu_backend("reference").weights_layout();
+  CHECK(!layout.empty());
+  for (const Backend* backend : product_backends()) CHECK_EQ(std::string(backend->weights_layout()), layout);
+}
+
+TEST("cpu/instruction_set: products of those of one rounding are the same bits") {
+  const std::vector<const Backend*> backends = product_backends();
+  size_t compared = 0;
+  for (const auto [rows, cols, outputs] : {std::array{1, 64, 16}, std::array{5, 130, 33}, std::array{7, 576, 48}, std::array{13, 320, 80}}) {
+    Random random(static_cast<uint64_t>(rows));
+    const std::vector<float> weights = random.floats(static_cast<size_t>(outputs * cols), -1, 1);
+    ActivationStore x(ActivationFormat::kInt8, rows, cols);
+    const int32_t groups = scale_groups(cols);
+    std::memset(x.q.as<void>(), 0, static_cast<size_t>(rows * x.view.stride));
+    for (int32_t m = 0; m < rows; ++m)
+      for (int32_t g = 0; g < groups; ++g) {
+        int32_t sum = 0;
+        for (int32_t k = g * kScaleGroup; k < std::min(cols, (g + 1) * kScaleGroup); ++k)
+          sum += x.q.as<int8_t>()[m * x.view.stride + k] = static_cast<int8_t>(random.integer(-127, 127));
+        x.scale.as<float>()[m * groups + g] = random.uniform(1e-4f, 1e-2f);
+        x.compensation.as<int32_t>()[m * groups + g] = -128 * sum;
+      }
+    const auto product = [&](const Backend& backend) {
+      const TestMatrix matrix = make_matrix(backend, {outputs, cols, WeightFormat::kInt8, ActivationFormat::kInt8}, weights);
+      std::vector<float> y(static_cast<size_t>(rows * outputs));
+      MatmulExpandArgs args = {};
+      args.x = x.view;
+      args.w = matrix.packed.get();
+      args.row_end = rows;
+      args.y = y.data();
+      args.y_stride = outputs;
+      backend.ops().matmul_expand(args, 0, 1);
+      return y;
+    };
+    for (size_t i = 0; i < backends.size(); ++i)
+      for (size_t j = 0; j < i; ++j) {
+        if (std::strcmp(backends[i]->traits().rounding, backends[j]->traits().rounding) != 0) continue;
+        expect_same_bits(label(*backends[i], "against ") + label(*backends[j], ""), product(*backends[i]), product(*backends[j]));
+        ++compared;
+      }
+  }
+  std::printf("cpu/instruction_set: %zu comparisons of equal rounding\n", compared);
 }
 
 TEST("cpu/instruction_set: LOWRANK_ISA forces one, and its absence takes the best") {
@@ -129,7 +181,7 @@ TEST("cpu/instruction_set: AVX-VNNI's product is made of vpdpbusd, emulated or n
 #if defined(__linux__) && defined(__x86_64__)
 TEST("cpu/instruction_set: detection agrees with the kernel's list of flags") {
   std::ifstream file("/proc/cpuinfo");
-  std::set<std::string> flags;
+  std::set<std::string, std::less<>> flags;
   for (std::string line; std::getline(file, line) && flags.empty();) {
     if (line.rfind("flags", 0) != 0) continue;
     std::istringstream words(line.substr(line.find(':') + 1));
@@ -137,16 +189,16 @@ TEST("cpu/instruction_set: detection agrees with the kernel's list of flags") {
       flags.insert(word);
   }
   CHECK(!flags.empty());
-  const auto all = [&](const std::vector<std::string>& names) {
-    for (const std::string& name : names)
-      if (flags.count(name) == 0) return false;
-    return true;
-  };
-  const bool avx2 = all({"avx", "avx2", "fma", "f16c"});
-  CHECK_EQ(cpu::processor_has_avx2(), avx2);
-  CHECK_EQ(cpu::processor_has_avx_vnni(), avx2 && all({"avx_vnni"}));
-  CHECK_EQ(cpu::processor_has_avx512vl_vnni(), avx2 && all({"avx512f", "avx512vl", "avx512_vnni"}));
-  CHECK_EQ(cpu::processor_has_avx512_vnni(),
-           avx2 && all({"avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512_vnni", "avx512_bf16"}));
+  int i = 0;
+  for (const cpu::Feature& feature : cpu::kFeatures) {
+    const bool found = (cpu::processor_features() >> i++ & 1) != 0;
+    if (found != (flags.count(feature.name) != 0)) fail(__FILE__, __LINE__, std::string(feature.name) + " is there, or not");
+  }
+}
+
+TEST("cpu/instruction_set: the system grants AMX's tiles where the processor has them, and nothing where nothing is asked") {
+  CHECK(cpu::ask_permissions(0));
+  const bool has_tiles = (cpu::processor_features() & cpu::feature_mask({"amx_tile"})) != 0;
+  for (int times = 0; times < 2; ++times) CHECK_EQ(cpu::ask_permissions(cpu::permission_mask({"amx_tile_data"})), has_tiles);
 }
 #endif

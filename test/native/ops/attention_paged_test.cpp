@@ -141,7 +141,7 @@ class Attention {
     const double tolerance = 2e-5 * std::max(1.0f, shape_.spread / 8);
     const std::string what = label(backend, shape_.text());
     const bool bytes = shape_.format == KvFormat::kInt8 && has_byte_attention(backend, shape_.head_dim);
-    const bool rounds = shape_.format != KvFormat::kFloat32 && has_bfloat16_products(backend) && !bytes;
+    const bool rounds = shape_.format != KvFormat::kFloat32 && backend.traits().bfloat16_attention && !bytes;
     for (int32_t m = 0; m < rows(); ++m) {
       const float* row = out.data() + size(m) * size(out_stride_);
       for (int32_t i = shape_.heads * shape_.head_dim; i < out_stride_; ++i)

@@ -11,17 +11,12 @@
 
 namespace lowrank::test {
 
-bool has_bfloat16_products(const Backend& backend) {
-  return std::string(backend.name()) == "cuda" || std::string(backend.instruction_set()) == "avx512_vnni";
-}
-
 bool has_byte_attention(const Backend& backend, int32_t head_dim) {
-  return std::string(backend.instruction_set()) == "avx512_vnni" && head_dim % 4 == 0;
+  return backend.traits().byte_attention && head_dim % 4 == 0;
 }
 
 double low_rank_input(const Backend& backend, LoraDType dtype, double x) {
-  // The CUDA kernels multiply by bfloat16 products, too, but take a float apart for them, exactly.
-  const bool rounds = dtype == LoraDType::kBFloat16 && std::string(backend.instruction_set()) == "avx512_vnni";
+  const bool rounds = dtype == LoraDType::kBFloat16 && backend.traits().bfloat16_low_rank;
   return rounds ? bfloat16_to_float32(float32_to_bfloat16(static_cast<float>(x))) : x;
 }
 

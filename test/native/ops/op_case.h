@@ -12,15 +12,11 @@
 
 namespace lowrank::test {
 
-// A backend for each instruction set that this machine can run, the reference included, but for those that have AVX2's ops and
-// only an int8 product of their own.
+// A backend for each instruction set that this machine can run, the reference included, but for those whose product alone is their own.
 std::vector<const Backend*> available_backends();
 
-// Those, too, and AVX-VNNI's where the processor lacks it but it can be emulated (slowly).
+// Every one, and AVX-VNNI's where the processor lacks it but it can be emulated (slowly).
 std::vector<const Backend*> product_backends();
-
-// Whether ops may round what they multiply with bfloat16 values to bfloat16, where their contracts say so.
-bool has_bfloat16_products(const Backend& backend);
 
 // Whether attention multiplies an int8 cache of this head_dim as bytes: see ops/attention_paged.h.
 bool has_byte_attention(const Backend& backend, int32_t head_dim);

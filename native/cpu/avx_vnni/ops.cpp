@@ -1,6 +1,7 @@
 // AVX2 with vpdpbusd, VEX-coded: the int8 product is its own, all else is AVX2's.
 #include "cpu/avx2/vector.h"
-#include "cpu/simd/dot_table.h"
+#include "cpu/simd/simd_ops.h"
+#include "generated/instruction_sets.h"
 
 namespace lowrank::cpu {
 namespace {
@@ -21,8 +22,8 @@ struct AvxVnni : Avx2 {
 
 }  // namespace
 
-const OpTable& avx_vnni_ops() {
-  static const OpTable table = dot_table<AvxVnni>();
+const OpTable& avx_vnni::ops() {
+  static const OpTable table = simd::with_dot_product<AvxVnni, base::ops>();
   return table;
 }
 

@@ -1,7 +1,8 @@
 // AVX2 with vpdpbusd on 256 bits as AVX-512 has it (EVEX-coded, 32 registers), for processors with AVX-512 VNNI but without the
 // BF16 that avx512_vnni/ needs: the int8 product is its own, all else is AVX2's.
 #include "cpu/avx2/vector.h"
-#include "cpu/simd/dot_table.h"
+#include "cpu/simd/simd_ops.h"
+#include "generated/instruction_sets.h"
 
 namespace lowrank::cpu {
 namespace {
@@ -22,8 +23,8 @@ struct Avx512VlVnni : Avx2 {
 
 }  // namespace
 
-const OpTable& avx512vl_vnni_ops() {
-  static const OpTable table = dot_table<Avx512VlVnni>();
+const OpTable& avx512vl_vnni::ops() {
+  static const OpTable table = simd::with_dot_product<Avx512VlVnni, base::ops>();
   return table;
 }
 

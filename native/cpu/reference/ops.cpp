@@ -1,9 +1,10 @@
-#include "cpu/instruction_set.h"
 #include "cpu/reference/ops.h"
+
+#include "generated/instruction_sets.h"
 
 namespace lowrank::cpu {
 
-const OpTable& reference_ops() {
+const OpTable& reference::ops() {
   using namespace reference;
   static constexpr OpTable table = {LOWRANK_EACH_OP(LOWRANK_OP_ENTRY)};
   return table;

@@ -11,15 +11,14 @@
 // Tiles of 4 rows x 16 columns: 8 accumulators, 4 vectors of weights, the mask and a broadcast fill 14 of the
 // 16 registers. The weights of a block stay in the second cache for all rows; from memory they are read once,
 // strictly forwards.
+#pragma once
+
 #include <cstring>
 
-#include "cpu/avx2/kernels.h"
 #include "cpu/avx2/vector.h"
 #include "cpu/simd/matmul_expand.h"
-#include "cpu/simd/matmul_float.h"
 
-namespace lowrank::cpu {
-namespace {
+namespace lowrank::cpu::avx2 {
 
 constexpr int kLargestRows = 4;
 constexpr int32_t kChunk = 8192;  // columns of x that are widened at a time
@@ -33,7 +32,7 @@ struct Quad {
 };
 
 // x: the first row's q at the chunk's first column. count: a multiple of 64.
-void widen_rows(const int8_t* x, size_t x_stride, int32_t rows, int32_t count, Quad* quads) {
+static void widen_rows(const int8_t* x, size_t x_stride, int32_t rows, int32_t count, Quad* quads) {
   for (int32_t r = 0; r < rows; ++r) {
     const int8_t* row = x + static_cast<size_t>(r) * x_stride;
     for (int32_t k = 0; k < count; k += 32) {
@@ -50,7 +49,7 @@ void widen_rows(const int8_t* x, size_t x_stride, int32_t rows, int32_t count, Q
   }
 }
 
-LOWRANK_INLINE void multiply_accumulate(__m256i& acc, __m256i weights, __m256i activations) {
+static LOWRANK_INLINE void multiply_accumulate(__m256i& acc, __m256i weights, __m256i activations) {
   acc = _mm256_add_epi32(acc, _mm256_madd_epi16(weights, activations));
 #if defined(__GNUC__)
   // Keeps g++ from adding the products to each other first: it then runs out of registers, and an accumulator
@@ -72,7 +71,7 @@ struct Group {
 
 // out [Rows][16] += the scaled products of one group.
 template <int Rows>
-void add_group(const Group& in, float* out) {
+static void add_group(const Group& in, float* out) {
   __m256i low[Rows], high[Rows];
 #pragma GCC unroll 4
   for (int r = 0; r < Rows; ++r)
@@ -107,7 +106,7 @@ void add_group(const Group& in, float* out) {
   }
 }
 
-class Int8Kernel {
+class MaddKernel {
  public:
   static constexpr size_t kWeightBytes = 1;
   static constexpr int kRows = kLargestRows;
@@ -119,7 +118,7 @@ class Int8Kernel {
     if (args.w->padded_cols() <= kChunk) widen(args, 0, args.w->padded_cols());
   }
 
-  void tile(const TileArgs& args, PrefetchQueue& ahead, float* sums) {
+  LOWRANK_INLINE void tile(const TileArgs& args, PrefetchQueue& ahead, float* sums) {
     const size_t share = ahead.lines() / static_cast<size_t>(args.w->groups()) + 1;
     const int32_t cols = args.w->padded_cols();
     const auto groups = static_cast<size_t>(args.w->groups());
@@ -154,16 +153,4 @@ class Int8Kernel {
   alignas(64) Quad quads_[kChunk / kTileDepth];  // 64 KiB
 };
 
-}  // namespace
-
-namespace avx2 {
-
-void matmul_expand(const MatmulExpandArgs& args, int part, int parts) {
-  if (args.w->activation == ActivationFormat::kInt8)
-    multiply<Avx2, Int8Kernel>(args, part, parts);
-  else
-    multiply_float<Avx2>(args, part, parts);
-}
-
-}  // namespace avx2
-}  // namespace lowrank::cpu
+}  // namespace lowrank::cpu::avx2
