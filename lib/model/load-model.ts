@@ -132,6 +132,16 @@ async function loadEngine(
   }
 }
 
+/** transformers says the same of such a file, and computes the same. */
+function warnOfIgnored(tensors: readonly string[], name: string): void {
+  if (tensors.length === 0) return;
+  const shown = tensors.slice(0, 3).join(", ") + (tensors.length > 3 ? " …" : "");
+  process.emitWarning(
+    `${name} has ${tensors.length} biases that its config.json switches off: ${shown}. They are left out, as transformers does.`,
+    { type: "LowrankWarning", code: "LOWRANK_IGNORED_TENSORS" },
+  );
+}
+
 async function loadOn(
   device: SelectedDevice,
   resolved: ResolvedModel,
@@ -158,6 +168,7 @@ async function loadOn(
     await text.value?.dispose();
     throw engine.reason;
   }
+  warnOfIgnored(engine.value.facts.ignoredTensors, resolved.name);
   void tidyPackedModels(await packed, engine.value.facts.packedWeights);
   // The first chat would otherwise wait for the worker that renders its template.
   if (text.value?.tokenizer.chatTemplate) text.value.warmUp();

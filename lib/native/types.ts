@@ -81,6 +81,8 @@ export interface ModelFacts {
   kvBytesPerToken: number;
   /** What keys and values are kept in. */
   kvCache: "bfloat16" | "int8" | "float32";
+  /** Tensors of the model's file that config.json switches off, as transformers leaves them out: biases. */
+  ignoredTensors: string[];
   /** What the load did with a file of packed weights: read it, wrote it for the next load, or neither. */
   packedWeights: "none" | "restored" | "written";
 }

@@ -36,7 +36,7 @@ Napi::Value read_gguf_metadata(const Napi::CallbackInfo& info) {
   return guarded(info.Env(), [&]() -> Napi::Value {
     const std::string path = info[0].As<Napi::String>().Utf8Value();
     return run_async<std::unique_ptr<GgufFile>>(
-        info.Env(), [path] { return open_gguf(path); },
+        info.Env(), [path] { return GgufFile::open_model(path); },
         [](Napi::Env env, std::unique_ptr<GgufFile>&& file) -> Napi::Value { return gguf_object(env, *file); });
   });
 }

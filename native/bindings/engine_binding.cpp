@@ -226,6 +226,10 @@ Napi::Value EngineBinding::facts(const Napi::CallbackInfo& info) {
     facts.Set("backend", model.backend().name());
     facts.Set("instructionSet", model.backend().instruction_set());
     facts.Set("threads", engine.options().threads);
+    const auto& ignored = model.ignored_tensors();
+    auto names = Napi::Array::New(env, ignored.size());
+    for (size_t i = 0; i < ignored.size(); ++i) names.Set(static_cast<uint32_t>(i), ignored[i]);
+    facts.Set("ignoredTensors", names);
     facts.Set("packedWeights", packed_state_name(model.weights().packed));
     facts.Set("weightBytes", static_cast<double>(model.weights().bytes));
     facts.Set("kvCache", kv_format_name(engine.kv_format()));

@@ -2,7 +2,11 @@
 
 #include <algorithm>
 #include <bit>
+#include <cstdio>
+#include <cstdlib>
+#include <iterator>
 #include <numeric>
+#include <optional>
 #include <utility>
 
 #include "core/error.h"
@@ -16,6 +20,10 @@ namespace {
 constexpr uint32_t kMagic = 0x46554747;  // "GGUF"
 constexpr uint64_t kDefaultAlignment = 32;
 constexpr char kAlignmentKey[] = "general.alignment";
+constexpr char kSplitNumberKey[] = "split.no";  // from 0 on
+constexpr char kSplitCountKey[] = "split.count";
+constexpr char kSplitTensorsKey[] = "split.tensors.count";  // of all parts
+constexpr int64_t kMaxParts = 512;                          // each is an open file
 // The fewest bytes that one member (key length, key, type, value) and one tensor record (name length, name,
 // number of dimensions, one dimension, type, offset) take: with them a count is checked against the file's
 // size.
@@ -96,6 +104,50 @@ uint64_t read_alignment(const std::vector<GgufMember>& members) {
   return kDefaultAlignment;
 }
 
+std::optional<int64_t> find_int(const std::vector<GgufMember>& members, std::string_view key) {
+  for (const GgufMember& member : members)
+    if (member.key == key) return member.value.as_int64(key);
+  return std::nullopt;
+}
+
+// A part after the first holds its number, and of the rest of the metadata nothing or the same.
+void check_part(const std::vector<GgufMember>& first, const std::vector<GgufMember>& part, int64_t number,
+                const std::string& name) {
+  const auto fail = [&](const std::string& expected) {
+    throw Error(ErrorCode::kModelFormat,
+                "Expected " + expected + " for " + name + ", received another. The parts are of several models: fetch them again.");
+  };
+  if (find_int(part, kSplitNumberKey) != number) fail("split.no " + std::to_string(number));
+  if (find_int(part, kSplitCountKey) != find_int(first, kSplitCountKey)) fail("split.count of the first part");
+  for (const GgufMember& member : part) {
+    if (member.key == kSplitNumberKey || member.key == kAlignmentKey) continue;
+    const auto same = std::find_if(first.begin(), first.end(), [&](const GgufMember& one) { return one.key == member.key; });
+    if (same == first.end() || !(same->value == member.value)) fail("the first part's " + quote_text(member.key));
+  }
+}
+
+struct SplitName {
+  std::string base;  // with the folder
+  int64_t number;    // from 1 on
+  int64_t count;
+};
+
+std::string split_suffix(int64_t number, int64_t count) {
+  char suffix[64];
+  std::snprintf(suffix, sizeof suffix, "-%05lld-of-%05lld.gguf", static_cast<long long>(number), static_cast<long long>(count));
+  return suffix;
+}
+
+// "<base>-00001-of-00003.gguf".
+std::optional<SplitName> parse_split_name(const std::string& path) {
+  constexpr size_t kSuffixBytes = sizeof "-00001-of-00003.gguf" - 1;
+  if (path.size() <= kSuffixBytes) return std::nullopt;
+  const std::string suffix = path.substr(path.size() - kSuffixBytes);
+  SplitName name{path.substr(0, path.size() - kSuffixBytes), std::atoll(suffix.c_str() + 1), std::atoll(suffix.c_str() + 10)};
+  if (suffix != split_suffix(name.number, name.count)) return std::nullopt;
+  return name;
+}
+
 }  // namespace
 
 struct GgufFile::Header {
@@ -103,12 +155,14 @@ struct GgufFile::Header {
   uint64_t alignment;
   std::vector<GgufMember> members;
   std::vector<TensorInfo> tensors;
+
+  static Header read(const ByteSource& bytes, uint32_t file);
 };
 
-std::unique_ptr<GgufFile> GgufFile::open(std::shared_ptr<ByteSource> bytes) {
-  GgufHeaderReader reader(*bytes, kMaxHeaderBytes);
+GgufFile::Header GgufFile::Header::read(const ByteSource& bytes, uint32_t file) {
+  GgufHeaderReader reader(bytes, kMaxHeaderBytes);
   Header header{};
-  header.version = read_version(reader, bytes->name());
+  header.version = read_version(reader, bytes.name());
   const uint64_t tensor_count = read_count(reader, "tensors", kLeastTensorBytes, kMaxTensors);
   const uint64_t member_count = read_count(reader, "metadata members", kLeastMemberBytes, kMaxMembers);
   header.members.reserve(static_cast<size_t>(member_count));
@@ -120,7 +174,8 @@ std::unique_ptr<GgufFile> GgufFile::open(std::shared_ptr<ByteSource> bytes) {
   header.alignment = read_alignment(header.members);
   header.tensors.reserve(static_cast<size_t>(tensor_count));
   for (uint64_t i = 0; i < tensor_count; ++i) {
-    header.tensors.push_back(read_tensor(reader, header.alignment, bytes->name()));
+    header.tensors.push_back(read_tensor(reader, header.alignment, bytes.name()));
+    header.tensors.back().file = file;
   }
   // No overflow: the header ends within kMaxHeaderBytes, and alignment is kMaxAlignment at most.
   const uint64_t data_begin = *checked_align(reader.position(), header.alignment);
@@ -132,11 +187,55 @@ std::unique_ptr<GgufFile> GgufFile::open(std::shared_ptr<ByteSource> bytes) {
     }
     tensor.offset = *offset;
   }
-  return std::unique_ptr<GgufFile>(new GgufFile(std::move(header), std::move(bytes)));
+  return header;
 }
 
-GgufFile::GgufFile(Header header, std::shared_ptr<ByteSource> bytes)
-    : TensorSource(std::move(header.tensors), {bytes}),
+std::unique_ptr<GgufFile> GgufFile::open(std::shared_ptr<ByteSource> bytes) {
+  Header header = Header::read(*bytes, 0);
+  return assemble(std::move(header), {std::move(bytes)});
+}
+
+std::unique_ptr<GgufFile> GgufFile::open_model(const std::string& path) {
+  std::vector<std::shared_ptr<ByteSource>> parts = {open_file(path)};
+  Header header = Header::read(*parts[0], 0);
+  const int64_t count = find_int(header.members, kSplitCountKey).value_or(1);
+  if (count > kMaxParts) {
+    throw Error(ErrorCode::kModelFormat, "Expected at most " + std::to_string(kMaxParts) + " parts for " + path +
+                                             ", received " + std::to_string(count) + ".");
+  }
+  if (count > 1) {
+    const std::optional<SplitName> name = parse_split_name(path);
+    if (!name || name->count != count || name->number != 1 || find_int(header.members, kSplitNumberKey) != 0) {
+      throw Error(ErrorCode::kModelFormat,
+                  "Expected the first of " + std::to_string(count) + " parts, named <name>" + split_suffix(1, count) +
+                      ", for a split GGUF model, received " + path + ". Pass the first part; the others lie beside it.");
+    }
+    for (int64_t i = 2; i <= count; ++i) parts.push_back(open_file(name->base + split_suffix(i, count)));
+  }
+  return assemble(std::move(header), std::move(parts));
+}
+
+std::unique_ptr<GgufFile> GgufFile::assemble(Header first, std::vector<std::shared_ptr<ByteSource>> parts) {
+  for (uint32_t i = 1; i < parts.size(); ++i) {
+    Header part = Header::read(*parts[i], i);
+    check_part(first.members, part.members, i, parts[i]->name());
+    std::move(part.tensors.begin(), part.tensors.end(), std::back_inserter(first.tensors));
+    if (first.tensors.size() > kMaxTensors) {
+      throw Error(ErrorCode::kModelFormat, "Expected at most " + std::to_string(kMaxTensors) + " tensors up to " +
+                                               parts[i]->name() + ", received more.");
+    }
+  }
+  const std::optional<int64_t> stated = find_int(first.members, kSplitTensorsKey);
+  if (stated && *stated != static_cast<int64_t>(first.tensors.size())) {
+    throw Error(ErrorCode::kModelFormat, "Expected " + std::to_string(*stated) + " tensors in all parts of " +
+                                             parts[0]->name() + ", received " +
+                                             std::to_string(first.tensors.size()) + ". Fetch the parts again.");
+  }
+  return std::unique_ptr<GgufFile>(new GgufFile(std::move(first), std::move(parts)));
+}
+
+GgufFile::GgufFile(Header header, std::vector<std::shared_ptr<ByteSource>> parts)
+    : TensorSource(std::move(header.tensors), parts),
       version_(header.version),
       alignment_(header.alignment),
       members_(std::move(header.members)) {
@@ -149,7 +248,7 @@ GgufFile::GgufFile(Header header, std::shared_ptr<ByteSource> bytes)
   });
   if (same != by_key_.end()) {
     throw Error(ErrorCode::kModelFormat,
-                "Expected one GGUF key " + quote_text(members_[*same].key) + " for " + bytes->name() +
+                "Expected one GGUF key " + quote_text(members_[*same].key) + " for " + parts[0]->name() +
                     ", received two. Convert the model again with a current converter.");
   }
 }
@@ -161,10 +260,8 @@ const GgufValue* GgufFile::find_value(std::string_view key) const {
   return &members_[*found].value;
 }
 
-std::unique_ptr<GgufFile> open_gguf(std::shared_ptr<ByteSource> bytes) {
-  return GgufFile::open(std::move(bytes));
-}
+std::unique_ptr<GgufFile> open_gguf(std::shared_ptr<ByteSource> bytes) { return GgufFile::open(std::move(bytes)); }
 
-std::unique_ptr<GgufFile> open_gguf(const std::string& path) { return GgufFile::open(open_file(path)); }
+std::unique_ptr<GgufFile> open_gguf(const std::string& path) { return open_gguf(open_file(path)); }
 
 }  // namespace lowrank

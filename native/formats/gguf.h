@@ -33,18 +33,24 @@ class GgufFile final : public TensorSource {
   // for tensor types that are not known, kIo when it cannot be read.
   static std::unique_ptr<GgufFile> open(std::shared_ptr<ByteSource> bytes);
 
+  // The same of a model, which llama.cpp's gguf-split may have cut into "<name>-00001-of-00003.gguf" and so on:
+  // `path`, UTF-8, is the first part, and the others must lie beside it. Throws kModelFormat also for parts that do
+  // not belong together.
+  static std::unique_ptr<GgufFile> open_model(const std::string& path);
+
   uint32_t version() const { return version_; }
   // Bytes; tensor data lies at multiples of it.
   uint64_t alignment() const { return alignment_; }
 
-  // The metadata in the order of the file.
+  // The metadata in the order of the file; of several parts, that of the first.
   const std::vector<GgufMember>& members() const { return members_; }
   // Null where there is none.
   const GgufValue* find_value(std::string_view key) const;
 
  private:
   struct Header;
-  GgufFile(Header header, std::shared_ptr<ByteSource> bytes);
+  static std::unique_ptr<GgufFile> assemble(Header first, std::vector<std::shared_ptr<ByteSource>> parts);
+  GgufFile(Header header, std::vector<std::shared_ptr<ByteSource>> parts);
 
   uint32_t version_;
   uint64_t alignment_;

@@ -43,6 +43,8 @@ class GgufValue {
   // String i is bytes [ends[i - 1], ends[i]), the first from 0 on.
   static GgufValue strings(bool is_array, std::vector<uint8_t> bytes, std::vector<uint64_t> ends);
 
+  bool operator==(const GgufValue&) const = default;
+
   bool is_array() const { return is_array_; }
   // Of the scalar, or of the array's elements.
   GgufType element_type() const { return element_type_; }

@@ -1,6 +1,7 @@
 // The hyperparameters of a decoder, read from config.json or GGUF key-values by the architecture's own file.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -14,6 +15,7 @@ namespace lowrank {
 // One kind of rotary embedding; models with sliding windows have two.
 struct RopeConfig {
   std::vector<float> frequencies;  // [head_dim / 2], radians per position
+  float theta = 0;                 // the base, before any scaling
   float attention_factor = 1;
 };
 
@@ -27,6 +29,14 @@ struct NormName {
   LayerNorm norm;
   const char* safetensors;  // after "model.layers.{i}."
   const char* gguf;         // after "blk.{i}."
+};
+
+// What a projection's bias is to a model.
+enum class BiasRule : uint8_t {
+  kNone,         // the architecture has none
+  kRequired,     // in every layer
+  kOptional,     // in every layer or in none
+  kSwitchedOff,  // the configuration says that there is none: one in the file is left out, with a warning
 };
 
 // The norms around a block: before it, and (Gemma) after it, before the residual.
@@ -49,10 +59,11 @@ struct ModelConfig {
   Activation activation = Activation::kSilu;
   float attention_scale = 0;  // of q . k
   float embedding_multiplier = 1;
-  bool tied_embeddings = false;
+  bool tied_embeddings = false;  // as the configuration has it; find_model_tensors() compares it with the file
   std::vector<LayerConfig> layers;
   std::vector<RopeConfig> ropes;
   std::vector<NormName> norms;
+  std::array<BiasRule, kProjections> biases{};
   BlockNorms attention_norms{LayerNorm::kInput, std::nullopt};
   BlockNorms feed_forward_norms{LayerNorm::kPostAttention, std::nullopt};
 };

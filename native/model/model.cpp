@@ -9,8 +9,10 @@ std::unique_ptr<Model> Model::load(const std::string& path, const Backend& backe
   std::unique_ptr<Model> model(new Model);
   model->backend_ = &backend;
   model->precision_ = options.precision;
-  model->config_ = find_architecture(file).read_config(file);
-  model->weights_ = load_weights(file, model->config_, backend, options);
+  model->config_ = read_model_config(file);
+  ModelTensors tensors = find_model_tensors(file, model->config_);
+  model->weights_ = load_weights(file, tensors, model->config_, backend, options);
+  model->ignored_tensors_ = std::move(tensors.ignored);
   trim_heap();
   return model;
 }

@@ -3,6 +3,7 @@
 
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "backend/backend.h"
 #include "model/architectures/architecture.h"
@@ -19,6 +20,8 @@ class Model {
 
   const ModelConfig& config() const { return config_; }
   const Weights& weights() const { return weights_; }
+  // Tensors of the file that its configuration switches off.
+  const std::vector<std::string>& ignored_tensors() const { return ignored_tensors_; }
   const Backend& backend() const { return *backend_; }
   Precision precision() const { return precision_; }
   // int8 keeps keys and values in bfloat16, the reference modes in float32.
@@ -33,6 +36,7 @@ class Model {
   Precision precision_{};
   ModelConfig config_;
   Weights weights_;
+  std::vector<std::string> ignored_tensors_;
 };
 
 }  // namespace lowrank

@@ -25,7 +25,7 @@ ModelFile ModelFile::open(const std::string& path) {
   ModelFile file;
   std::error_code failure;
   if (!std::filesystem::is_directory(path, failure)) {
-    auto gguf = open_gguf(path);
+    auto gguf = GgufFile::open_model(path);
     file.gguf_ = gguf.get();
     file.tensors_ = std::move(gguf);
     const GgufValue* architecture = file.gguf_->find_value("general.architecture");
@@ -41,11 +41,13 @@ ModelFile ModelFile::open(const std::string& path) {
   const Json* type = file.config_->find("model_type");
   if (type == nullptr) throw Error(ErrorCode::kModelFormat, "Expected model_type in config.json.");
   file.architecture_ = type->as_string("model_type");
-  if (file.config_->find("quantization_config") != nullptr && !file.config_->find("quantization_config")->is_null())
+  const Json* quantisation = file.config_->find("quantization_config");
+  if (quantisation != nullptr && !quantisation->is_null())
     throw Error(ErrorCode::kModelUnsupported,
                 "Expected weights that are not quantised yet: config.json has a quantization_config. Load the original "
                 "checkpoint; it is quantised to int8 here.");
   file.tensors_ = open_safetensors(path);
+  file.has_prefix_ = file.tensors_->find("model.embed_tokens.weight") != nullptr || file.tensors_->find("embed_tokens.weight") == nullptr;
   return file;
 }
 
@@ -53,10 +55,11 @@ const Json* ModelFile::json(const char* hf) const {
   if (!config_ || *hf == '\0') return nullptr;
   const Json* at = &*config_;
   std::string_view rest(hf);
+  read_keys_.emplace(rest.substr(0, rest.find('.')));
   while (!rest.empty()) {
     const size_t dot = rest.find('.');
     at = at->find(rest.substr(0, dot));
-    if (at == nullptr || at->is_null()) return nullptr;
+    if (at == nullptr) return nullptr;
     rest = dot == std::string_view::npos ? std::string_view() : rest.substr(dot + 1);
   }
   return at;
@@ -64,26 +67,37 @@ const Json* ModelFile::json(const char* hf) const {
 
 const GgufValue* ModelFile::value(const char* gguf) const {
   if (gguf_ == nullptr || *gguf == '\0') return nullptr;
-  return gguf_->find_value(architecture_ + "." + gguf);
+  const std::string key = architecture_ + "." + gguf;
+  read_keys_.insert(key);
+  return gguf_->find_value(key);
 }
 
-bool ModelFile::has(const char* hf) const { return json(hf) != nullptr; }
+bool ModelFile::has(const char* hf) const {
+  const Json* found = json(hf);
+  return found != nullptr && !found->is_null();
+}
 
 std::optional<int32_t> ModelFile::find_int(const char* hf, const char* gguf, int32_t least, int32_t most) const {
+  return find_layer_int(hf, gguf, least, most, 0);
+}
+
+std::optional<int32_t> ModelFile::find_layer_int(const char* hf, const char* gguf, int32_t least, int32_t most,
+                                                 int32_t layers) const {
   const std::string name = name_of(hf, gguf, is_gguf());
   int64_t number = 0;
-  if (const Json* found = json(hf)) {
-    number = found->as_int64(name);
-  } else if (const GgufValue* value_found = value(gguf)) {
-    // Some files give head counts and feed-forward lengths as one entry for each layer.
-    if (value_found->is_array()) {
-      if (value_found->size() == 0) throw Error(ErrorCode::kModelFormat, "Expected an entry in " + name + ".");
-      number = value_found->int64_at(0, name);
-      for (size_t i = 1; i < value_found->size(); ++i)
-        if (value_found->int64_at(i, name) != number)
+  if (has(hf)) {
+    number = json(hf)->as_int64(name);
+  } else if (const GgufValue* found = value(gguf)) {
+    if (found->is_array() && layers > 0) {
+      if (found->size() != static_cast<size_t>(layers))
+        throw Error(ErrorCode::kModelFormat, "Expected an entry for each of the " + std::to_string(layers) + " layers in " + name +
+                                                 ", received " + std::to_string(found->size()) + ".");
+      number = found->int64_at(0, name);
+      for (size_t i = 1; i < found->size(); ++i)
+        if (found->int64_at(i, name) != number)
           throw Error(ErrorCode::kModelUnsupported, "Expected one value for all layers in " + name + ".");
     } else {
-      number = value_found->as_int64(name);
+      number = found->as_int64(name);
     }
   } else {
     return std::nullopt;
@@ -124,11 +138,28 @@ std::optional<std::string> ModelFile::find_string(const char* hf, const char* gg
 }
 
 std::optional<std::vector<std::string>> ModelFile::find_strings(const char* hf) const {
-  const Json* found = json(hf);
-  if (found == nullptr) return std::nullopt;
+  if (!has(hf)) return std::nullopt;
   std::vector<std::string> strings;
-  for (const Json& item : found->items(hf)) strings.push_back(item.as_string(hf));
+  for (const Json& item : json(hf)->items(hf)) strings.push_back(item.as_string(hf));
   return strings;
+}
+
+const Json* ModelFile::find_object(const char* hf) const {
+  if (!has(hf)) return nullptr;
+  const Json* found = json(hf);
+  found->members(hf);  // throws for another kind
+  return found;
+}
+
+std::string ModelFile::stored_name(const std::string& name) const {
+  constexpr std::string_view kPrefix = "model.";
+  return has_prefix_ || !name.starts_with(kPrefix) ? name : name.substr(kPrefix.size());
+}
+
+const TensorInfo* ModelFile::claim(const std::string& name) const {
+  const TensorInfo* found = tensors_->find(stored_name(name));
+  if (found != nullptr) claimed_.insert(found);
+  return found;
 }
 
 }  // namespace lowrank

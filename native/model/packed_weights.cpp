@@ -18,7 +18,7 @@ namespace lowrank {
 namespace {
 
 // To be raised with any change of the layout, of the recipe of the weights, or of this file.
-constexpr uint32_t kVersion = 2;
+constexpr uint32_t kVersion = 3;
 constexpr char kMagic[8] = {'l', 'o', 'w', 'r', 'a', 'n', 'k', 'W'};
 constexpr uint64_t kDataAlignment = 4096;
 constexpr uint64_t kMaxIndexBytes = uint64_t{64} << 20;

@@ -13,24 +13,13 @@
 namespace lowrank {
 namespace {
 
-struct ProjectionName {
-  Projection projection;
-  const char* safetensors;
-  const char* gguf;
-};
-constexpr ProjectionName kProjectionNames[kProjections] = {
-    {Projection::kQ, "self_attn.q_proj", "attn_q"},       {Projection::kK, "self_attn.k_proj", "attn_k"},
-    {Projection::kV, "self_attn.v_proj", "attn_v"},       {Projection::kO, "self_attn.o_proj", "attn_output"},
-    {Projection::kGate, "mlp.gate_proj", "ffn_gate"},     {Projection::kUp, "mlp.up_proj", "ffn_up"},
-    {Projection::kDown, "mlp.down_proj", "ffn_down"},
-};
-
 class Loader {
  public:
   // `packed`: where the matrices come from; null: from the file.
-  Loader(const ModelFile& file, const ModelConfig& config, const Backend& backend, const WeightsOptions& options,
-         PackedWeights* packed)
+  Loader(const ModelFile& file, const ModelTensors& tensors, const ModelConfig& config, const Backend& backend,
+         const WeightsOptions& options, PackedWeights* packed)
       : file_(file),
+        tensors_(tensors),
         config_(config),
         backend_(backend),
         options_(options),
@@ -41,20 +30,18 @@ class Loader {
 
   Weights load() {
     Weights weights;
-    for (const TensorInfo& tensor : file_.tensors().tensors()) total_ += tensor.elements();
+    total_ = tensors_.elements();
     for (const RopeConfig& rope : config_.ropes) weights.rope_frequencies.emplace_back(backend_, rope.frequencies);
     weights.layers.resize(config_.layers.size());
     if (calibrates_apart_) {
       for (const RopeConfig& rope : config_.ropes) host_.rope_frequencies.emplace_back(cpu_, rope.frequencies);
       host_.layers.resize(config_.layers.size());
     }
-    norm(file_.is_gguf() ? "output_norm.weight" : "model.norm.weight", config_.hidden_size, weights.final_norm, host_.final_norm);
-    const std::string table_name = file_.is_gguf() ? "token_embd.weight" : "model.embed_tokens.weight";
+    norm(*tensors_.final_norm, weights.final_norm, host_.final_norm);
     if (calibrates_) {
       auto ids = options_.calibration_ids ? options_.calibration_ids() : std::vector<int32_t>();
-      const TensorInfo& embeddings = tensor(table_name, config_.vocabulary_size, config_.hidden_size);
       calibration_.emplace(config_, calibrates_apart_ ? host_ : weights, cpu_, options_.threads, std::move(ids),
-                           [&](int32_t row, float* out) { file_.tensors().read_rows(embeddings, row, 1, out); });
+                           [&](int32_t row, float* out) { file_.tensors().read_rows(*tensors_.embed_tokens, row, 1, out); });
     }
     for (size_t i = 0; i < weights.layers.size(); ++i) {
       layer(static_cast<int32_t>(i), weights.layers[i]);
@@ -62,12 +49,11 @@ class Loader {
       if (calibrates_apart_ && i > 0) host_.layers[i - 1] = {};
     }
     // The tables come last: which channels of the head's input are outliers is known only now.
-    if (config_.tied_embeddings) {
-      weights.embed_tokens = table(table_name, true);
+    weights.embed_tokens = table(*tensors_.embed_tokens, tensors_.lm_head == nullptr);
+    if (tensors_.lm_head == nullptr) {
       weights.lm_head = weights.embed_tokens.get();
     } else {
-      weights.embed_tokens = table(table_name, false);
-      weights.lm_head_matrix = table(file_.is_gguf() ? "output.weight" : "lm_head.weight", true);
+      weights.lm_head_matrix = table(*tensors_.lm_head, true);
       weights.lm_head = weights.lm_head_matrix.get();
     }
     calibration_.reset();
@@ -78,20 +64,6 @@ class Loader {
   }
 
  private:
-  const TensorInfo& tensor(const std::string& name, int64_t rows, int64_t cols) const {
-    const TensorInfo* found = file_.tensors().find(name);
-    if (found == nullptr) throw Error(ErrorCode::kModelFormat, "Expected the tensor " + name + " in the model, it is missing.");
-    const bool vector = rows == 1 && found->shape.size() == 1 && found->shape[0] == cols;
-    const bool matrix = found->shape.size() == 2 && found->shape[0] == rows && found->shape[1] == cols;
-    if (!vector && !matrix) {
-      std::string shape;
-      for (const int64_t size : found->shape) shape += (shape.empty() ? "" : ", ") + std::to_string(size);
-      throw Error(ErrorCode::kModelFormat, "Expected the shape [" + (rows == 1 ? "" : std::to_string(rows) + ", ") +
-                                               std::to_string(cols) + "] for the tensor " + name + ", received [" + shape + "].");
-    }
-    return *found;
-  }
-
   void advance(int64_t parameters, const Matrix* matrix) {
     done_ += parameters;
     if (matrix != nullptr) bytes_ += matrix->bytes;
@@ -101,19 +73,18 @@ class Loader {
     if (options_.progress) options_.progress(done, total_);
   }
 
-  std::vector<float> vector(const std::string& name, int32_t size) {
-    const TensorInfo& found = tensor(name, 1, size);
-    std::vector<float> values(static_cast<size_t>(size));
-    file_.tensors().read_rows(found, 0, 1, values.data());
+  std::vector<float> vector(const TensorInfo& tensor) {
+    std::vector<float> values(static_cast<size_t>(tensor.elements()));
+    file_.tensors().read_rows(tensor, 0, 1, values.data());
     for (const float value : values)
-      if (!std::isfinite(value)) throw Error(ErrorCode::kModelFormat, "Expected finite numbers in the tensor " + name + ".");
+      if (!std::isfinite(value)) throw Error(ErrorCode::kModelFormat, "Expected finite numbers in the tensor " + tensor.name + ".");
     bytes_ += values.size() * sizeof(float);
-    advance(size, nullptr);
+    advance(tensor.elements(), nullptr);
     return values;
   }
 
-  void norm(const std::string& name, int32_t size, BackendVector& out, BackendVector& host) {
-    std::vector<float> gains = vector(name, size);
+  void norm(const TensorInfo& tensor, BackendVector& out, BackendVector& host) {
+    std::vector<float> gains = vector(tensor);
     // llama.cpp's converter adds the offset itself.
     if (!file_.is_gguf() && config_.norm_gain_offset != 0)
       for (float& gain : gains) gain += config_.norm_gain_offset;
@@ -153,10 +124,9 @@ class Loader {
   }
 
   // A table that is only gathered from needs no transform of an input that it does not have.
-  std::unique_ptr<Matrix> table(const std::string& name, bool is_head) {
-    const TensorInfo& found = tensor(name, config_.vocabulary_size, config_.hidden_size);
+  std::unique_ptr<Matrix> table(const TensorInfo& tensor, bool is_head) {
     MatrixSpec wanted = spec(config_.vocabulary_size, config_.hidden_size);
-    const RowReader read = [&](int32_t begin, int32_t count, float* out) { file_.tensors().read_rows(found, begin, count, out); };
+    const RowReader read = [&](int32_t begin, int32_t count, float* out) { file_.tensors().read_rows(tensor, begin, count, out); };
     return this->matrix(
         wanted, read, [&] { return is_head ? calibration_->head_input_rms() : std::vector<float>(); }, nullptr);
   }
@@ -180,17 +150,10 @@ class Loader {
     }
   }
 
-  std::string name(int32_t layer, const char* safetensors, const char* gguf) const {
-    return file_.is_gguf() ? "blk." + std::to_string(layer) + "." + gguf : "model.layers." + std::to_string(layer) + "." + safetensors;
-  }
-
   void layer(int32_t index, LayerWeights& out) {
-    for (const NormName& norm_name : config_.norms) {
-      const bool head = norm_name.norm == LayerNorm::kQ || norm_name.norm == LayerNorm::kK;
-      const auto at = static_cast<size_t>(norm_name.norm);
-      norm(name(index, norm_name.safetensors, norm_name.gguf), head ? config_.head_dim : config_.hidden_size, out.norms[at],
-           host_layer(index).norms[at]);
-    }
+    const LayerTensors& tensors = tensors_.layers[static_cast<size_t>(index)];
+    for (size_t i = 0; i < kLayerNorms; ++i)
+      if (tensors.norms[i] != nullptr) norm(*tensors.norms[i], out.norms[i], host_layer(index).norms[i]);
     product(index, Site::kQkv, {Projection::kQ, Projection::kK, Projection::kV}, out);
     product(index, Site::kO, {Projection::kO}, out);
     product(index, Site::kGateUp, {Projection::kGate, Projection::kUp}, out);
@@ -212,14 +175,14 @@ class Loader {
     std::vector<Part> parts;
     std::vector<float> bias;
     for (const Projection projection : projections) {
-      const ProjectionName& names = kProjectionNames[static_cast<size_t>(projection)];
-      const std::string base = name(index, names.safetensors, names.gguf);
+      const LayerTensors& tensors = tensors_.layers[static_cast<size_t>(index)];
       const int32_t begin = row_offset(config_, projection);
       const int32_t count = projection_rows(config_, projection);
-      parts.push_back({&tensor(base + ".weight", count, cols), projection, begin, begin + count});
-      if (file_.tensors().find(base + ".bias") == nullptr) continue;
+      parts.push_back({tensors.weights[static_cast<size_t>(projection)], projection, begin, begin + count});
+      const TensorInfo* bias_tensor = tensors.biases[static_cast<size_t>(projection)];
+      if (bias_tensor == nullptr) continue;
       bias.resize(static_cast<size_t>(rows));
-      const std::vector<float> values = vector(base + ".bias", count);
+      const std::vector<float> values = vector(*bias_tensor);
       const bool permuted = file_.is_gguf() && file_.architecture() == "llama" &&
                             (projection == Projection::kQ || projection == Projection::kK);
       const int32_t half = config_.head_dim / 2;
@@ -245,6 +208,7 @@ class Loader {
   }
 
   const ModelFile& file_;
+  const ModelTensors& tensors_;
   const ModelConfig& config_;
   const Backend& backend_;
   const WeightsOptions& options_;
@@ -330,14 +294,15 @@ int32_t site_cols(const ModelConfig& config, Site site) {
   return 0;
 }
 
-Weights load_weights(const ModelFile& file, const ModelConfig& config, const Backend& backend, const WeightsOptions& options) {
+Weights load_weights(const ModelFile& file, const ModelTensors& tensors, const ModelConfig& config, const Backend& backend,
+                     const WeightsOptions& options) {
   const std::string packed_path =
       options.precision == Precision::kInt8 && options.packed_path ? options.packed_path() : std::string();
   const bool keeps = !packed_path.empty();
   if (keeps) {
     try {
       if (const auto packed = PackedWeights::open(packed_path, backend)) {
-        Weights weights = Loader(file, config, backend, options, packed.get()).load();
+        Weights weights = Loader(file, tensors, config, backend, options, packed.get()).load();
         weights.packed = PackedState::kRestored;
         return weights;
       }
@@ -346,7 +311,7 @@ Weights load_weights(const ModelFile& file, const ModelConfig& config, const Bac
       if (error.code() != ErrorCode::kIo) throw;
     }
   }
-  Weights weights = Loader(file, config, backend, options, nullptr).load();
+  Weights weights = Loader(file, tensors, config, backend, options, nullptr).load();
   if (keeps) {
     try {
       write_packed_weights(packed_path, backend, matrices_of(weights));

@@ -12,6 +12,7 @@
 #include "lora/composition.h"
 #include "model/config.h"
 #include "model/model_file.h"
+#include "model/model_tensors.h"
 
 namespace lowrank {
 
@@ -56,8 +57,9 @@ struct WeightsOptions {
   std::function<std::string()> packed_path;
 };
 
-// Reads, checks every shape, quantises and packs. Throws Error(kModelFormat) for a missing tensor or another shape.
-Weights load_weights(const ModelFile& file, const ModelConfig& config, const Backend& backend, const WeightsOptions& options);
+// Reads, quantises and packs. Throws Error(kModelFormat) for norms, biases or weights that are not finite.
+Weights load_weights(const ModelFile& file, const ModelTensors& tensors, const ModelConfig& config, const Backend& backend,
+                     const WeightsOptions& options);
 
 int32_t site_of(Projection projection);  // as an index into LayerWeights::products
 // First row of a projection within its stacked product, and its rows.

@@ -69,6 +69,18 @@ describe("config.json", () => {
     ["rope_parameters", { rope_type: "default", rope_theta: -1 }, [format]],
     ["rope_parameters", { rope_type: "llama3", rope_theta: 10000 }, [format]],
     ["rope_parameters", { rope_type: "linear", rope_theta: 10000, factor: 0 }, [format]],
+    ["rope_parameters", "linear", [format]],
+    ["rope_parameters", ["linear"], [format]],
+    [
+      "rope_parameters",
+      { rope_type: "yarn", factor: 4, original_max_position_embeddings: 64 },
+      [unsupported],
+    ],
+    ["rope_scaling", { rope_type: "yarn", factor: 4, original_max_position_embeddings: 64 }, [unsupported]],
+    ["rope_scaling", "linear", [format]],
+    ["layer_types", ["full_attention", "wavy_attention"], [format]],
+    ["layer_types", ["full_attention"], [format]],
+    ["layer_types", ["full_attention", "sliding_attention"], [unsupported]],
     ["quantization_config", { bits: 4 }, [unsupported]],
   ])("%s: %j", async (key, value, codes) => {
     copy.editConfig((config) => (config[key] = value));

@@ -2,13 +2,13 @@ import { mkdir, readdir, readFile, realpath, rename, rm, writeFile } from "node:
 import { basename, dirname, join } from "node:path";
 import { LowrankError } from "../../errors/index.js";
 import type { FileChecksum } from "./checked-file.js";
-import { fileSize } from "./checked-file.js";
 import { ownerTag } from "./file-lock.js";
 import { downloadHubFile, type HubFile } from "./hub-download.js";
 import { isHubOutage } from "./hub-errors.js";
 import { findHubCommit, listHubFiles } from "./hub-listing.js";
 import { connectToHub } from "./hub-fetch.js";
-import { readModelFolder } from "./local-model.js";
+import { ggufFiles, ggufModels, requireAllParts } from "./gguf-parts.js";
+import { missingOf, readModelFolder } from "./local-model.js";
 import { MAX_INDEX_BYTES, SAFETENSORS_INDEX, selectMetadata, selectWeights } from "./model-files.js";
 import type { ResolvedModel } from "./resolved-model.js";
 import type { SourceContext } from "./source-context.js";
@@ -19,7 +19,7 @@ export interface HubModel {
   repo: string;
   /** Branch, tag or commit. */
   revision: string;
-  /** Path of a `.gguf` file in the repository; without it the repository is one model. */
+  /** Path of a `.gguf` file in the repository, or of the first part of a split one; without it the repository is one model. */
   file?: string | undefined;
   /** What the file must be, where that is known beforehand. */
   checksum?: FileChecksum | undefined;
@@ -68,8 +68,7 @@ export async function findCachedModel(
   if (commit === undefined) return undefined;
   const snapshot = join(storage, "snapshots", commit);
   if (model.file !== undefined) {
-    const path = join(snapshot, ...model.file.split("/"));
-    return (await fileSize(path)) === undefined ? undefined : ggufModel(model, commit, path);
+    return cachedGguf(model, commit, join(snapshot, ...model.file.split("/")));
   }
   try {
     const folder = await readModelFolder(snapshot);
@@ -78,12 +77,15 @@ export async function findCachedModel(
     return complete ? { ...folder, name: model.repo, revision: commit } : undefined;
   } catch {
     const names = await readdir(snapshot).catch((): string[] => []);
-    const [only, ...more] = names.filter((name) => /\.gguf$/i.test(name));
+    const [only, ...more] = ggufModels(names);
     if (only === undefined || more.length > 0 || names.includes("config.json")) return undefined;
-    return (await fileSize(join(snapshot, only))) === undefined
-      ? undefined
-      : ggufModel(model, commit, join(snapshot, only));
+    return cachedGguf(model, commit, join(snapshot, only));
   }
+}
+
+async function cachedGguf(model: HubModel, commit: string, path: string): Promise<ResolvedModel | undefined> {
+  const files = ggufFiles(path);
+  return (await missingOf(files)).length === 0 ? ggufModel(model, commit, files) : undefined;
 }
 
 /** Removes a cached file, and what its link in the snapshot leads to, so that it is downloaded anew. */
@@ -97,8 +99,8 @@ async function readRef(storage: string, revision: string): Promise<string | unde
   return COMMIT.test(commit.trim()) ? commit.trim() : undefined;
 }
 
-function ggufModel({ repo }: HubModel, commit: string, path: string): ResolvedModel {
-  return { kind: "gguf", path, name: repo, revision: commit, files: [path] };
+function ggufModel({ repo }: HubModel, commit: string, files: string[]): ResolvedModel {
+  return { kind: "gguf", path: files[0]!, name: repo, revision: commit, files };
 }
 
 async function downloadModel(model: HubModel, context: SourceContext): Promise<ResolvedModel> {
@@ -123,7 +125,7 @@ async function downloadModel(model: HubModel, context: SourceContext): Promise<R
 function onlyGguf({ repo }: HubModel, listed: ReadonlyMap<string, HubFile>): string | undefined {
   const names = [...listed.keys()];
   if (names.includes("config.json") && names.some((name) => /\.safetensors$/.test(name))) return undefined;
-  const files = names.filter((name) => /\.gguf$/i.test(name));
+  const files = ggufModels(names);
   if (files.length <= 1) return files[0];
   const shown = files.slice(0, 20).map((name) => `hf:${repo}/${name}`);
   throw new LowrankError(
@@ -152,7 +154,12 @@ async function downloadGguf(
       { details: { reason: "checksum", retryable: false } },
     );
   }
-  return ggufModel(model, commit, await downloadHubFile(entry, storage, context));
+  const parts = ggufFiles(file);
+  const missing = parts.filter((part) => !listed.has(part));
+  requireAllParts(parts, missing, `hf:${model.repo}`);
+  const files: string[] = [];
+  for (const part of parts) files.push(await downloadHubFile(listed.get(part)!, storage, context));
+  return ggufModel(model, commit, files);
 }
 
 async function downloadFolder(

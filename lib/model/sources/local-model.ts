@@ -1,14 +1,15 @@
 import { readdir, readFile, stat } from "node:fs/promises";
 import { homedir } from "node:os";
-import { basename, join, resolve } from "node:path";
+import { basename, dirname, join, resolve } from "node:path";
 import { LowrankError } from "../../errors/index.js";
 import { fileSize } from "./checked-file.js";
+import { ggufFiles, ggufModelName, ggufModels, requireAllParts } from "./gguf-parts.js";
 import { MAX_INDEX_BYTES, SAFETENSORS_INDEX, selectMetadata, selectWeights } from "./model-files.js";
 import { knownForms } from "./model-name.js";
 import type { ResolvedModel } from "./resolved-model.js";
 
 /**
- * Resolves a folder or a `.gguf` file. Throws ERR_MODEL_NOT_FOUND where nothing is there, ERR_MODEL_FORMAT where what is
+ * Resolves a folder, a `.gguf` file, or the first part of a split one. Throws ERR_MODEL_NOT_FOUND where nothing is there, ERR_MODEL_FORMAT where what is
  * there is not a model, ERR_MODEL_UNSUPPORTED for weights in another format, and passes on errors of the file system.
  */
 export async function resolveLocalModel(path: string): Promise<ResolvedModel> {
@@ -37,12 +38,16 @@ export async function resolveLocalModel(path: string): Promise<ResolvedModel> {
       { details: { path: absolute } },
     );
   }
-  return {
-    kind: "gguf",
-    path: absolute,
-    name: basename(absolute).replace(/\.gguf$/i, ""),
-    files: [absolute],
-  };
+  const files = ggufFiles(absolute);
+  const missing = await missingOf(files);
+  requireAllParts(files, missing, dirname(absolute));
+  return { kind: "gguf", path: absolute, name: ggufModelName(basename(absolute)), files };
+}
+
+/** The files that are not there. */
+export async function missingOf(files: readonly string[]): Promise<string[]> {
+  const sizes = await Promise.all(files.map((file) => fileSize(file)));
+  return files.filter((_, i) => sizes[i] === undefined);
 }
 
 /** Reads what a model folder consists of. Throws ERR_MODEL_FORMAT or ERR_MODEL_UNSUPPORTED. */
@@ -59,7 +64,7 @@ export async function readModelFolder(folder: string): Promise<ResolvedModel> {
       { details: { path: folder } },
     );
   if (!names.includes("config.json")) {
-    const gguf = names.find((name) => /\.gguf$/i.test(name));
+    const [gguf] = ggufModels(names.sort());
     if (gguf !== undefined)
       throw incomplete("config.json", `Pass the GGUF file itself: ${join(folder, gguf)}.`);
     if (names.includes("adapter_config.json")) {

@@ -1,8 +1,8 @@
 /** A model whose files lie on this machine. */
 export interface ResolvedModel {
-  /** `folder`: config.json with safetensors weights. `gguf`: one GGUF file. */
+  /** `folder`: config.json with safetensors weights. `gguf`: a GGUF file, or the parts of a split one. */
   kind: "folder" | "gguf";
-  /** Absolute path of the folder or of the file. */
+  /** Absolute path of the folder or of the file, of a split one the first part. */
   path: string;
   /** For people and logs: the alias, `owner/name`, or the name of the folder or file. */
   name: string;
@@ -10,7 +10,7 @@ export interface ResolvedModel {
   revision?: string;
   /**
    * Absolute paths of the files to read: of a folder config.json, then tokenizer and template files, then the weights in
-   * the order of their names; of a GGUF model that file alone.
+   * the order of their names; of a GGUF model that file, or all of its parts in order.
    */
   files: string[];
 }

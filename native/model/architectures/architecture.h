@@ -9,7 +9,7 @@ namespace lowrank {
 
 struct Architecture {
   const char* model_type;         // config.json
-  const char* gguf_architecture;  // general.architecture
+  const char* gguf_architecture;  // general.architecture; "" where llama.cpp has none of that name
   ModelConfig (*read_config)(const ModelFile& file);
 };
 
@@ -19,14 +19,33 @@ extern const Architecture kQwen2;
 extern const Architecture kQwen3;
 extern const Architecture kGemma3;
 
-// Throws Error(kModelUnsupported), naming those that are supported.
-const Architecture& find_architecture(const ModelFile& file);
+// The configuration by the file's architecture. Throws Error: kModelUnsupported for an architecture or a setting that is not
+// supported, kModelFormat for a value that makes no sense.
+ModelConfig read_model_config(const ModelFile& file);
 
-// What all of them share: sizes, epsilon, tied embeddings, one kind of full-attention layer with one RoPE.
-ModelConfig read_decoder_config(const ModelFile& file);
-// RoPE frequencies by config.json's rope_parameters (or rope_scaling) below `key`, or by GGUF's keys.
-// `theta` is used where the file names none.
-RopeConfig read_rope(const ModelFile& file, int32_t head_dim, const char* key, float theta);
-RopeConfig plain_rope(int32_t head_dim, float theta, float factor);
+// What transformers takes where config.json has no such key.
+struct DecoderDefaults {
+  int32_t head_dim = 0;  // 0: hidden_size / num_attention_heads
+  bool tied = false;
+  bool kv_heads_of_heads = false;  // as many as heads; else the key is needed
+  const char* activation_key = "hidden_act";
+};
+
+// What all of them share: sizes, epsilon, tied embeddings, full attention in every layer; no RoPE and no biases.
+ModelConfig read_decoder_config(const ModelFile& file, const DecoderDefaults& defaults);
+
+// Sets the biases of q, k, v and o, or of gate, up and down, by a switch of config.json, which is off where it is absent.
+void read_attention_biases(const ModelFile& file, ModelConfig& config);
+void read_mlp_biases(const ModelFile& file, ModelConfig& config);
+
+// The windows of Qwen, and of all whose layer_types say so: a `window` for "sliding_attention", 0 for "full_attention". Nothing where
+// config.json has no layer_types.
+std::optional<std::vector<bool>> read_sliding_layers(const ModelFile& file, size_t layers);
+void read_optional_windows(const ModelFile& file, ModelConfig& config);
+
+// One RoPE for all layers: config.json's rope_parameters, or rope_scaling and rope_theta, or GGUF's keys.
+void read_rope(const ModelFile& file, ModelConfig& config);
+// Two: of the layers that see everything, and of those with a window.
+void read_gemma_ropes(const ModelFile& file, ModelConfig& config);
 
 }  // namespace lowrank

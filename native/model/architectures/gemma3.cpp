@@ -8,37 +8,45 @@
 namespace lowrank {
 namespace {
 
-constexpr float kLocalTheta = 10000;
 constexpr int32_t kPattern = 6;  // every sixth layer sees everything
+// What transformers takes where a key is absent.
+constexpr int32_t kDefaultHeadDim = 256;
+constexpr float kDefaultQueryScalar = 256;
+constexpr int32_t kDefaultWindow = 4096;
+// GGUF does not say how queries are scaled; llama.cpp tells the 27B model by its layers.
+constexpr size_t kLayersOf27B = 62;
 
 void read_windows(const ModelFile& file, ModelConfig& config) {
-  const int32_t window = file.find_int("sliding_window", "attention.sliding_window", 1, 1 << 24).value_or(0);
-  const auto types = file.find_strings("layer_types");
-  if (types && types->size() != config.layers.size())
-    throw Error(ErrorCode::kModelFormat, "Expected one entry for each layer in layer_types.");
-  const int32_t pattern = file.find_int("sliding_window_pattern", "attention.sliding_window_pattern", 1, 1024)
-                              .value_or(file.find_int("_sliding_window_pattern", "", 1, 1024).value_or(kPattern));
+  const bool has_default = !file.is_gguf() && file.config()->find("sliding_window") == nullptr;
+  const auto window = file.find_int("sliding_window", "attention.sliding_window", 1, 1 << 24);
+  if (!window && !has_default)
+    throw Error(ErrorCode::kModelFormat, "Expected a number of keys for the sliding window of a gemma3 model, received none.");
+  const auto types = read_sliding_layers(file, config.layers.size());
+  const int32_t pattern = file.find_int("sliding_window_pattern", "attention.sliding_window_pattern", 1, 1024).value_or(kPattern);
+  // transformers writes this one and never reads it.
+  const auto written = file.find_int("_sliding_window_pattern", "", 1, 1024);
+  if (!types && written && *written != pattern)
+    throw Error(ErrorCode::kModelUnsupported, "Expected layer_types or sliding_window_pattern beside _sliding_window_pattern.");
   for (size_t i = 0; i < config.layers.size(); ++i) {
-    const bool sliding = types ? (*types)[i] == "sliding_attention" : (static_cast<int32_t>(i) + 1) % pattern != 0;
-    config.layers[i] = sliding ? LayerConfig{window, 1} : LayerConfig{0, 0};
+    const bool sliding = types ? (*types)[i] : (static_cast<int32_t>(i) + 1) % pattern != 0;
+    config.layers[i] = sliding ? LayerConfig{window.value_or(kDefaultWindow), 1} : LayerConfig{0, 0};
   }
 }
 
+float read_attention_scale(const ModelFile& file, const ModelConfig& config) {
+  if (!file.is_gguf()) return 1.0f / std::sqrt(file.find_float("query_pre_attn_scalar", "", 1e-3, 1e6).value_or(kDefaultQueryScalar));
+  if (config.layers.size() == kLayersOf27B) return 1.0f / std::sqrt(static_cast<float>(config.hidden_size / config.heads));
+  return config.attention_scale;
+}
+
 ModelConfig read_config(const ModelFile& file) {
-  ModelConfig config = read_decoder_config(file);
-  const auto activation = file.find_string("hidden_activation", "");
-  if (activation && *activation != "gelu_pytorch_tanh")
-    throw Error(ErrorCode::kModelUnsupported,
-                "Expected gelu_pytorch_tanh for hidden_activation, received " + quote_text(*activation) + ".");
-  config.activation = Activation::kGeluTanh;
-  for (const char* key : {"final_logit_softcapping", "attn_logit_softcapping"})
-    if (file.has(key)) throw Error(ErrorCode::kModelUnsupported, std::string("Expected null for ") + key + ".");
-  if (file.find_bool("use_bidirectional_attention", "").value_or(false))
-    throw Error(ErrorCode::kModelUnsupported, "Expected use_bidirectional_attention false: this is a decoder.");
-  config.tied_embeddings = file.find_bool("tie_word_embeddings", "").value_or(true);
+  ModelConfig config =
+      read_decoder_config(file, {.head_dim = kDefaultHeadDim, .tied = true, .activation_key = "hidden_activation"});
+  if (file.has("hidden_act") && file.find_string("hidden_act", "") != "gelu_pytorch_tanh")
+    throw Error(ErrorCode::kModelUnsupported, "Expected gelu_pytorch_tanh for hidden_act, which a gemma3 model calls hidden_activation.");
+  read_attention_biases(file, config);
   config.embedding_multiplier = std::sqrt(static_cast<float>(config.hidden_size));
-  const auto query_scalar = file.find_float("query_pre_attn_scalar", "", 1e-3, 1e6);
-  if (query_scalar) config.attention_scale = 1.0f / std::sqrt(*query_scalar);
+  config.attention_scale = read_attention_scale(file, config);
   // llama.cpp's converter has added the 1 already.
   config.norm_gain_offset = 1;
   config.norms = {{LayerNorm::kInput, "input_layernorm.weight", "attn_norm.weight"},
@@ -49,13 +57,7 @@ ModelConfig read_config(const ModelFile& file) {
                   {LayerNorm::kK, "self_attn.k_norm.weight", "attn_k_norm.weight"}};
   config.attention_norms = {LayerNorm::kInput, LayerNorm::kPostAttention};
   config.feed_forward_norms = {LayerNorm::kPreFeedForward, LayerNorm::kPostFeedForward};
-  if (file.has("rope_parameters")) {
-    config.ropes = {read_rope(file, config.head_dim, "rope_parameters.full_attention", 1e6f),
-                    read_rope(file, config.head_dim, "rope_parameters.sliding_attention", kLocalTheta)};
-  } else {
-    const float local = file.find_float("rope_local_base_freq", "", 1, 1e12).value_or(kLocalTheta);
-    config.ropes = {read_rope(file, config.head_dim, "rope_scaling", 1e6f), plain_rope(config.head_dim, local, 1)};
-  }
+  read_gemma_ropes(file, config);
   read_windows(file, config);
   return config;
 }

@@ -1,16 +1,16 @@
-// Qwen2 and Qwen2.5: Llama with biases on q, k and v (arXiv 2407.10671). Biases are read wherever a file has them.
-#include "core/error.h"
+// Qwen2 and Qwen2.5: Llama with biases on q, k and v, always (arXiv 2407.10671).
 #include "model/architectures/architecture.h"
 
 namespace lowrank {
 namespace {
 
 ModelConfig read_config(const ModelFile& file) {
-  ModelConfig config = read_decoder_config(file);
-  const char* rope = file.has("rope_parameters") ? "rope_parameters" : "rope_scaling";
-  config.ropes = {read_rope(file, config.head_dim, rope, 10000)};
-  if (file.find_bool("use_sliding_window", "").value_or(false))
-    throw Error(ErrorCode::kModelUnsupported, "Expected use_sliding_window false: Qwen's optional windows are not supported.");
+  ModelConfig config = read_decoder_config(file, {});
+  for (const Projection projection : {Projection::kQ, Projection::kK, Projection::kV})
+    config.biases[static_cast<size_t>(projection)] = BiasRule::kRequired;
+  file.has("attention_bias");  // transformers has no such switch for it; the tensors above must be there
+  read_rope(file, config);
+  read_optional_windows(file, config);
   return config;
 }
 

@@ -149,6 +149,43 @@ describe("a GGUF model from the hub", () => {
       code: "ERR_MODEL_NOT_FOUND",
     });
   });
+
+  it("brings all parts of a split one, and takes them for one model", async () => {
+    const hub = await startHub();
+    const names = [1, 2, 3].map((number) => `big-0000${number}-of-00003.gguf`);
+    hub.publish("acme/split", Object.fromEntries(names.map((name) => [name, noise(9000, name)])));
+    const cacheDirectory = await temporaryFolder();
+    const model = await resolveModel("hf:acme/split", { cacheDirectory });
+    expect(model.path).toBe(model.files[0]);
+    expect(model.files.map((file) => basename(file))).toEqual(names);
+    for (const file of model.files)
+      expect(sha256(await readFile(file))).toBe(sha256(noise(9000, basename(file))));
+
+    const first = `hf:acme/split/${names[0]!}`;
+    expect((await resolveModel(first, { cacheDirectory, offline: true })).files).toEqual(model.files);
+    await rm(model.files[1]!);
+    await expect(resolveModel(first, { cacheDirectory, offline: true })).rejects.toMatchObject({
+      code: "ERR_MODEL_NOT_FOUND",
+    });
+    await resolveModel(first, { cacheDirectory });
+    expect(sha256(await readFile(model.files[1]!))).toBe(sha256(noise(9000, names[1]!)));
+    await expect(resolveModel(`hf:acme/split/${names[1]!}`, { cacheDirectory })).rejects.toMatchObject({
+      code: "ERR_MODEL_FORMAT",
+      message: expect.stringContaining(names[0]!) as string,
+    });
+  });
+
+  it("names the parts that a repository lacks", async () => {
+    const hub = await startHub();
+    hub.publish("acme/split", { "big-00001-of-00003.gguf": LARGE, "big-00003-of-00003.gguf": LARGE });
+    await expect(
+      resolveModel("hf:acme/split", { cacheDirectory: await temporaryFolder() }),
+    ).rejects.toMatchObject({
+      code: "ERR_MODEL_FORMAT",
+      message: expect.stringContaining("big-00002-of-00003.gguf missing") as string,
+    });
+    expect(hub.contentRequests()).toEqual([]);
+  });
 });
 
 describe("the environment", () => {

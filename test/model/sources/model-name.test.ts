@@ -128,6 +128,22 @@ describe("a local model", () => {
     expect(await resolveModel(path)).toEqual({ kind: "gguf", path, name: "Tiny.Q8_0", files: [path] });
   });
 
+  it("is the parts of a split .gguf file, by the first", async () => {
+    const names = ["Tiny-00001-of-00002.gguf", "Tiny-00002-of-00002.gguf"];
+    const folder = await folderWith({ [names[0]!]: "GGUF", [names[1]!]: "GGUF" });
+    const files = names.map((name) => join(folder, name));
+    expect(await resolveModel(files[0]!)).toEqual({ kind: "gguf", path: files[0], name: "Tiny", files });
+    await expect(resolveModel(files[1]!)).rejects.toMatchObject({ code: "ERR_MODEL_FORMAT" });
+    await expect(resolveModel(folder)).rejects.toMatchObject({
+      message: expect.stringContaining(names[0]!) as string,
+    });
+    const lacking = await folderWith({ [names[0]!]: "GGUF" });
+    await expect(resolveModel(join(lacking, names[0]!))).rejects.toMatchObject({
+      code: "ERR_MODEL_FORMAT",
+      message: expect.stringContaining(`${names[1]!} missing`) as string,
+    });
+  });
+
   it("says what is there in its place", async () => {
     const folder = await folderWith({
       "a.gguf": "GGUF",

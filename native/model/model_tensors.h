@@ -1,0 +1,37 @@
+// Which tensor of a model's file is what. Every tensor of the file is used, a copy of one that is used, or known to mean nothing;
+// any other is refused.
+#pragma once
+
+#include <array>
+#include <string>
+#include <vector>
+
+#include "model/config.h"
+#include "model/model_file.h"
+
+namespace lowrank {
+
+struct LayerTensors {
+  std::array<const TensorInfo*, kProjections> weights{};
+  std::array<const TensorInfo*, kProjections> biases{};  // null: none
+  std::array<const TensorInfo*, kLayerNorms> norms{};    // null: none
+};
+
+struct ModelTensors {
+  const TensorInfo* embed_tokens = nullptr;  // [vocabulary, hidden]
+  const TensorInfo* lm_head = nullptr;       // null: embed_tokens
+  const TensorInfo* final_norm = nullptr;
+  std::vector<LayerTensors> layers;
+  // Tensors that the configuration switches off, by name.
+  std::vector<std::string> ignored;
+
+  // Of all tensors that are used.
+  int64_t elements() const;
+};
+
+// Finds all tensors by the configuration and checks their shapes. Where the embeddings are tied and the file has a head with other
+// values, they are not (as in transformers): config.tied_embeddings says so afterwards. Throws Error: kModelFormat for a tensor that is
+// missing, of another shape, or left over.
+ModelTensors find_model_tensors(const ModelFile& file, ModelConfig& config);
+
+}  // namespace lowrank
