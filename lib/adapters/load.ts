@@ -8,6 +8,7 @@ import type {
   NativeEngine,
 } from "../native/types.js";
 import { ggufEntries } from "./gguf-tensors.js";
+import { parsePeftConfig } from "./peft-config.js";
 import { peftEntries } from "./peft-tensors.js";
 import type { AdapterFiles } from "./source.js";
 
@@ -39,14 +40,12 @@ export interface BuiltAdapter {
   content: AdapterContent;
 }
 
-async function entriesOf(
+function entriesOf(
   inspection: AdapterInspection,
   config: unknown,
   facts: ModelFacts,
-): Promise<{ entries: AdapterEntry[]; invocationTokens: number[] | null }> {
+): { entries: AdapterEntry[]; invocationTokens: number[] | null } {
   if (inspection.format === "gguf") return ggufEntries(inspection, facts);
-  // Its validator takes as long to come as all the rest of the package.
-  const { parsePeftConfig } = await import("./peft-config.js");
   const checked = parsePeftConfig(config);
   return {
     entries: peftEntries(inspection.tensors, checked, facts),
@@ -64,7 +63,7 @@ export async function buildAdapter(
 ): Promise<BuiltAdapter> {
   const contentHash = await files.contentHash;
   const inspection = await addon().inspectAdapter(files.weights);
-  const { entries, invocationTokens } = await entriesOf(inspection, files.config, facts);
+  const { entries, invocationTokens } = entriesOf(inspection, files.config, facts);
   throwIfAborted(signal, "The load of the adapter");
   const built = await engine.loadAdapter(files.weights, entries, precision === "int8");
   engine.setAdapterContent(built.id, contentHash);

@@ -56,9 +56,10 @@ export function modulePaths(facts: ModelFacts): Map<string, ModulePath> {
   return paths;
 }
 
+/** True for the tables, of [vocabulary, hidden]. */
+export const isTable = (module: string): boolean => module === "lm_head" || module === "embed_tokens";
+
 /** True for places that can hold a low-rank pair, as they are named in an unfused checkpoint. */
 export function isTarget(module: string): boolean {
-  return (
-    module === "lm_head" || module === "embed_tokens" || (PROJECTIONS as readonly string[]).includes(module)
-  );
+  return isTable(module) || (PROJECTIONS as readonly string[]).includes(module);
 }

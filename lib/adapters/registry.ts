@@ -204,7 +204,7 @@ export class AdapterRegistry {
       has: (name) => this.has(name),
     });
     this.#watches.add(watch);
-    void watch.closed.then(() => this.#watches.delete(watch));
+    void watch.ended.then(() => this.#watches.delete(watch));
     if (this.#disposed) await watch.close();
     return watch;
   }

@@ -1,8 +1,9 @@
 import { createHash } from "node:crypto";
 import { constants, open, realpath, stat } from "node:fs/promises";
-import { basename, dirname, join, resolve, sep } from "node:path";
+import { basename, dirname, join, resolve } from "node:path";
 import { setImmediate as nextTurn } from "node:timers/promises";
 import { expected, LowrankError } from "../errors/index.js";
+import { belongsTo } from "./containment.js";
 import { identityOf, type FileIdentity } from "./file-identity.js";
 import { safetensorsOf, type AdapterTensor } from "./typed-tensors.js";
 
@@ -43,6 +44,8 @@ interface ReadFile {
 /** Largest adapter file that is read into memory. */
 export const MAX_ADAPTER_BYTES = 4 * 2 ** 30;
 const MAX_CONFIG_BYTES = 2 ** 20;
+const CONFIG = "adapter_config.json";
+const WEIGHTS = "adapter_model.safetensors";
 /** Bytes that are hashed in one turn of the event loop: under a millisecond or two. */
 const HASH_BLOCK = 2 ** 20;
 
@@ -85,14 +88,13 @@ async function readBounded(path: string, most: number, what: string, named = pat
   }
 }
 
-/** A folder's own files only: a link in a downloaded adapter must not lead elsewhere, but within a hub cache's blobs. */
+/** The real path of a folder's own file: a link in a downloaded adapter must not lead elsewhere. */
 async function insideFolder(folder: string, name: string): Promise<string> {
   const path = join(folder, name);
   const [root, target] = await Promise.all([realpath(folder), realpath(path)]).catch((error: unknown) => {
     throw ioError(path, error);
   });
-  const blobs = join(root, "..", "..", "blobs");
-  if (dirname(target) !== root && !(root.includes(`${sep}snapshots${sep}`) && target.startsWith(blobs + sep)))
+  if (!belongsTo(root, target))
     throw new LowrankError(
       "ERR_ADAPTER_FORMAT",
       `Expected ${name} inside ${folder}, it is a link that leads out of it.`,
@@ -100,8 +102,14 @@ async function insideFolder(folder: string, name: string): Promise<string> {
   return target;
 }
 
-async function readConfig(path: string, named = path): Promise<{ config: unknown; file: FileIdentity }> {
-  const { bytes, file } = await readBounded(path, MAX_CONFIG_BYTES, "adapter_config.json", named);
+async function readConfig(folder: string): Promise<{ config: unknown; file: FileIdentity }> {
+  const path = join(folder, CONFIG);
+  const { bytes, file } = await readBounded(
+    await insideFolder(folder, CONFIG),
+    MAX_CONFIG_BYTES,
+    CONFIG,
+    path,
+  );
   try {
     return { config: JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(bytes)), file };
   } catch (cause) {
@@ -124,7 +132,7 @@ const peftFiles = (
 });
 
 async function readFolder(folder: string): Promise<Read> {
-  if (!(await exists(join(folder, "adapter_model.safetensors")))) {
+  if (!(await exists(join(folder, WEIGHTS)))) {
     if (await exists(join(folder, "adapter_model.bin")))
       throw new LowrankError(
         "ERR_ADAPTER_UNSUPPORTED",
@@ -137,16 +145,9 @@ async function readFolder(folder: string): Promise<Read> {
     );
   }
   const [config, weights] = await Promise.all([
-    insideFolder(folder, "adapter_config.json").then((path) =>
-      readConfig(path, join(folder, "adapter_config.json")),
-    ),
-    insideFolder(folder, "adapter_model.safetensors").then((path) =>
-      readBounded(
-        path,
-        MAX_ADAPTER_BYTES,
-        "adapter_model.safetensors",
-        join(folder, "adapter_model.safetensors"),
-      ),
+    readConfig(folder),
+    insideFolder(folder, WEIGHTS).then((path) =>
+      readBounded(path, MAX_ADAPTER_BYTES, WEIGHTS, join(folder, WEIGHTS)),
     ),
   ]);
   return peftFiles(config, weights, folder);
@@ -169,7 +170,7 @@ async function readPath(path: string): Promise<Read> {
   }
   if (path.endsWith(".safetensors")) {
     const [config, weights] = await Promise.all([
-      readConfig(join(dirname(path), "adapter_config.json")),
+      readConfig(dirname(path)),
       readBounded(path, MAX_ADAPTER_BYTES, basename(path)),
     ]);
     return peftFiles(config, weights, path);

@@ -40,7 +40,10 @@ export interface AdapterWatchOptions {
 export interface AdapterWatch extends AsyncDisposable {
   /** Ends the watch; its adapters stay loaded. May be called again. */
   close(): Promise<void>;
-  /** Resolves when the watch has ended, for whatever reason. */
+  /**
+   * Resolves when the watch has ended, for whatever reason. A watch alone keeps no process running; one whose end somebody has asked
+   * for does.
+   */
   readonly closed: Promise<void>;
 }
 
@@ -58,7 +61,6 @@ type CheckedWatchOptions = AdapterWatchOptions & { settleMs: number; unloadRemov
 const FIRST_READS = 4;
 
 class FolderWatch implements AdapterWatch {
-  readonly closed: Promise<void>;
   readonly #root: string;
   readonly #options: CheckedWatchOptions;
   readonly #target: WatchTarget;
@@ -70,14 +72,19 @@ class FolderWatch implements AdapterWatch {
   readonly #owners = new Map<string, string>();
   readonly #ending = new AbortController();
   readonly #events: FolderEvents;
+  /** As `closed`, but keeps nothing running. */
+  readonly ended: Promise<void>;
   #end!: () => void;
+  #beginning = true;
+  /** Keeps the process running for those who wait for the end. */
+  #keeper: NodeJS.Timeout | undefined;
   #closing: Promise<void> | undefined;
 
   constructor(root: string, options: CheckedWatchOptions, target: WatchTarget) {
     this.#root = root;
     this.#options = options;
     this.#target = target;
-    this.closed = new Promise((resolve) => (this.#end = resolve));
+    this.ended = new Promise((resolve) => (this.#end = resolve));
     this.#events = new FolderEvents(root, {
       changed: (entry) => this.#changed(entry),
       anyChanged: () => void this.#scan(),
@@ -87,6 +94,14 @@ class FolderWatch implements AdapterWatch {
 
   /** Resolves when what lies there is loaded. */
   async begin(): Promise<void> {
+    try {
+      await this.#begin();
+    } finally {
+      this.#beginning = false;
+    }
+  }
+
+  async #begin(): Promise<void> {
     const { pollMs, signal } = this.#options;
     signal?.addEventListener("abort", () => void this.close(), { once: true, signal: this.#ending.signal });
     await this.#events.open(pollMs);
@@ -98,12 +113,18 @@ class FolderWatch implements AdapterWatch {
     );
   }
 
+  get closed(): Promise<void> {
+    if (!this.#closing) this.#keeper ??= setInterval(() => {}, 2 ** 30);
+    return this.ended;
+  }
+
   close(): Promise<void> {
     this.#closing ??= (async () => {
       this.#ending.abort();
       for (const timer of this.#timers.values()) clearTimeout(timer);
       this.#events.close();
       await this.#turns.idle();
+      clearInterval(this.#keeper);
       this.#end();
     })();
     return this.#closing;
@@ -182,9 +203,9 @@ class FolderWatch implements AdapterWatch {
     }
     const age = Date.now() - found.changed;
     if (age >= 0 && age < this.#options.settleMs) {
-      await sleep(this.#options.settleMs - age, undefined, { ref: false, signal: this.#ending.signal }).catch(
-        () => {},
-      );
+      // Whoever waits for the watch to begin must see it begin; from then on it keeps no process running.
+      const options = { ref: this.#beginning, signal: this.#ending.signal };
+      await sleep(this.#options.settleMs - age, undefined, options).catch(() => {});
       return this.#ending.signal.aborted ? undefined : this.#update(entry);
     }
     const path = join(this.#root, entry);
@@ -230,12 +251,12 @@ class FolderWatch implements AdapterWatch {
   }
 }
 
-/** Begins a watch and loads what lies there; see AdapterRegistry.watch. */
+/** Begins a watch and loads what lies there; see AdapterRegistry.watch. `ended` is as `closed`, but keeps no process running. */
 export async function watchFolder(
   folder: string,
   options: AdapterWatchOptions,
   target: WatchTarget,
-): Promise<AdapterWatch> {
+): Promise<AdapterWatch & { readonly ended: Promise<void> }> {
   checkKnown("options", options, ["signal", "onEvent", "settleMs", "unloadRemoved", "pollMs"]);
   const signal = checkSignal(options.signal);
   checkFunction("onEvent", options.onEvent);

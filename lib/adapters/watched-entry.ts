@@ -1,7 +1,8 @@
 import type { BigIntStats } from "node:fs";
 import { lstat, realpath } from "node:fs/promises";
-import { join, sep } from "node:path";
+import { join } from "node:path";
 import { LowrankError } from "../errors/index.js";
+import { belongsTo } from "./containment.js";
 import { identityOf, type FileIdentity } from "./file-identity.js";
 
 /** What lies in an entry of a watched folder: an adapter's files, by their real paths. */
@@ -57,7 +58,7 @@ export async function locate(root: string, entry: string): Promise<WatchedFiles 
     if (!config || !first) return "incomplete";
     parts.push(config, first);
   } else if (!found.facts.isFile() || !entry.endsWith(".gguf")) return null;
-  const escaped = parts.find(({ path }) => !path.startsWith(root + sep));
+  const escaped = parts.find(({ path }) => !belongsTo(root, path));
   const files = parts
     .filter(({ facts }) => facts.isFile())
     .map(({ path, facts }) => ({ path, identity: identityOf(facts) }));

@@ -61,12 +61,15 @@ export function coded(error: unknown): LowrankError {
   });
 }
 
-function shown(value: unknown): string {
+/** A value as messages show it: short, and on one line. */
+export function shown(value: unknown): string {
   if (typeof value === "string") return JSON.stringify(value.length > 80 ? `${value.slice(0, 80)}…` : value);
   if (typeof value === "bigint") return `${value}n`;
   if (value === null || typeof value !== "object") return String(value);
   if (Array.isArray(value)) return `an array of ${value.length}`;
-  return value.constructor?.name ? `a ${value.constructor.name}` : "an object";
+  const name: unknown = value.constructor?.name;
+  if (typeof name !== "string" || name === "" || name === "Object") return "an object";
+  return `${/^[AEIOU]/i.test(name) ? "an" : "a"} ${name.slice(0, 80)}`;
 }
 
 /** The one message form for arguments: "Expected <what> for <name>, received <value>." and then the remedy. */

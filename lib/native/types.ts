@@ -36,8 +36,14 @@ export interface AdapterEntry {
     | "lora_B.bias"
     | "bias"
     | "weight"
+    /** The base's own table: it replaces the base's where it differs. */
+    | "base_layer.weight"
+    /** Some rows of a table, those of `tokenRows`. */
+    | "token_rows"
     | "lora_embedding_A"
-    | "lora_embedding_B";
+    | "lora_embedding_B"
+    /** Not used: it must hold the same numbers as the tensor `copyOf`. */
+    | "copy";
   module: ProjectionName | LayerNormName | "norm" | "lm_head" | "embed_tokens";
   /** Index of the decoder layer; -1 for norm, lm_head and embed_tokens. */
   layer: number;
@@ -48,6 +54,12 @@ export interface AdapterEntry {
   rowCount?: number;
   transpose?: boolean;
   unpermuteHeads?: number;
+  /** base_layer.weight only: refuse the adapter where it differs from the base's table. */
+  mustHoldBase?: boolean;
+  /** token_rows only: token ids, each once, in the order of the tensor's rows. */
+  tokenRows?: Int32Array;
+  /** copy only. */
+  copyOf?: string;
 }
 
 /** What an adapter's A and B are kept in, with precision "int8" of the model. */
@@ -268,6 +280,7 @@ export interface NativeEngine {
   readonly facts: ModelFacts;
   submit(request: NativeRequest): number;
   cancel(request: number): void;
+  /** `bytes` are read where they lie: nobody may change them before the promise settles. */
   loadAdapter(
     bytes: Uint8Array,
     entries: AdapterEntry[],
@@ -318,7 +331,7 @@ export interface NativeAddon {
     onEvents: (events: NativeEvent[]) => void,
     onProgress: (done: number, total: number) => void,
   ): NativeLoad;
-  /** Tensor names and metadata of an adapter held in memory. */
+  /** Tensor names and metadata of an adapter held in memory, whose bytes nobody may change before the promise settles. */
   inspectAdapter(bytes: Uint8Array): Promise<AdapterInspection>;
   /** Key-values of a GGUF file, for the tokenizer and the chat template. Number arrays come as Float64Array. */
   readGgufMetadata(path: string): Promise<Record<string, unknown>>;

@@ -26,6 +26,8 @@ struct MatrixSpec {
   bool rotated = false;
   std::vector<int32_t> outliers = {};
   std::vector<float> smoothing = {};
+
+  bool operator==(const MatrixSpec&) const = default;
 };
 
 // Memory of a packed matrix, the backend's.

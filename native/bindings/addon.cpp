@@ -6,6 +6,7 @@
 #include "bindings/engine_binding.h"
 #include "bindings/environment.h"
 #include "bindings/errors.h"
+#include "core/error.h"
 #include "lora/adapter_source.h"
 
 namespace lowrank::bindings {
@@ -16,11 +17,25 @@ Napi::Value set_error_class(const Napi::CallbackInfo& info) {
   return info.Env().Undefined();
 }
 
+// A list of them is made on the event loop: at 16384, in 20 ms.
+void check_tensor_count(const TensorSource& source) {
+  constexpr size_t kMost = 16384;
+  if (source.tensors().size() > kMost)
+    throw Error(ErrorCode::kAdapterFormat, "Expected at most " + std::to_string(kMost) + " tensors in the adapter, received " +
+                                               std::to_string(source.tensors().size()) + ".");
+}
+
 Napi::Value inspect_adapter(const Napi::CallbackInfo& info) {
   return guarded(info.Env(), [&]() -> Napi::Value {
-    auto bytes = std::make_shared<std::vector<uint8_t>>(bytes_of(info[0]));
+    const auto bytes = bytes_of(info[0]);
+    const auto owner = Environment::of(info.Env()).keep(Napi::Persistent(info[0].As<Napi::Object>()));
     return run_async<std::unique_ptr<TensorSource>>(
-        info.Env(), [bytes] { return open_adapter(std::move(*bytes)); },
+        info.Env(),
+        [bytes, owner] {
+          auto source = open_adapter(bytes, owner);
+          check_tensor_count(*source);
+          return source;
+        },
         [](Napi::Env env, std::unique_ptr<TensorSource>&& source) -> Napi::Value {
           const auto* gguf = dynamic_cast<const GgufFile*>(source.get());
           auto inspection = Napi::Object::New(env);

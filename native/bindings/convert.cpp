@@ -110,6 +110,9 @@ AdapterEntry::Role role_of(const std::string& name) {
   if (name == "lora_B.bias") return Role::kLoraBBias;
   if (name == "bias") return Role::kBias;
   if (name == "weight") return Role::kWeight;
+  if (name == "base_layer.weight") return Role::kBaseWeight;
+  if (name == "token_rows") return Role::kTokenRows;
+  if (name == "copy") return Role::kCopy;
   if (name == "lora_embedding_A") return Role::kEmbeddingA;
   if (name == "lora_embedding_B") return Role::kEmbeddingB;
   invalid("Expected the role of an adapter's tensor, received " + name + ".");
@@ -312,17 +315,19 @@ std::vector<AdapterEntry> entries_of(const Napi::Array& array) {
     if (has("rowCount")) entry.row_count = static_cast<int32_t>(integer_of(item, "rowCount", 0, INT32_MAX));
     if (has("unpermuteHeads")) entry.unpermute_heads = static_cast<int32_t>(integer_of(item, "unpermuteHeads", 0, 65536));
     entry.transpose = has("transpose") && item.Get("transpose").ToBoolean().Value();
+    entry.must_hold_base = has("mustHoldBase") && item.Get("mustHoldBase").ToBoolean().Value();
+    if (has("tokenRows")) entry.token_rows = int32_array(item, "tokenRows");
+    if (has("copyOf")) entry.copy_of = string_of(item, "copyOf");
     entries.push_back(std::move(entry));
   }
   return entries;
 }
 
-// A copy: JavaScript may change or detach its buffer while a thread reads.
-std::vector<uint8_t> bytes_of(const Napi::Value& value) {
+std::span<const uint8_t> bytes_of(const Napi::Value& value) {
   if (!value.IsTypedArray() || value.As<Napi::TypedArray>().TypedArrayType() != napi_uint8_array)
     invalid("Expected a Uint8Array for bytes.");
   const auto array = value.As<Napi::Uint8Array>();
-  return std::vector<uint8_t>(array.Data(), array.Data() + array.ElementLength());
+  return {array.Data(), array.ElementLength()};
 }
 
 Napi::Object differences_object(Napi::Env env, const LogitDifferences& differences) {

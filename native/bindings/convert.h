@@ -6,6 +6,7 @@
 
 #include <map>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -39,7 +40,9 @@ std::vector<AdapterEntry> entries_of(const Napi::Array& array);
 std::vector<int32_t> compared_tokens_of(const Napi::Value& value, const LogitComparison& comparison, int32_t vocabulary);
 // At most 256 ids that are not negative.
 std::vector<int32_t> calibration_ids_of(const Napi::Value& value);
-std::vector<uint8_t> bytes_of(const Napi::Value& value);
+// The bytes of a Uint8Array, where they lie: a copy of 100 MB would hold up the event loop for 100 ms. The caller keeps the array
+// and leaves it as it is while they are read.
+std::span<const uint8_t> bytes_of(const Napi::Value& value);
 
 Napi::Object differences_object(Napi::Env env, const LogitDifferences& differences);
 Napi::Object event_object(Napi::Env env, const Event& event);

@@ -263,7 +263,8 @@ Napi::Value EngineBinding::load_adapter(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   return guarded(env, [&]() -> Napi::Value {
     const auto engine = this->engine();
-    auto bytes = std::make_shared<std::vector<uint8_t>>(bytes_of(info[0]));
+    const auto bytes = bytes_of(info[0]);
+    const auto owner = environment_->keep(Napi::Persistent(info[0].As<Napi::Object>()));
     auto entries = std::make_shared<std::vector<AdapterEntry>>(entries_of(info[1].As<Napi::Array>()));
     const bool int8 = info[2].ToBoolean().Value();
     if (int8 && engine->model().precision() != Precision::kInt8)
@@ -271,8 +272,8 @@ Napi::Value EngineBinding::load_adapter(const Napi::CallbackInfo& info) {
     const auto self = environment_->keep(Napi::Persistent(info.This().As<Napi::Object>()));
     return run_async<std::shared_ptr<Adapter>>(
         env,
-        [engine, bytes, entries, int8] {
-          const auto source = open_adapter(std::move(*bytes));
+        [engine, bytes, owner, entries, int8] {
+          const auto source = open_adapter(bytes, owner);
           BaseModel base = engine->model().base(engine->options().threads);
           if (int8) base.lora_dtype = LoraDType::kInt8;
           return build_adapter(*source, *entries, base);

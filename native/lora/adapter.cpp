@@ -29,13 +29,18 @@ class Builder {
   std::shared_ptr<Adapter> build(const std::vector<AdapterEntry>& entries) {
     const SortedEntries sorted = sort_entries(entries, base_);
     check_parts(entries);
+    for (const AdapterEntry& entry : entries)
+      if (entry.role == Role::kCopy) tensors_.check_copy(entry);
     adapter_->layers.resize(sorted.layers.size());
     for (int32_t layer = 0; layer < base_.layers; ++layer)
       build_layer(layer, sorted.layers[static_cast<size_t>(layer)], adapter_->layers[static_cast<size_t>(layer)]);
-    adapter_->lm_head = build_module(sorted.lm_head, base_.vocabulary_size, base_.hidden_size, base_.read_lm_head);
-    adapter_->lm_head_weight = build_table(sorted.lm_head[Role::kWeight]);
+    adapter_->lm_head_weight = build_table(sorted.lm_head, base_.lm_head_spec, base_.read_lm_head);
+    adapter_->embed_tokens_weight = build_table(sorted.embed_tokens, base_.embed_tokens_spec, base_.read_embed_tokens);
+    for (const PackedTable& table : tables_)
+      if (table.matrix == adapter_->lm_head_weight || table.matrix == adapter_->embed_tokens_weight)
+        adapter_->bytes += table.matrix->bytes;
+    adapter_->lm_head = build_module(sorted.lm_head, base_.vocabulary_size, base_.hidden_size, lm_head_reader());
     adapter_->embedding = build_embedding(sorted.embed_tokens);
-    adapter_->embed_tokens_weight = build_table(sorted.embed_tokens[Role::kWeight]);
     adapter_->final_norm = build_norm(sorted.final_norm[Role::kWeight], base_.hidden_size);
     join_factors();
     return std::move(adapter_);
@@ -47,6 +52,12 @@ class Builder {
     const AdapterEntry* entry;
     RoundedFactor rounded;
     std::shared_ptr<LoraFactor> packed;
+  };
+
+  struct PackedTable {
+    std::string tensor;
+    MatrixSpec spec;
+    std::shared_ptr<const Matrix> matrix;
   };
 
   // Where modules take runs of one tensor's rows, the runs must reach its end: rows that no module takes mean another base.
@@ -172,15 +183,78 @@ class Builder {
     return module;
   }
 
-  // lm_head or embed_tokens as a whole, in the base's own format.
-  std::unique_ptr<Matrix> build_table(const AdapterEntry* entry) {
-    if (entry == nullptr) return nullptr;
-    const MatrixSpec& spec = base_.table_spec;
-    const TensorInfo& tensor = tensors_.table(*entry, spec.rows, spec.cols);
-    auto matrix = base_.backend->pack(
-        spec, [&](int32_t begin, int32_t count, float* out) { tensors_.read_table(tensor, begin, count, out); }, base_.threads);
-    adapter_->bytes += matrix->bytes;
-    return matrix;
+  // What replaces lm_head or embed_tokens as a whole, or null.
+  std::shared_ptr<const Matrix> build_table(const ModuleEntries& entries, const MatrixSpec& spec, const RowReader& read_base) {
+    if (const AdapterEntry* saved = entries[Role::kWeight]) return packed_table(*saved, spec, read_base);
+    if (const AdapterEntry* rows = entries[Role::kTokenRows]) return packed_table(*rows, spec, read_base);
+    const AdapterEntry* held = entries[Role::kBaseWeight];
+    if (held == nullptr) return nullptr;
+    auto table = packed_table(*held, spec, read_base);
+    if (holds_base(*table, read_base)) return nullptr;
+    if (held->must_hold_base)
+      throw Error(ErrorCode::kAdapterUnsupported,
+                  "Expected the base's own table in the adapter's tensor " + held->tensor +
+                      ", received another one, which would hold before the adapter is activated, too. Train the adapter without it.");
+    return table;
+  }
+
+  // In the base's own format. Packed once, though it stand for both tables of a tied base.
+  std::shared_ptr<const Matrix> packed_table(const AdapterEntry& entry, const MatrixSpec& spec, const RowReader& read_base) {
+    for (const PackedTable& held : tables_)
+      if (held.tensor == entry.tensor && held.spec == spec) return held.matrix;
+    RowReader read;
+    if (entry.role == Role::kTokenRows) {
+      read = base_with_rows(entry, spec, read_base);
+    } else {
+      const TensorInfo& tensor = tensors_.table(entry, spec.rows, spec.cols);
+      read = [this, &tensor](int32_t begin, int32_t count, float* out) { tensors_.read_table(tensor, begin, count, out); };
+    }
+    std::shared_ptr<const Matrix> matrix = base_.backend->pack(spec, read, base_.threads);
+    return tables_.emplace_back(PackedTable{entry.tensor, spec, std::move(matrix)}).matrix;
+  }
+
+  // The base's table, some of whose rows the entry replaces. Rows that were quantised once are so again without a further error.
+  RowReader base_with_rows(const AdapterEntry& entry, const MatrixSpec& spec, const RowReader& read_base) const {
+    auto values = std::make_shared<const FloatMatrix>(
+        tensors_.matrix(entry, static_cast<int32_t>(entry.token_rows.size()), spec.cols));
+    auto row_of = std::make_shared<std::map<int32_t, int32_t>>();
+    for (const int32_t token : entry.token_rows) {
+      const bool added = row_of->emplace(token, static_cast<int32_t>(row_of->size())).second;
+      if (token < 0 || token >= spec.rows || !added)
+        throw Error(ErrorCode::kAdapterFormat, "Expected token ids from 0 to " + std::to_string(spec.rows - 1) +
+                                                   ", each once, for the adapter's tensor " + entry.tensor + ", received " +
+                                                   std::to_string(token) + ".");
+    }
+    return [=](int32_t begin, int32_t count, float* out) {
+      read_base(begin, count, out);
+      for (auto row = row_of->lower_bound(begin); row != row_of->end() && row->first < begin + count; ++row)
+        std::copy_n(values->row(row->second), spec.cols, out + int64_t{row->first - begin} * spec.cols);
+    };
+  }
+
+  // Whether the engine could not tell this table from the base's: packed in one format by one rule, they hold the same numbers. So
+  // the base's own table, in full precision in the file, equals the quantised one, and no tolerance hides a row that was changed.
+  bool holds_base(const Matrix& table, const RowReader& read_base) const {
+    constexpr int32_t kBlockFloats = 1 << 18;
+    const int32_t block = std::clamp(kBlockFloats / table.cols, 1, table.rows);
+    const size_t floats = static_cast<size_t>(int64_t{block} * table.cols);
+    std::vector<float> mine(floats);
+    std::vector<float> base(floats);
+    for (int32_t begin = 0; begin < table.rows; begin += block) {
+      const int32_t count = std::min(block, table.rows - begin);
+      base_.backend->unpack(table, begin, count, mine.data());
+      read_base(begin, count, base.data());
+      if (!std::equal(mine.begin(), mine.begin() + int64_t{count} * table.cols, base.begin())) return false;
+    }
+    return true;
+  }
+
+  // The head that the low-rank pair is added to.
+  RowReader lm_head_reader() const {
+    if (adapter_->lm_head_weight == nullptr) return base_.read_lm_head;
+    return [this](int32_t begin, int32_t count, float* out) {
+      base_.backend->unpack(*adapter_->lm_head_weight, begin, count, out);
+    };
   }
 
   BackendVector build_norm(const AdapterEntry* entry, int32_t size) {
@@ -200,6 +274,7 @@ class Builder {
   const BaseModel& base_;
   std::shared_ptr<Adapter> adapter_ = std::make_shared<Adapter>();
   std::vector<SharedA> shared_;  // of the layer being built
+  std::vector<PackedTable> tables_;
 };
 
 }  // namespace

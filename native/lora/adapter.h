@@ -46,8 +46,9 @@ struct BaseModel {
 
   const Backend* backend = nullptr;
   LoraDType lora_dtype = LoraDType::kBFloat16;  // what A and B are to be held in
-  // Format of a replaced lm_head or embedding table, as the base's own.
-  MatrixSpec table_spec{};
+  // How the base holds its tables, and so how one in their place is packed: the head's input is transformed as its own table wants.
+  MatrixSpec embed_tokens_spec{};
+  MatrixSpec lm_head_spec{};
   int threads = 1;
 };
 
@@ -89,8 +90,9 @@ struct Adapter {
   std::vector<AdapterLayer> layers;
   std::unique_ptr<LoraModule> lm_head;
   std::unique_ptr<EmbeddingModule> embedding;
-  std::unique_ptr<Matrix> lm_head_weight;       // modules_to_save
-  std::unique_ptr<Matrix> embed_tokens_weight;  // modules_to_save
+  // In place of the base's tables (modules_to_save, base_layer.weight), or null. One matrix may stand for both of a tied base.
+  std::shared_ptr<const Matrix> lm_head_weight;
+  std::shared_ptr<const Matrix> embed_tokens_weight;
   BackendVector final_norm;
   size_t bytes = 0;       // memory held
   int32_t max_rank = 0;
@@ -100,7 +102,11 @@ struct Adapter {
 // What one tensor of an adapter file is. The TypeScript layer reads names and configuration (adapters/), this layer
 // checks shapes and numbers.
 struct AdapterEntry {
-  enum class Role : uint8_t { kLoraA, kLoraB, kMagnitude, kLoraBBias, kBias, kWeight, kEmbeddingA, kEmbeddingB };
+  // kBaseWeight: the base's own table, as PEFT saves it beside a low-rank pair on it. It replaces the base's where it differs.
+  // kTokenRows: rows of the table, those of `token_rows`. kCopy: not used; it must hold the same numbers as the tensor `copy_of`.
+  enum class Role : uint8_t {
+    kLoraA, kLoraB, kMagnitude, kLoraBBias, kBias, kWeight, kBaseWeight, kTokenRows, kEmbeddingA, kEmbeddingB, kCopy
+  };
   enum class Place : uint8_t { kProjection, kLayerNorm, kFinalNorm, kLmHead, kEmbedTokens };
   std::string tensor;  // its name in the file
   Role role{};
@@ -113,6 +119,9 @@ struct AdapterEntry {
   int32_t row_count = 0;
   bool transpose = false;     // stored as the transpose (fan_in_fan_out; llama.cpp's token_embd.weight.lora_a)
   int32_t unpermute_heads = 0;  // llama.cpp's order of q and k rows: heads to un-permute, or 0
+  bool must_hold_base = false;  // kBaseWeight: refuse the adapter where it differs from the base's table
+  std::vector<int32_t> token_rows{};  // kTokenRows: token ids, each once, in the order of the tensor's rows
+  std::string copy_of{};              // kCopy
 };
 
 class TensorSource;

@@ -8,11 +8,16 @@ namespace {
 using Role = AdapterEntry::Role;
 using Place = AdapterEntry::Place;
 
+bool is_pair(Role role) {
+  return role == Role::kLoraA || role == Role::kLoraB || role == Role::kMagnitude || role == Role::kLoraBBias;
+}
+bool is_table(Role role) { return role == Role::kWeight || role == Role::kBaseWeight || role == Role::kTokenRows; }
+
 bool supported(Role role, Place place) {
   switch (place) {
-    case Place::kProjection: return role != Role::kWeight && role != Role::kEmbeddingA && role != Role::kEmbeddingB;
-    case Place::kLmHead: return role != Role::kBias && role != Role::kEmbeddingA && role != Role::kEmbeddingB;
-    case Place::kEmbedTokens: return role == Role::kWeight || role == Role::kEmbeddingA || role == Role::kEmbeddingB;
+    case Place::kProjection: return is_pair(role) || role == Role::kBias;
+    case Place::kLmHead: return is_pair(role) || is_table(role);
+    case Place::kEmbedTokens: return is_table(role) || role == Role::kEmbeddingA || role == Role::kEmbeddingB;
     case Place::kLayerNorm:
     case Place::kFinalNorm: return role == Role::kWeight;
   }
@@ -45,6 +50,11 @@ void check_module(const ModuleEntries& module) {
   const Role pair = module[Role::kLoraA] != nullptr ? Role::kLoraA : Role::kEmbeddingA;
   if (module[Role::kWeight] != nullptr && module[pair] != nullptr)
     unsupported(*module[pair], "its module is replaced as a whole by " + module[Role::kWeight]->tensor + ".");
+  if (module[Role::kWeight] != nullptr && module[Role::kBaseWeight] != nullptr)
+    unsupported(*module[Role::kBaseWeight], "its module is replaced as a whole by " + module[Role::kWeight]->tensor + ".");
+  if (const AdapterEntry* rows = module[Role::kTokenRows])
+    for (const Role role : {pair, Role::kWeight, Role::kBaseWeight})
+      if (module[role] != nullptr) unsupported(*rows, "its module is changed by " + module[role]->tensor + ", too.");
 }
 
 ModuleEntries& module_of(SortedEntries& sorted, const AdapterEntry& entry, const BaseModel& base) {
@@ -87,7 +97,8 @@ SortedEntries sort_entries(const std::vector<AdapterEntry>& entries, const BaseM
     throw Error(ErrorCode::kAdapterFormat, "Expected at least one tensor in the adapter, received none. Save the adapter again.");
   SortedEntries sorted;
   sorted.layers.resize(static_cast<size_t>(base.layers));
-  for (const AdapterEntry& entry : entries) module_of(sorted, entry, base).add(entry);
+  for (const AdapterEntry& entry : entries)
+    if (entry.role != Role::kCopy) module_of(sorted, entry, base).add(entry);
   for (const LayerEntries& layer : sorted.layers)
     for (const ModuleEntries& module : layer.projections) check_module(module);
   check_module(sorted.lm_head);

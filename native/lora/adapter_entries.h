@@ -17,7 +17,7 @@ class ModuleEntries {
   void add(const AdapterEntry& entry);
 
  private:
-  static constexpr size_t kRoles = 8;
+  static constexpr size_t kRoles = 11;
   std::array<const AdapterEntry*, kRoles> entries_{};
 };
 

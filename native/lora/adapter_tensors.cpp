@@ -52,10 +52,10 @@ void unpermute_rows(const AdapterEntry& entry, int32_t rows, int32_t cols, std::
 
 }  // namespace
 
-const TensorInfo& AdapterTensors::find(const AdapterEntry& entry) const {
-  const TensorInfo* found = source_.find(entry.tensor);
+const TensorInfo& AdapterTensors::find(const std::string& name) const {
+  const TensorInfo* found = source_.find(name);
   if (found == nullptr)
-    throw Error(ErrorCode::kAdapterFormat, "Expected the tensor " + entry.tensor + " in the adapter, it is missing.");
+    throw Error(ErrorCode::kAdapterFormat, "Expected the tensor " + name + " in the adapter, it is missing.");
   return *found;
 }
 
@@ -130,6 +130,27 @@ const TensorInfo& AdapterTensors::table(const AdapterEntry& entry, int32_t rows,
 void AdapterTensors::read_table(const TensorInfo& tensor, int32_t row_begin, int32_t row_count, float* out) const {
   source_.read_rows(tensor, row_begin, row_count, out);
   check_finite(tensor, out, row_count * tensor.row_length());
+}
+
+void AdapterTensors::check_copy(const AdapterEntry& entry) const {
+  const TensorInfo& copy = find(entry);
+  const TensorInfo& original = find(entry.copy_of);
+  bool equal = copy.shape == original.shape;
+  constexpr int64_t kBlockElements = 1 << 16;
+  const int64_t cols = copy.row_length();
+  const int64_t rows = cols > 0 ? copy.elements() / cols : 0;
+  const int64_t block = std::clamp<int64_t>(kBlockElements / std::max<int64_t>(cols, 1), 1, std::max<int64_t>(rows, 1));
+  std::vector<float> a(static_cast<size_t>(block * cols));
+  std::vector<float> b(a.size());
+  for (int64_t begin = 0; equal && begin < rows; begin += block) {
+    const int64_t count = std::min(block, rows - begin);
+    source_.read_rows(copy, begin, count, a.data());
+    source_.read_rows(original, begin, count, b.data());
+    equal = std::equal(a.begin(), a.begin() + count * cols, b.begin());
+  }
+  if (!equal)
+    throw Error(ErrorCode::kAdapterUnsupported, "Expected the numbers of " + original.name + " in the adapter's tensor " + copy.name +
+                                                    ", received others. Save the adapter without it.");
 }
 
 }  // namespace lowrank

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 #include <vector>
 
 #include "formats/tensor_source.h"
@@ -36,11 +37,15 @@ class AdapterTensors {
   // … and some of its rows, to out [row_count, cols]. Thread-safe.
   void read_table(const TensorInfo& tensor, int32_t row_begin, int32_t row_count, float* out) const;
 
+  // Throws Error(kAdapterUnsupported) unless the entry's tensor holds the very numbers of the one that it is a copy of.
+  void check_copy(const AdapterEntry& entry) const;
+
   // Rows of the tensor as the entry sees it, transposed where it says so; 0 for a scalar.
   int64_t rows_in_file(const AdapterEntry& entry) const;
 
  private:
-  const TensorInfo& find(const AdapterEntry& entry) const;
+  const TensorInfo& find(const AdapterEntry& entry) const { return find(entry.tensor); }
+  const TensorInfo& find(const std::string& name) const;
 
   const TensorSource& source_;
 };

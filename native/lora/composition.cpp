@@ -100,6 +100,13 @@ void replace(const T*& held, const T* replacement, const std::string& name) {
   held = replacement;
 }
 
+// A low-rank pair fits the table that it was trained on: its own adapter's, or else the base's.
+void check_table(const Matrix* table, const Matrix* own, bool has_pair, const std::string& name) {
+  if (table == nullptr || table == own || !has_pair) return;
+  refuse("no LoRA on " + name + " beside another adapter that replaces " + name + ", received both",
+         "The LoRA was trained on the base's own table: use one of them.");
+}
+
 const LoraModule* projection_module(const Adapter& adapter, int32_t layer, Projection projection) {
   return adapter.layers[static_cast<size_t>(layer)].modules[static_cast<size_t>(projection)].get();
 }
@@ -202,24 +209,27 @@ void Composition::add_lm_head(const BaseModel& base) {
   max_h_width_ = std::max(max_h_width_, lm_head_.h_width);
   for (const AppliedAdapter& one : applied_) {
     replace(lm_head_.norm_gain, one.adapter->final_norm.data(), "the final norm");
-    replace(lm_head_weight_, static_cast<const Matrix*>(one.adapter->lm_head_weight.get()), "lm_head");
+    replace(lm_head_weight_, one.adapter->lm_head_weight.get(), "lm_head");
   }
-  if (lm_head_weight_ != nullptr && (!lm_head_.expand.empty() || !lm_head_.output_gain.empty()))
-    refuse("no LoRA on lm_head beside an adapter that replaces lm_head, received both",
-           "The LoRA was trained on the base's own table: use one of them.");
+  for (const AppliedAdapter& one : applied_) {
+    const LoraModule* module = one.adapter->lm_head.get();
+    const bool active = module != nullptr && (one.scale != 0 || module->dora != nullptr);
+    check_table(lm_head_weight_, one.adapter->lm_head_weight.get(), active, "lm_head");
+  }
 }
 
 void Composition::add_embedding() {
   for (const AppliedAdapter& one : applied_) {
-    replace(embed_tokens_weight_, static_cast<const Matrix*>(one.adapter->embed_tokens_weight.get()), "embed_tokens");
+    replace(embed_tokens_weight_, one.adapter->embed_tokens_weight.get(), "embed_tokens");
     const EmbeddingModule* module = one.adapter->embedding.get();
     if (module == nullptr) continue;
     const float scale = module->scaling * one.scale;
     if (scale != 0) embedding_terms_.push_back({module->a.data(), module->b.data(), module->rank, scale});
   }
-  if (embed_tokens_weight_ != nullptr && !embedding_terms_.empty())
-    refuse("no LoRA on embed_tokens beside an adapter that replaces embed_tokens, received both",
-           "The LoRA was trained on the base's own table: use one of them.");
+  for (const AppliedAdapter& one : applied_) {
+    const bool active = one.adapter->embedding != nullptr && one.scale != 0;
+    check_table(embed_tokens_weight_, one.adapter->embed_tokens_weight.get(), active, "embed_tokens");
+  }
 }
 
 }  // namespace lowrank

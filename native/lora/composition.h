@@ -32,7 +32,7 @@ struct AppliedAdapter {
 class Composition {
  public:
   // Throws Error(kAdapterUnsupported) for more than one DoRA adapter, DoRA beside another adapter on the same module, two
-  // adapters that replace the same thing, or one that replaces a table beside one with LoRA on it. The request's scale
+  // adapters that replace the same thing, or one that replaces a table beside another one with LoRA on it. The request's scale
   // does not touch what an adapter replaces (biases, norms, tables). A plain LoRA at scale 0 leaves the base as it is.
   Composition(std::vector<AppliedAdapter> applied, const BaseModel& base);
 

@@ -50,7 +50,8 @@ BaseModel Model::base(int threads) const {
   };
   base.backend = backend_;
   base.lora_dtype = precision_ == Precision::kInt8 ? LoraDType::kBFloat16 : LoraDType::kFloat32;
-  base.table_spec = backend_->spec_of(*weights_.embed_tokens);
+  base.embed_tokens_spec = backend_->spec_of(*weights_.embed_tokens);
+  base.lm_head_spec = backend_->spec_of(*weights_.lm_head);
   base.threads = threads;
   return base;
 }

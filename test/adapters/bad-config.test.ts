@@ -91,14 +91,10 @@ describe("not supported, said so by its key", () => {
     ),
     ["use_qalora", { use_qalora: true }, "use_qalora"],
     ["layer_replication", { layer_replication: [[0, 2]] }, "layer_replication"],
-    ["trainable_token_indices", { trainable_token_indices: [1] }, "trainable_token_indices"],
+    ["trained rows of lm_head", { trainable_token_indices: { lm_head: [1] } }, "trainable_token_indices"],
     ["target_parameters", { target_parameters: ["x"] }, "target_parameters"],
     ["a key of the future", { future_option: 3 }, "future_option"],
-    [
-      "a module of another architecture",
-      { target_modules: ["q_proj", "v_proj", "query_key_value"] },
-      "query_key_value",
-    ],
+    ["a module of another architecture", { target_modules: ["query_key_value"] }, "query_key_value"],
     ["DoRA with a bias in B", { use_dora: true, lora_bias: true }, "lora_bias"],
   ])("%s", async (_, changes, named) => {
     const error = await failureOf(loadWith(changes));
@@ -122,6 +118,7 @@ describe("configuration and tensors do not agree", () => {
     ["tensors of an excluded module", { exclude_modules: ["v_proj"] }, "ERR_ADAPTER_FORMAT"],
     ["tensors of a layer that is left out", { layers_to_transform: [0] }, "ERR_ADAPTER_FORMAT"],
     ["no target at all", { target_modules: null }, "ERR_ADAPTER_FORMAT"],
+    ["trained rows that are missing", { trainable_token_indices: [1] }, "ERR_ADAPTER_FORMAT"],
     ["DoRA without magnitudes", { use_dora: true }, "ERR_ADAPTER_FORMAT"],
     ["a bias of B that is missing", { lora_bias: true }, "ERR_ADAPTER_FORMAT"],
     ["a saved module that is missing", { modules_to_save: ["lm_head"] }, "ERR_ADAPTER_FORMAT"],

@@ -107,7 +107,7 @@ async function receiveFile(file: HubFile, partial: string, context: SourceContex
     const meter = progressMeter(context.onProgress, "download", basename(file.path), file.size);
     let resumed = target.position > 0;
     let failures = 0;
-    let failedAt = target.position;
+    let furthest = target.position;
     meter(target.position);
     for (;;) {
       try {
@@ -126,11 +126,14 @@ async function receiveFile(file: HubFile, partial: string, context: SourceContex
         resumed = false; // the part that was there may have been the bad one
       } catch (error) {
         throwIfAborted(signal);
+        const reached = target.position;
         if (error instanceof RangeIgnored) await restart();
         else if (!isRetryable(error)) throw error;
-        failures = target.position - failedAt > PROGRESS_BYTES ? 1 : failures + 1;
-        failedAt = target.position;
-        if (failures > limits.retries) throw error instanceof RangeIgnored ? cutShort(file, failedAt) : error;
+        // Bytes that had come before already are no progress: a server that ignores ranges begins anew each time.
+        const progresses = target.position - furthest > PROGRESS_BYTES;
+        failures = progresses ? 1 : failures + 1;
+        furthest = Math.max(furthest, target.position);
+        if (failures > limits.retries) throw error instanceof RangeIgnored ? cutShort(file, reached) : error;
         await delay(
           Math.min(limits.retryDelayMs * 2 ** (failures - 1), 10_000),
           undefined,

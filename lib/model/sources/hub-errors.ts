@@ -48,6 +48,12 @@ export function asHubError(error: unknown, what: string): LowrankError {
       error,
     );
   }
+  if (/redirect/i.test(String(reason)))
+    return hubError(
+      `Expected the content of ${what}, received a redirect that leads nowhere (${String(reason)}). Check HF_ENDPOINT.`,
+      { reason: "answer", retryable: false },
+      error,
+    );
   return hubError(
     `Expected an answer for ${what}, received a broken connection (${String(reason ?? error)}). ` +
       "Check the network and call again: the download goes on where it stopped.",

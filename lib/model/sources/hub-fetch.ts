@@ -1,22 +1,31 @@
 import { connect } from "node:net";
 import { asHubError, hubError, statusError } from "./hub-errors.js";
-import type { SourceContext } from "./source-context.js";
+import type { HubLimits, SourceContext } from "./source-context.js";
 
-/** What one request may do beyond the limits of the context. */
+/** What one `fetch` may do beyond the limits of the context. */
 export interface HubRequest {
   /** What is asked for, as messages name it. */
   what: string;
-  /** Most bytes that the answer's body may have. */
+  /** Most bytes that an answer's body may have. */
   maxBytes: number;
+  /** Most requests, where the library goes on from page to page. Default: no limit. */
+  maxRequests?: number;
 }
 
 /**
  * A `fetch` for the hub library: it sends the token to the endpoint alone, bounds the time to the first byte, the time
- * between bytes and the size, ends with the context's signal, and throws a coded error for a status of 400 or more.
+ * in which bytes must come, the size and the number of requests, ends with the context's signal, and throws a coded error for a
+ * status of 400 or more.
  */
 export function hubFetch(context: SourceContext, request: HubRequest): typeof fetch {
   const { endpoint, token, signal, limits } = context;
+  let requests = 0;
   return async (input, init) => {
+    if (++requests > (request.maxRequests ?? Infinity))
+      throw hubError(
+        `Expected at most ${request.maxRequests} pages for ${request.what}, received more. Check HF_ENDPOINT.`,
+        { reason: "answer", retryable: false },
+      );
     const url = new URL(input instanceof Request ? input.url : input);
     // The library follows `Link` headers to further pages; none of them may lead elsewhere.
     if (url.href !== endpoint && !url.href.startsWith(`${endpoint}/`)) {
@@ -47,7 +56,7 @@ export function hubFetch(context: SourceContext, request: HubRequest): typeof fe
         await response.body?.cancel().catch(() => {});
         throw statusError(response, request.what, token !== undefined);
       }
-      const body = response.body && boundedBody(response.body, request, limits.stallMs, release);
+      const body = response.body && boundedBody(response.body, request, limits, release);
       if (!body) release();
       return new Response(body, { status: response.status, headers: response.headers });
     } catch (error) {
@@ -60,20 +69,26 @@ export function hubFetch(context: SourceContext, request: HubRequest): typeof fe
   };
 }
 
-/** Passes a body on until it stands still or exceeds the bytes that it may have; calls `release` at its end. */
+/**
+ * Passes a body on until it stands still, hardly moves or exceeds the bytes that it may have; calls `release` at its end. Only the time
+ * in which it is waited for counts, not that of the reader.
+ */
 function boundedBody(
   body: ReadableStream<Uint8Array>,
   request: HubRequest,
-  stallMs: number,
+  { stallMs, stallBytes }: HubLimits,
   release: () => void,
 ): ReadableStream<Uint8Array> {
   const reader = body.getReader();
   let received = 0;
+  let waited = 0;
+  let expected = stallBytes;
   return new ReadableStream<Uint8Array>({
     async pull(controller) {
       let timer: NodeJS.Timeout | undefined;
+      const began = performance.now();
       const stall = new Promise<never>((_, reject) => {
-        timer = setTimeout(() => reject(stalled(request.what, stallMs)), stallMs);
+        timer = setTimeout(() => reject(stalled(request.what, stallMs)), Math.max(1, stallMs - waited));
       });
       try {
         const { done, value } = await Promise.race([reader.read(), stall]);
@@ -83,6 +98,8 @@ function boundedBody(
           return;
         }
         received += value.length;
+        waited += performance.now() - began;
+        if (received >= expected) [waited, expected] = [0, received + stallBytes];
         if (received > request.maxBytes) throw tooLong(request);
         controller.enqueue(value);
       } catch (error) {
@@ -102,7 +119,7 @@ function boundedBody(
 
 function stalled(what: string, ms: number): Error {
   return hubError(
-    `Expected data for ${what}, received none for ${ms / 1000} s. ` +
+    `Expected data for ${what}, received none for ${ms / 1000} s, or hardly any. ` +
       "Check the network and call again: the download goes on where it stopped.",
     { reason: "timeout", retryable: true },
   );

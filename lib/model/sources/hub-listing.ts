@@ -54,7 +54,11 @@ export async function listHubFiles(
       revision: commit,
       path: folder.split("/").map(encodeURIComponent).join("/"),
       hubUrl: context.endpoint,
-      fetch: hubFetch(context, { what, maxBytes: context.limits.metadataBytes }),
+      fetch: hubFetch(context, {
+        what,
+        maxBytes: context.limits.metadataBytes,
+        maxRequests: context.limits.listedPages,
+      }),
     });
     let count = 0;
     for await (const entry of entries) {

@@ -28,26 +28,31 @@ export interface HubLimits {
   connectMs: number;
   /** Time from a request to the head of its answer, in ms. */
   responseMs: number;
-  /** Time without a single byte inside an answer, in ms. */
+  /** Time that may be waited inside an answer for the next `stallBytes`, or for its end, in ms. */
   stallMs: number;
+  /** Bytes that `stallMs` must bring: a byte now and then is no download. */
+  stallBytes: number;
   /** Retries in a row without progress, for answers that may be better the next time. */
   retries: number;
   /** Wait before the first retry, in ms; doubled with each, 10 s at most. */
   retryDelayMs: number;
   /** Size of an answer of the hub's JSON API, in bytes. */
   metadataBytes: number;
-  /** Entries that one listing of a repository may have. */
+  /** Entries that one listing of a repository may have, and pages that they may come in. */
   listedFiles: number;
+  listedPages: number;
 }
 
 export const DEFAULT_HUB_LIMITS: HubLimits = {
   connectMs: 3_000,
   responseMs: 10_000,
   stallMs: 30_000,
+  stallBytes: 32 * 1024,
   retries: 4,
   retryDelayMs: 500,
   metadataBytes: 16 * 1024 * 1024,
   listedFiles: 10_000,
+  listedPages: 200,
 };
 
 /** Everything that a source needs to know, read once at the start of a call. */

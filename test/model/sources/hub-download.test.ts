@@ -1,6 +1,7 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdir, readdir, readFile, rename, writeFile } from "node:fs/promises";
+import type { ServerResponse } from "node:http";
 import { connect } from "node:net";
 import { join } from "node:path";
 import { describe, expect, it, onTestFinished, vi } from "vitest";
@@ -236,6 +237,82 @@ describe("a server that is slow or fails", () => {
       details: { reason: "timeout" },
     });
     expect(performance.now() - start).toBeLessThan(10_000);
+  });
+
+  it.each<[string, (response: ServerResponse) => void]>([
+    ["keeps silent before its head", () => {}],
+    ["keeps silent behind its head", (response) => response.flushHeaders()],
+    ["keeps silent behind its first bytes", (response) => response.write(BIG.subarray(0, 1000))],
+    [
+      "sends a byte now and then",
+      (response) => {
+        const timer = setInterval(() => response.write("."), 100);
+        response.on("close", () => clearInterval(timer));
+      },
+    ],
+  ])("gives up on a file after all retries where the server %s", async (_, answer) => {
+    const { hub, cacheDirectory } = await bigHub();
+    let asked = 0;
+    hub.intercept = ({ host }, response, content) => {
+      if (host !== "content" || content === undefined) return false;
+      asked++;
+      answer(response);
+      return true;
+    };
+    const context = await createSourceContext({ cacheDirectory }, { ...IMPATIENT, retries: 2 });
+    const start = performance.now();
+    await expect(resolveHubModel(MODEL, context)).rejects.toMatchObject({
+      code: "ERR_DOWNLOAD",
+      details: { reason: "timeout" },
+    });
+    expect(asked).toBe(3);
+    expect(performance.now() - start).toBeLessThan(15_000);
+  });
+
+  it("gives up on a server that drips an answer of the API", async () => {
+    const { hub, cacheDirectory } = await bigHub();
+    hub.intercept = ({ path }, response) => {
+      if (!path.includes("/tree/")) return false;
+      const timer = setInterval(() => response.write(" "), 100);
+      response.on("close", () => clearInterval(timer));
+      return true;
+    };
+    const context = await createSourceContext({ cacheDirectory }, IMPATIENT);
+    await expect(resolveHubModel(MODEL, context)).rejects.toMatchObject({
+      code: "ERR_DOWNLOAD",
+      details: { reason: "timeout" },
+    });
+  });
+
+  it("gives up on redirects in a circle, and on a server that begins anew and breaks off without end", async () => {
+    const { hub, cacheDirectory } = await bigHub();
+    const context = await createSourceContext({ cacheDirectory }, { ...QUICK, retries: 3 });
+    hub.intercept = ({ host, path }, response) => {
+      if (host !== "content") return false;
+      response.writeHead(302, { location: path });
+      response.end();
+      return true;
+    };
+    await expect(resolveHubModel(MODEL, context)).rejects.toMatchObject({
+      code: "ERR_DOWNLOAD",
+      details: { reason: "answer", retryable: false },
+    });
+    expect(hub.requests.filter(({ host }) => host === "content").length).toBeLessThan(30);
+
+    const huge = noise(10_000_000, "huge");
+    hub.publish("acme/huge", { "huge.gguf": huge });
+    let asked = 0;
+    hub.intercept = ({ host }, response, content) => {
+      if (host !== "content" || content === undefined) return false;
+      asked++;
+      response.writeHead(200, { "content-length": content.length });
+      // More than a retry counts as progress, and never the end.
+      response.write(content.subarray(0, 9_500_000), () => response.destroy());
+      return true;
+    };
+    const model = { repo: "acme/huge", revision: "main", file: "huge.gguf" };
+    await expect(resolveHubModel(model, context)).rejects.toMatchObject({ code: "ERR_DOWNLOAD" });
+    expect(asked).toBeLessThan(10);
   });
 
   it("gives up a network that drops its packets after the time to connect", async () => {

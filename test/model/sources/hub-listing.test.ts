@@ -81,6 +81,41 @@ describe("a list of files that no honest hub sends", () => {
     });
   });
 
+  it("is given up where empty pages lead to further ones without end", async () => {
+    const hub = await startHub();
+    hub.publish("acme/tiny", modelFiles());
+    hub.intercept = ({ path }, response) => {
+      if (!path.includes("/tree/")) return false;
+      const next = `${hub.url}${path}?cursor=${hub.requests.length}`;
+      response.writeHead(200, { "content-type": "application/json", link: `<${next}>; rel="next"` });
+      response.end("[]");
+      return true;
+    };
+    const cacheDirectory = await temporaryFolder();
+    await expect(resolveModel("hf:acme/tiny", { cacheDirectory })).rejects.toMatchObject({
+      code: "ERR_DOWNLOAD",
+      message: expect.stringContaining("at most 200 pages") as string,
+      details: { reason: "answer", retryable: false },
+    });
+    expect(hub.requests.filter(({ path }) => path.includes("/tree/"))).toHaveLength(200);
+    expect(hub.contentRequests()).toEqual([]);
+  });
+
+  it("may come in several pages", async () => {
+    const hub = await startHub();
+    const commit = hub.publish("acme/tiny", modelFiles());
+    hub.intercept = ({ path }, response) => {
+      if (!path.includes("/tree/")) return false;
+      const page = hub.requests.filter((seen) => seen.path.includes("/tree/")).length - 1;
+      const link = `<${hub.url}/api/models/acme/tiny/tree/${commit}?cursor=${page}>; rel="next"`;
+      response.writeHead(200, page < GOOD.length ? { link } : {});
+      response.end(JSON.stringify(GOOD.slice(page, page + 1)));
+      return true;
+    };
+    const model = await resolveModel("hf:acme/tiny", { cacheDirectory: await temporaryFolder() });
+    expect(model.files.length).toBeGreaterThan(2);
+  });
+
   it("does not lead to another host through its link to the next page", async () => {
     const hub = await startHub();
     hub.publish("acme/tiny", modelFiles());
