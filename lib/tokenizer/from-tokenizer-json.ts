@@ -1,4 +1,4 @@
-import type { AddedToken } from "./added-tokens.js";
+import { type AddedToken, buildAddedTokenTables } from "./added-tokens.js";
 import { isObject, type JsonObject, own } from "./json.js";
 import { readModel, readVocabulary } from "./model-json.js";
 import { compileNormalizer, type Normalizer } from "./normalizer.js";
@@ -79,6 +79,7 @@ export function definitionFromFiles(files: TokenizerFiles): TokenizerDefinition 
     vocabulary: vocabulary.tables,
     model: readModel(model, vocabulary, find, hidden, compilePreTokenizer(preTokenizer).byteLevel),
     addedTokens,
+    addedTokenTables: buildAddedTokenTables(addedTokens),
     normalizer: own(json, "normalizer") ?? null,
     preTokenizer,
     decoder: compileDecoder(own(json, "decoder")),

@@ -1,4 +1,4 @@
-import type { AddedToken } from "./added-tokens.js";
+import { type AddedToken, buildAddedTokenTables } from "./added-tokens.js";
 import type { BytePairModel } from "./byte-pair-encoder.js";
 import type { DecoderRule } from "./token-decoder.js";
 import {
@@ -141,6 +141,7 @@ export class GgufVocabulary {
       vocabulary: vocabulary.tables,
       model,
       addedTokens,
+      addedTokenTables: buildAddedTokenTables(addedTokens),
       normalizer,
       preTokenizer,
       decoder,

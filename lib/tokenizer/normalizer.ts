@@ -1,5 +1,6 @@
 import { compilePattern } from "./split-pattern.js";
 import { unsupported } from "./tokenizer-errors.js";
+import { isWhiteSpace } from "./white-space.js";
 
 export interface Normalizer {
   readonly apply: (text: string) => string;
@@ -72,12 +73,6 @@ function strip(text: string, left: boolean, right: boolean): string {
   while (left && start < end && isWhiteSpace(text, start)) ++start;
   while (right && end > start && isWhiteSpace(text, end - 1)) --end;
   return text.slice(start, end);
-}
-
-/** True where the UTF-16 unit at `at` is White_Space; all of White_Space lies in the basic plane. */
-export function isWhiteSpace(text: string, at: number): boolean {
-  const code = text.charCodeAt(at);
-  return code === 0x85 || (code !== 0xfeff && text[at]!.trim() === "");
 }
 
 function textOf(value: unknown, name: string): string {

@@ -1,4 +1,4 @@
-import type { AddedToken } from "./added-tokens.js";
+import type { AddedToken, AddedTokenTables } from "./added-tokens.js";
 import type { BytePairModel } from "./byte-pair-encoder.js";
 import type { DecoderRule } from "./token-decoder.js";
 import type { UnigramModel } from "./unigram-encoder.js";
@@ -19,6 +19,7 @@ export interface TokenizerDefinition {
   readonly vocabulary: VocabularyTables;
   readonly model: BytePairModel | UnigramModel | WordLevelModel;
   readonly addedTokens: readonly AddedToken[];
+  readonly addedTokenTables: AddedTokenTables;
   /** `normalizer` and `pre_tokenizer` as they stand in tokenizer.json. */
   readonly normalizer: unknown;
   readonly preTokenizer: unknown;

@@ -1,5 +1,5 @@
 import { expected } from "../errors/index.js";
-import { AddedTokenMatcher, type Accept, type AddedToken, type Section } from "./added-tokens.js";
+import { AddedTokenMatcher, type Accept, type AddedToken, type Visit } from "./added-tokens.js";
 import { ByteBuffer } from "./byte-buffer.js";
 import { BytePairEncoder } from "./byte-pair-encoder.js";
 import { definitionFromGguf } from "./from-gguf.js";
@@ -91,13 +91,11 @@ export class Tokenizer {
           : wordLevelEncoder(vocabulary, model.unknownId);
     this.#added = new Map(addedTokens.map((token) => [token.content, token]));
     this.#special = new Set(addedTokens.filter((token) => token.special).map((token) => token.id));
-    const normalized = addedTokens.filter((token) => token.normalized !== null);
-    this.#rawMatcher = new AddedTokenMatcher(addedTokens.filter((token) => token.normalized === null));
+    const { raw, normalized, chat } = definition.addedTokenTables;
+    this.#rawMatcher = new AddedTokenMatcher(addedTokens, raw);
     this.#normalizedMatcher =
-      normalized.length === 0 ? null : new AddedTokenMatcher(normalized, (token) => token.normalized!);
-    this.#chatMatcher = normalized.some((token) => token.special)
-      ? new AddedTokenMatcher(addedTokens.filter((token) => token.special || token.normalized === null))
-      : this.#rawMatcher;
+      normalized && new AddedTokenMatcher(addedTokens, normalized, (token) => token.normalized ?? "");
+    this.#chatMatcher = chat === null ? this.#rawMatcher : new AddedTokenMatcher(addedTokens, chat);
     const contents = addedTokens.map((token) => [token.id, token.normalized ?? token.content] as const);
     this.decoder = new TokenDecoder(vocabulary, definition.decoder, new Map(contents));
   }
@@ -146,24 +144,20 @@ export class Tokenizer {
     acceptNormalized: Accept,
     out: TokenBuffer,
   ): void {
-    for (const section of matcher.split(text, accept)) {
-      if (section.token !== null) {
-        out.push(section.token.id);
-        continue;
-      }
-      const part = text.slice(section.start, section.end);
+    matcher.visit(text, accept, (start, end, token) => {
+      if (token !== null) return out.push(token.id);
+      const part = text.slice(start, end);
       const normalized = this.#normalizer === null ? part : this.#normalizer.apply(part);
-      const inner: readonly Section[] = this.#normalizedMatcher?.split(normalized, acceptNormalized) ?? [
-        { start: 0, end: normalized.length, token: null },
-      ];
-      for (const { start, end, token } of inner) {
-        if (token !== null) out.push(token.id);
-        else if (end > start)
-          this.#preTokenizer.split(normalized.slice(start, end), section.start + start === 0, (word) =>
+      const encode: Visit = (from, to, inner) => {
+        if (inner !== null) return out.push(inner.id);
+        if (to > from)
+          this.#preTokenizer.split(normalized.slice(from, to), start + from === 0, (word) =>
             this.#encoder.encode(word, out),
           );
-      }
-    }
+      };
+      if (this.#normalizedMatcher === null) encode(0, normalized.length, null);
+      else this.#normalizedMatcher.visit(normalized, acceptNormalized, encode);
+    });
   }
 
   /**
@@ -233,7 +227,8 @@ function checkText(text: string): void {
 
 /** Lone surrogates become U+FFFD, as UTF-8 has none. Offsets stay the same. */
 function wellFormed(text: string): string {
-  return text.replace(/\p{Surrogate}/gu, "\ufffd");
+  // In Node.js since 20, not yet in the language level that TypeScript is told.
+  return (text as string & { toWellFormed(): string }).toWellFormed();
 }
 
 /** Does the ascending list have a number of start .. end - 1? */
