@@ -52,7 +52,12 @@ export function buildAddedTokenTables(tokens: readonly AddedToken[]): AddedToken
   return {
     raw: buildAutomaton(tokens.map(rawContent), NAME),
     normalized:
-      inNormalized.length === 0 ? null : buildAutomaton(tokens.map(({ normalized }) => normalized), NAME),
+      inNormalized.length === 0
+        ? null
+        : buildAutomaton(
+            tokens.map(({ normalized }) => normalized),
+            NAME,
+          ),
     chat: inNormalized.some(({ special }) => special)
       ? buildAutomaton(
           tokens.map((token) => (token.special ? token.content : rawContent(token))),

@@ -1,10 +1,10 @@
 import { type AddedToken, buildAddedTokenTables } from "./added-tokens.js";
-import { isObject, type JsonObject, own } from "./json.js";
+import { isObject, type JsonObject, own, ownFlag } from "./json.js";
 import { readModel, readVocabulary } from "./model-json.js";
-import { compileNormalizer, type Normalizer } from "./normalizer.js";
+import { compileNormalizer, readNormalizer, type Normalizer } from "./normalizer.js";
 import { compilePostProcessor } from "./post-processor.js";
-import { compilePreTokenizer } from "./pre-tokenizer.js";
-import { compileDecoder } from "./token-decoder.js";
+import { compilePreTokenizer, readPreTokenizer } from "./pre-tokenizer.js";
+import { compileDecoder, decodedContents, TokenDecoder } from "./token-decoder.js";
 import {
   checkTemplate,
   checkTokenId,
@@ -47,11 +47,12 @@ export function definitionFromFiles(files: TokenizerFiles): TokenizerDefinition 
   const model = own(json, "model");
   if (!isObject(model)) throw damaged("an object", "tokenizer.json: model", model);
   const tokens = readVocabulary(model);
+  const normalizer = readNormalizer(own(json, "normalizer"));
   const addedTokens = readAddedTokens(
     own(json, "added_tokens"),
     own(config, "added_tokens_decoder"),
     tokens,
-    compileNormalizer(own(json, "normalizer")),
+    compileNormalizer(normalizer),
   );
   const strings = packStrings(
     Array.from(tokens, (token) => token ?? ""),
@@ -59,8 +60,8 @@ export function definitionFromFiles(files: TokenizerFiles): TokenizerDefinition 
   );
   const hidden = new Set(addedTokens.filter((token) => token.special).map((token) => token.id));
   const vocabulary = Vocabulary.build(strings, hidden);
-  const find = (token: string): number =>
-    addedTokens.find((added) => added.content === token)?.id ?? vocabulary.idOf(token);
+  const addedIds = new Map(addedTokens.map(({ content, id }) => [content, id]));
+  const find = (token: string): number => addedIds.get(token) ?? vocabulary.idOf(token);
 
   const specialTokens: Record<string, string> = {};
   for (const role of ["bos_token", "eos_token", "unk_token", "pad_token"]) {
@@ -74,15 +75,17 @@ export function definitionFromFiles(files: TokenizerFiles): TokenizerDefinition 
   const eosNamed = [own(generation, "eos_token_id")].flat().filter((id) => id !== undefined && id !== null);
   const bosNamed = own(generation, "bos_token_id");
   const { prefix, suffix } = compilePostProcessor(own(json, "post_processor"), vocabulary.size);
-  const preTokenizer = own(json, "pre_tokenizer") ?? null;
+  const decoder = compileDecoder(own(json, "decoder"));
+  new TokenDecoder(vocabulary, decoder, decodedContents(addedTokens)).check();
+  const preTokenizer = readPreTokenizer(own(json, "pre_tokenizer"));
   return {
     vocabulary: vocabulary.tables,
     model: readModel(model, vocabulary, find, hidden, compilePreTokenizer(preTokenizer).byteLevel),
     addedTokens,
     addedTokenTables: buildAddedTokenTables(addedTokens),
-    normalizer: own(json, "normalizer") ?? null,
+    normalizer,
     preTokenizer,
-    decoder: compileDecoder(own(json, "decoder")),
+    decoder,
     prefix,
     suffix,
     bosTokenId:
@@ -125,6 +128,11 @@ const tokenText = (token: unknown): string | null =>
       ? (own(token, "content") as string)
       : null;
 
+const NAME = "tokenizer.json: added_tokens";
+
+/** An added token may become this many times longer when it is normalised. */
+const MAX_GROWTH = 64;
+
 /** Reads `added_tokens`, and what only tokenizer_config.json lists, and puts those that the model lacks into its vocabulary. */
 function readAddedTokens(
   list: unknown,
@@ -133,18 +141,27 @@ function readAddedTokens(
   normalizer: Normalizer | null,
 ): AddedToken[] {
   const entries: unknown[] = Array.isArray(list) ? [...(list as unknown[])] : [];
-  if (list !== undefined && list !== null && !Array.isArray(list))
-    throw damaged("a list", "tokenizer.json: added_tokens", list);
+  if (list !== undefined && list !== null && !Array.isArray(list)) throw damaged("a list", NAME, list);
   if (isObject(decoder))
     for (const id of Object.keys(decoder))
       if (isObject(decoder[id])) entries.push({ ...decoder[id], id: Number(id) });
   if (entries.length > 2 * MAX_ADDED_TOKENS)
-    throw damaged(`at most ${MAX_ADDED_TOKENS} tokens`, "tokenizer.json: added_tokens", entries.length);
+    throw damaged(`at most ${MAX_ADDED_TOKENS} tokens`, NAME, entries.length);
+  const normalizedContent = (content: string): string | null => {
+    if (normalizer === null) return null;
+    const normalized = normalizer.apply(content, content.length * MAX_GROWTH);
+    if (normalized !== null) return normalized;
+    throw damaged(
+      `at most ${MAX_GROWTH} times as many characters in an added token that is normalised`,
+      "tokenizer.json: normalizer",
+      content,
+    );
+  };
   const ids = new Map<string, number>();
   tokens.forEach((token, id) => ids.set(token!, id));
   const added = new Map<string, AddedToken>();
   for (const entry of entries) {
-    if (!isObject(entry)) throw damaged("an object", "tokenizer.json: added_tokens", entry);
+    if (!isObject(entry)) throw damaged("an object", NAME, entry);
     const content = own(entry, "content");
     const named = own(entry, "id");
     if (typeof content !== "string" || content.length > MAX_TOKEN_BYTES)
@@ -156,18 +173,15 @@ function readAddedTokens(
     if (tokens[id] !== undefined && tokens[id] !== content)
       throw damaged("one token an id", "tokenizer.json: added_tokens.id", id);
     tokens[id] = content;
-    const special = own(entry, "special") === true;
+    const special = ownFlag(entry, "special", false, NAME);
     added.set(content, {
       id,
       content,
       special,
-      normalized:
-        normalizer !== null && (own(entry, "normalized") ?? !special) === true
-          ? normalizer.apply(content)
-          : null,
-      singleWord: own(entry, "single_word") === true,
-      lstrip: own(entry, "lstrip") === true,
-      rstrip: own(entry, "rstrip") === true,
+      normalized: ownFlag(entry, "normalized", !special, NAME) ? normalizedContent(content) : null,
+      singleWord: ownFlag(entry, "single_word", false, NAME),
+      lstrip: ownFlag(entry, "lstrip", false, NAME),
+      rstrip: ownFlag(entry, "rstrip", false, NAME),
     });
   }
   return [...added.values()];

@@ -1,5 +1,7 @@
 import { type AddedToken, buildAddedTokenTables } from "./added-tokens.js";
 import type { BytePairModel } from "./byte-pair-encoder.js";
+import type { NormalizerStep } from "./normalizer.js";
+import type { PreTokenizerStep } from "./pre-tokenizer.js";
 import type { DecoderRule } from "./token-decoder.js";
 import {
   checkTemplate,
@@ -103,8 +105,8 @@ export class GgufVocabulary {
     vocabulary: Vocabulary,
     model: BytePairModel,
     decoder: DecoderRule,
-    normalizer: unknown,
-    preTokenizer: unknown,
+    normalizer: readonly NormalizerStep[],
+    preTokenizer: readonly PreTokenizerStep[],
     addBos: boolean,
   ): TokenizerDefinition {
     const addedTokens: AddedToken[] = [];

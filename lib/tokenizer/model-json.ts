@@ -3,7 +3,7 @@ import { isObject, type JsonObject, own } from "./json.js";
 import { MAX_MERGES, MergeTableBuilder, type MergeTables } from "./merge-table.js";
 import { checkTokenId, type WordLevelModel } from "./tokenizer-definition.js";
 import { damaged, unsupported } from "./tokenizer-errors.js";
-import type { UnigramModel } from "./unigram-encoder.js";
+import { MAX_PIECE_BYTES, type UnigramModel } from "./unigram-encoder.js";
 import { MAX_TOKEN_BYTES, MAX_VOCABULARY, Vocabulary } from "./vocabulary.js";
 import { joinedBeforeSpace } from "./word-cuts.js";
 
@@ -83,6 +83,8 @@ function readUnigram(model: JsonObject, vocab: unknown, vocabulary: Vocabulary):
     scores[id] = score;
     longest = Math.max(longest, vocabulary.utf8Of(id).length);
   }
+  if (longest > MAX_PIECE_BYTES)
+    throw unsupported(`tokens of at most ${MAX_PIECE_BYTES} bytes`, "tokenizer.json: model.vocab", longest);
   const unknown = own(model, "unk_id");
   return {
     type: "Unigram",

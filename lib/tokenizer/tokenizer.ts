@@ -8,7 +8,7 @@ import { definitionFromFiles, type TokenizerFiles } from "./from-tokenizer-json.
 import { compileNormalizer, type Normalizer } from "./normalizer.js";
 import { compilePreTokenizer, type PreTokenizer } from "./pre-tokenizer.js";
 import { TokenBuffer } from "./token-buffer.js";
-import { TokenDecoder } from "./token-decoder.js";
+import { decodedContents, TokenDecoder } from "./token-decoder.js";
 import type { TokenizerDefinition } from "./tokenizer-definition.js";
 import { UnigramEncoder } from "./unigram-encoder.js";
 import { Vocabulary, type PackedStrings } from "./vocabulary.js";
@@ -30,6 +30,16 @@ export interface DecodeOptions {
 
 /** Longest text that is encoded, in UTF-16 units (about 4 million tokens). */
 export const MAX_TEXT_LENGTH = 1 << 24;
+/** Longest that a normalizer may make it, in UTF-16 units. */
+const MAX_NORMALIZED_LENGTH = 2 * MAX_TEXT_LENGTH;
+/** Most ids that are decoded at a time, and most bytes of their text. */
+const MAX_IDS = 1 << 24;
+const MAX_DECODED_BYTES = 1 << 26;
+/** What a quick tokenizer has at most: steps of its normalizer, cuts of its pre-tokenizer, growth of the text by both. */
+const QUICK_STEPS = 8;
+const QUICK_GROWTH = 8;
+/** Bytes of the longest token of a quick Unigram model, whose time is in proportion to it. */
+const QUICK_TOKEN_BYTES = 64;
 
 interface Encoder {
   encode(word: string, out: TokenBuffer): void;
@@ -52,7 +62,8 @@ export class Tokenizer {
   /** The model's own Jinja chat template, or null. */
   readonly chatTemplate: string | null;
   /**
-   * True where every pattern is one of the known, linear ones. Texts for other tokenizers belong in a worker that can be stopped.
+   * True where 8,192 characters are encoded in a few milliseconds whatever they are: every pattern is one of the known, linear ones, and
+   * no step makes a text much longer. Texts for other tokenizers belong in a worker that can be stopped.
    */
   readonly trusted: boolean;
   /** @internal */
@@ -82,7 +93,7 @@ export class Tokenizer {
     this.chatTemplate = definition.chatTemplate;
     this.#normalizer = compileNormalizer(definition.normalizer);
     this.#preTokenizer = compilePreTokenizer(definition.preTokenizer);
-    this.trusted = this.#preTokenizer.trusted && (this.#normalizer?.trusted ?? true);
+    this.trusted = isQuick(definition, this.#normalizer, this.#preTokenizer);
     this.#encoder =
       model.type === "BPE"
         ? new BytePairEncoder(vocabulary, model)
@@ -96,8 +107,7 @@ export class Tokenizer {
     this.#normalizedMatcher =
       normalized && new AddedTokenMatcher(addedTokens, normalized, (token) => token.normalized ?? "");
     this.#chatMatcher = chat === null ? this.#rawMatcher : new AddedTokenMatcher(addedTokens, chat);
-    const contents = addedTokens.map((token) => [token.id, token.normalized ?? token.content] as const);
-    this.decoder = new TokenDecoder(vocabulary, definition.decoder, new Map(contents));
+    this.decoder = new TokenDecoder(vocabulary, definition.decoder, decodedContents(addedTokens));
   }
 
   /** From the files of a model folder. Throws ERR_TOKENIZER. Takes time in proportion to the files (see `TextProcessor.create`). */
@@ -144,10 +154,19 @@ export class Tokenizer {
     acceptNormalized: Accept,
     out: TokenBuffer,
   ): void {
+    let room = MAX_NORMALIZED_LENGTH;
     matcher.visit(text, accept, (start, end, token) => {
       if (token !== null) return out.push(token.id);
       const part = text.slice(start, end);
-      const normalized = this.#normalizer === null ? part : this.#normalizer.apply(part);
+      const normalized = this.#normalizer === null ? part : this.#normalizer.apply(part, room);
+      if (normalized === null)
+        throw expected(
+          `a text that the tokenizer's normalizer makes at most ${MAX_NORMALIZED_LENGTH} UTF-16 units of`,
+          "text",
+          "one that becomes longer",
+          "Shorten the text.",
+        );
+      room -= normalized.length;
       const encode: Visit = (from, to, inner) => {
         if (inner !== null) return out.push(inner.id);
         if (to > from)
@@ -163,14 +182,26 @@ export class Tokenizer {
   /**
    * Text of token ids. Bytes that are no UTF-8 become U+FFFD as the WHATWG's TextDecoder has it; spaces are left as they are
    * (`clean_up_tokenization_spaces` is off). Ids out of range are left out.
+   * Throws ERR_INVALID_ARGUMENT for more than 16,777,216 ids, or where their text has more than 64 MiB.
    */
   decode(ids: ArrayLike<number>, options: DecodeOptions = {}): string {
     const { skipSpecialTokens = true } = options;
+    const length: unknown = (ids as Partial<ArrayLike<number>> | null | undefined)?.length;
+    if (typeof ids !== "object" || !Number.isInteger(length) || ids.length < 0 || ids.length > MAX_IDS)
+      throw expected(`a list of at most ${MAX_IDS} token ids`, "ids", length ?? ids);
     const position = this.decoder.begin();
     const bytes = new ByteBuffer();
-    for (let i = 0; i < ids.length; ++i)
-      if (!skipSpecialTokens || !this.#special.has(ids[i]!))
-        this.decoder.appendNext(ids[i]!, position, bytes);
+    for (let i = 0; i < ids.length; ++i) {
+      if (skipSpecialTokens && this.#special.has(ids[i]!)) continue;
+      this.decoder.appendNext(ids[i]!, position, bytes);
+      if (bytes.length > MAX_DECODED_BYTES)
+        throw expected(
+          `ids whose text has at most ${MAX_DECODED_BYTES} bytes`,
+          "ids",
+          ids.length,
+          "Decode them in parts.",
+        );
+    }
     return new TextDecoder("utf-8", { ignoreBOM: true }).decode(bytes.view());
   }
 
@@ -207,6 +238,21 @@ export class Tokenizer {
   isSpecial(id: number): boolean {
     return this.#special.has(id);
   }
+}
+
+function isQuick(
+  { normalizer: steps, model }: TokenizerDefinition,
+  normalizer: Normalizer | null,
+  preTokenizer: PreTokenizer,
+): boolean {
+  return (
+    preTokenizer.trusted &&
+    (normalizer?.trusted ?? true) &&
+    steps.length <= QUICK_STEPS &&
+    preTokenizer.cuts <= QUICK_STEPS &&
+    preTokenizer.growth * (normalizer?.growth ?? 1) <= QUICK_GROWTH &&
+    (model.type !== "Unigram" || model.longest <= QUICK_TOKEN_BYTES)
+  );
 }
 
 function wordLevelEncoder(vocabulary: Vocabulary, unknownId: number): Encoder {

@@ -1,5 +1,6 @@
 import type { TokenBuffer } from "./token-buffer.js";
 import { hashBytes, type Vocabulary } from "./vocabulary.js";
+import { checkWordLength } from "./word-length.js";
 
 /** Unigram language model: of all ways to cut a word into tokens the one with the highest sum of scores. */
 export interface UnigramModel {
@@ -13,6 +14,8 @@ export interface UnigramModel {
   readonly longest: number;
 }
 
+/** Most bytes of a token of a Unigram model: the time that a text takes is in proportion to it. */
+export const MAX_PIECE_BYTES = 512;
 /** What an unknown character costs below the lowest score (kUnkPenalty of SentencePiece). */
 const UNKNOWN_PENALTY = 10;
 
@@ -32,6 +35,7 @@ export class UnigramEncoder {
 
   /** Appends the tokens of one pre-tokenised word. */
   encode(word: string, out: TokenBuffer): void {
+    checkWordLength(word);
     const text = Buffer.from(word, "utf8");
     const size = text.length;
     const score = new Float64Array(size + 1);
