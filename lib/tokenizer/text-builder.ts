@@ -31,17 +31,27 @@ export class TextBuilder {
   }
 }
 
+/** Units that are searched at a time. */
+const WINDOW = 1 << 16;
+
 /** Every occurrence of a string that is not empty becomes `content`; null where the result would be longer than `limit`. */
 export function replaceString(text: string, from: string, content: string, limit: number): string | null {
-  let at = text.indexOf(from);
-  if (at < 0) return text.length > limit ? null : text;
-  const builder = new TextBuilder(limit);
-  let end = 0;
-  for (; at >= 0; at = text.indexOf(from, end)) {
-    if (!builder.append(text.slice(end, at)) || !builder.append(content)) return null;
-    end = at + from.length;
+  if (!text.includes(from)) return text.length > limit ? null : text;
+  const parts: string[] = [];
+  let length = 0;
+  for (let start = 0; start < text.length;) {
+    const end = Math.min(text.length, start + WINDOW + from.length);
+    const pieces = text.slice(start, end).split(from);
+    // An occurrence may begin in what is left of the window and end in the next one.
+    const last = pieces.at(-1)!;
+    const kept = end === text.length ? 0 : Math.min(last.length, from.length - 1);
+    pieces[pieces.length - 1] = last.slice(0, last.length - kept);
+    length += end - kept - start + (pieces.length - 1) * (content.length - from.length);
+    if (length > limit) return null;
+    parts.push(pieces.join(content));
+    start = end - kept;
   }
-  return builder.append(text.slice(end)) ? builder.build() : null;
+  return parts.join("");
 }
 
 /**

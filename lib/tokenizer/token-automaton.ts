@@ -1,21 +1,16 @@
 import { damaged } from "./tokenizer-errors.js";
+import { buildTrie, childOf, rootsOf, type Trie } from "./trie.js";
 import { sharedInts } from "./vocabulary.js";
 
 /**
- * An Aho-Corasick automaton over reversed strings, so that a scan from right to left knows at each place the longest string that
- * begins there. Nodes are numbered breadth first, which makes the children of a node neighbours. All of it can be shared by threads.
+ * An Aho-Corasick automaton: a trie of reversed strings, so that a scan from right to left knows at each place the longest string that
+ * begins there. All of it can be shared by threads.
  */
-export interface AutomatonTables {
-  /** [nodes] the UTF-16 unit that leads to a node from its parent. */
-  readonly labels: Uint16Array;
-  /** [nodes + 1] the children of node v are children[v] .. children[v + 1] - 1, their labels ascending. */
-  readonly children: Int32Array;
+export interface AutomatonTables extends Trie {
   /** [nodes] the node of the longest proper suffix of what a node stands for. */
   readonly fallback: Int32Array;
   /** [nodes] index of the longest string that is a suffix of what a node stands for, or -1. */
   readonly found: Int32Array;
-  /** Length of the longest string, in UTF-16 units. */
-  readonly longest: number;
 }
 
 /** Most UTF-16 units of all strings of an automaton together. */
@@ -48,79 +43,28 @@ export function buildAutomaton(strings: readonly (string | null)[], name: string
     if (units > MAX_AUTOMATON_UNITS)
       throw damaged(`at most ${MAX_AUTOMATON_UNITS} characters together`, name, units);
   });
-  const sorted = [...indexOf.keys()].sort(compareFromEnd);
-  const labels = new Uint16Array(units + 1);
-  const children = new Int32Array(units + 2);
-  const fallback = new Int32Array(units + 1);
-  const found = new Int32Array(units + 1).fill(-1);
-  // The sorted strings that pass through a node.
-  const low = new Int32Array(units + 1);
-  const high = new Int32Array(units + 1);
-  high[0] = sorted.length;
-  const tables = { labels, children, fallback, found, longest: 0 };
-  let count = 1;
-  let depth = 0;
-  for (let node = 0, levelEnd = 1; node < count; ++node) {
-    if (node === levelEnd) {
-      ++depth;
-      levelEnd = count;
+  const trie = buildTrie({
+    sorted: [...indexOf.values()].sort((a, b) => compareFromEnd(strings[a]!, strings[b]!)),
+    lengthOf: (index) => strings[index]!.length,
+    unitAt: (index, depth) => unitFromEnd(strings[index]!, depth),
+  });
+  const { labels, children, ends } = trie;
+  const count = labels.length;
+  const fallback = sharedInts(count);
+  const found = sharedInts(count);
+  found[0] = -1;
+  // Breadth first, so the fallback of a node is complete before the node.
+  for (let node = 0; node < count; ++node)
+    for (let child = children[node]!; child < children[node + 1]!; ++child) {
+      if (node > 0) fallback[child] = step(trie, fallback, fallback[node]!, labels[child]!);
+      found[child] = ends[child]! >= 0 ? ends[child]! : found[fallback[child]!]!;
     }
-    let at = low[node]!;
-    children[node] = count;
-    // The shorter string goes first, so the one that ends here is the first.
-    if (at < high[node]! && sorted[at]!.length === depth) found[node] = indexOf.get(sorted[at++]!)!;
-    else if (node > 0) found[node] = found[fallback[node]!]!;
-    while (at < high[node]!) {
-      const unit = unitFromEnd(sorted[at]!, depth);
-      const child = count++;
-      low[child] = at;
-      while (at < high[node]! && unitFromEnd(sorted[at]!, depth) === unit) ++at;
-      high[child] = at;
-      labels[child] = unit;
-    }
-    children[node + 1] = count;
-    // Their fallbacks lie on levels that are complete.
-    if (node > 0)
-      for (let child = children[node]!; child < count; ++child)
-        fallback[child] = step(tables, fallback[node]!, labels[child]!);
-  }
-  return {
-    labels: sharedUnits(count, labels),
-    children: sharedCopy(children, count + 1),
-    fallback: sharedCopy(fallback, count),
-    found: sharedCopy(found, count),
-    longest: depth,
-  };
+  return { ...trie, fallback, found };
 }
 
-function sharedUnits(length: number, table: Uint16Array): Uint16Array {
-  const copy = new Uint16Array(new SharedArrayBuffer(length * 2));
-  copy.set(table.subarray(0, length));
-  return copy;
-}
-
-function sharedCopy(table: Int32Array, length: number): Int32Array {
-  const copy = sharedInts(length);
-  copy.set(table.subarray(0, length));
-  return copy;
-}
-
-function childOf({ labels, children }: AutomatonTables, node: number, unit: number): number {
-  let low = children[node]!;
-  let high = children[node + 1]! - 1;
-  while (low <= high) {
-    const middle = (low + high) >> 1;
-    const label = labels[middle]!;
-    if (label === unit) return middle;
-    if (label < unit) low = middle + 1;
-    else high = middle - 1;
-  }
-  return 0;
-}
-
-function step(tables: AutomatonTables, from: number, unit: number): number {
-  for (let node = from; ; node = tables.fallback[node]!) {
-    const child = childOf(tables, node, unit);
+function step(trie: Trie, fallback: Int32Array, from: number, unit: number): number {
+  for (let node = from; ; node = fallback[node]!) {
+    const child = childOf(trie, node, unit);
     if (child !== 0 || node === 0) return child;
   }
 }
@@ -136,10 +80,7 @@ export class AutomatonScanner {
 
   constructor(tables: AutomatonTables) {
     this.#tables = tables;
-    const { labels, children } = tables;
-    const end = children[1]!;
-    this.#roots = new Int32Array(end > 1 ? labels[end - 1]! + 1 : 0);
-    for (let child = 1; child < end; ++child) this.#roots[labels[child]!] = child;
+    this.#roots = rootsOf(tables);
   }
 
   /**

@@ -30,8 +30,9 @@ export interface DecodeOptions {
 
 /** Longest text that is encoded, in UTF-16 units (about 4 million tokens). */
 export const MAX_TEXT_LENGTH = 1 << 24;
-/** Longest that a normalizer may make it, in UTF-16 units. */
-const MAX_NORMALIZED_LENGTH = 2 * MAX_TEXT_LENGTH;
+/** A normalizer may make a text this many times longer, and no longer than this, in UTF-16 units. NFKD makes it 18 times longer at most. */
+const MAX_GROWTH = 32;
+const MAX_NORMALIZED_LENGTH = MAX_TEXT_LENGTH + (1 << 16);
 /** Most ids that are decoded at a time, and most bytes of their text. */
 const MAX_IDS = 1 << 24;
 const MAX_DECODED_BYTES = 1 << 26;
@@ -39,7 +40,7 @@ const MAX_DECODED_BYTES = 1 << 26;
 const QUICK_STEPS = 8;
 const QUICK_GROWTH = 8;
 /** Bytes of the longest token of a quick Unigram model, whose time is in proportion to it. */
-const QUICK_TOKEN_BYTES = 64;
+const QUICK_TOKEN_BYTES = 128;
 
 interface Encoder {
   encode(word: string, out: TokenBuffer): void;
@@ -154,14 +155,15 @@ export class Tokenizer {
     acceptNormalized: Accept,
     out: TokenBuffer,
   ): void {
-    let room = MAX_NORMALIZED_LENGTH;
+    const most = Math.min(MAX_NORMALIZED_LENGTH, (text.length + 64) * MAX_GROWTH);
+    let room = most;
     matcher.visit(text, accept, (start, end, token) => {
       if (token !== null) return out.push(token.id);
       const part = text.slice(start, end);
       const normalized = this.#normalizer === null ? part : this.#normalizer.apply(part, room);
       if (normalized === null)
         throw expected(
-          `a text that the tokenizer's normalizer makes at most ${MAX_NORMALIZED_LENGTH} UTF-16 units of`,
+          `a text that the tokenizer's normalizer makes at most ${most} UTF-16 units of`,
           "text",
           "one that becomes longer",
           "Shorten the text.",
@@ -251,7 +253,7 @@ function isQuick(
     steps.length <= QUICK_STEPS &&
     preTokenizer.cuts <= QUICK_STEPS &&
     preTokenizer.growth * (normalizer?.growth ?? 1) <= QUICK_GROWTH &&
-    (model.type !== "Unigram" || model.longest <= QUICK_TOKEN_BYTES)
+    (model.type !== "Unigram" || model.tokens.longest <= QUICK_TOKEN_BYTES)
   );
 }
 
