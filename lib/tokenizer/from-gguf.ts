@@ -166,7 +166,7 @@ function sentencePieceDefinition(source: GgufVocabulary): TokenizerDefinition {
     byteFallback: true,
     fuseUnknown: true,
     ignoreMerges: false,
-    unknownId: source.id("unknown_token_id") ?? -1,
+    unknownId: source.idIfThere("unknown_token_id") ?? -1,
     joinedBeforeSpace: joinedBeforeSpace(vocabulary, merges),
   };
   const prefix = source.flag("add_space_prefix", true);

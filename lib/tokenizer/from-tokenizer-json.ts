@@ -5,9 +5,9 @@ import { compileNormalizer, readNormalizer, type Normalizer } from "./normalizer
 import { compilePostProcessor } from "./post-processor.js";
 import { compilePreTokenizer, readPreTokenizer } from "./pre-tokenizer.js";
 import { compileDecoder, decodedContents, TokenDecoder } from "./token-decoder.js";
+import { readBosTokenId, readEosTokenIds } from "./named-token-ids.js";
 import {
   checkTemplate,
-  checkTokenId,
   collectEosTokenIds,
   MAX_ADDED_TOKENS,
   type TokenizerDefinition,
@@ -25,8 +25,10 @@ export interface TokenizerFiles {
   readonly tokenizerConfig?: JsonFile | undefined;
   /** special_tokens_map.json: the roles, where tokenizer_config.json lacks them */
   readonly specialTokensMap?: JsonFile | undefined;
-  /** generation_config.json (or config.json): further ids that end a generation */
+  /** generation_config.json: further ids that end a generation */
   readonly generationConfig?: JsonFile | undefined;
+  /** config.json: the same where generation_config.json says nothing of them, and the size of the model's own vocabulary */
+  readonly config?: JsonFile | undefined;
   /** chat_template.jinja; goes before the template of tokenizer_config.json */
   readonly chatTemplate?: string | undefined;
 }
@@ -43,6 +45,7 @@ export function definitionFromFiles(files: TokenizerFiles): TokenizerDefinition 
     files.specialTokensMap === undefined ? {} : parseJson(files.specialTokensMap, "special_tokens_map.json");
   const generation =
     files.generationConfig === undefined ? {} : parseJson(files.generationConfig, "generation_config.json");
+  const modelConfig = files.config === undefined ? {} : parseJson(files.config, "config.json");
 
   const model = own(json, "model");
   if (!isObject(model)) throw damaged("an object", "tokenizer.json: model", model);
@@ -72,8 +75,6 @@ export function definitionFromFiles(files: TokenizerFiles): TokenizerDefinition 
     const id = specialTokens[role] === undefined ? -1 : find(specialTokens[role]);
     return id < 0 ? null : id;
   };
-  const eosNamed = [own(generation, "eos_token_id")].flat().filter((id) => id !== undefined && id !== null);
-  const bosNamed = own(generation, "bos_token_id");
   const { prefix, suffix } = compilePostProcessor(own(json, "post_processor"), vocabulary.size);
   const decoder = compileDecoder(own(json, "decoder"));
   new TokenDecoder(vocabulary, decoder, decodedContents(addedTokens)).check();
@@ -88,14 +89,9 @@ export function definitionFromFiles(files: TokenizerFiles): TokenizerDefinition 
     decoder,
     prefix,
     suffix,
-    bosTokenId:
-      idOfRole("bos_token") ??
-      (typeof bosNamed === "number" ? checkTokenId(bosNamed, vocabulary.size, "bos_token_id") : null),
+    bosTokenId: idOfRole("bos_token") ?? readBosTokenId(generation, modelConfig, vocabulary.size),
     eosTokenIds: collectEosTokenIds(
-      [
-        idOfRole("eos_token"),
-        ...eosNamed.map((id) => checkTokenId(id, vocabulary.size, "generation_config.json: eos_token_id")),
-      ],
+      [idOfRole("eos_token"), ...readEosTokenIds(generation, modelConfig, vocabulary.size)],
       addedTokens,
     ),
     specialTokens,
