@@ -130,7 +130,8 @@ class AddedTokenList {
     if (content === "") return;
     if (!Number.isSafeInteger(named) || (named as number) < 0 || (named as number) >= MAX_VOCABULARY)
       throw damaged(`an id of 0 to ${MAX_VOCABULARY - 1}`, `${NAME}.id`, named);
-    if (!this.#ids.has(content) && this.#tokens[named as number] !== undefined)
+    const other = this.#tokens[named as number];
+    if (!this.#ids.has(content) && other !== undefined && !this.#added.has(other))
       throw damaged("one token an id", `${NAME}.id`, named);
     // As in the library, which goes by the model's vocabulary, then by the order, and not by the id that the file has.
     const id = this.#idOf(content);
