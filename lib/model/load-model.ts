@@ -1,6 +1,4 @@
-import { readFile } from "node:fs/promises";
 import { totalmem } from "node:os";
-import { join } from "node:path";
 import { debuglog } from "node:util";
 import { throwIfAborted } from "../errors/check.js";
 import { expected, LowrankError } from "../errors/index.js";
@@ -14,21 +12,16 @@ import { Model } from "./model.js";
 import { calibrationTokens } from "./calibration.js";
 import { checkLoadOptions, type CheckedLoadOptions, type LoadModelOptions } from "./options.js";
 import { findPackedModel, tidyPackedModels, type PackedModel } from "./packed-model.js";
-import { resolveModel, type ResolvedModel } from "./sources/index.js";
+import { readContainedFile, resolveModel, type ResolvedModel } from "./sources/index.js";
 
 /** Printed where NODE_DEBUG names "lowrank". */
 const log = debuglog("lowrank");
 
-async function readIfThere(path: string): Promise<string | undefined> {
-  try {
-    return await readFile(path, "utf8");
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
-    throw new LowrankError("ERR_IO", `Expected a readable file at ${path}: ${(error as Error).message}.`, {
-      cause: error,
-    });
-  }
-}
+/** Largest file beside the weights, in bytes (Gemma 3's tokenizer.json has 33 MB). */
+const MAX_FILE_BYTES = 1 << 28;
+
+const readIfThere = (folder: string, name: string): Promise<Buffer | undefined> =>
+  readContainedFile(folder, name, MAX_FILE_BYTES);
 
 /** Null where the model has no tokenizer. */
 async function tokenizerSource(resolved: ResolvedModel): Promise<TokenizerSource | null> {
@@ -36,19 +29,27 @@ async function tokenizerSource(resolved: ResolvedModel): Promise<TokenizerSource
     const metadata = await addon().readGgufMetadata(resolved.path);
     return metadata["tokenizer.ggml.tokens"] === undefined ? null : { kind: "gguf", metadata };
   }
-  const file = (name: string): Promise<string | undefined> => readIfThere(join(resolved.path, name));
-  const [tokenizerJson, tokenizerConfig, specialTokensMap, generationConfig, chatTemplate] =
+  const file = (name: string): Promise<Buffer | undefined> => readIfThere(resolved.path, name);
+  const [tokenizerJson, tokenizerConfig, specialTokensMap, generationConfig, config, chatTemplate] =
     await Promise.all([
       file("tokenizer.json"),
       file("tokenizer_config.json"),
       file("special_tokens_map.json"),
       file("generation_config.json"),
+      file("config.json"),
       file("chat_template.jinja"),
     ]);
   if (tokenizerJson === undefined) return null;
   return {
     kind: "files",
-    files: { tokenizerJson, tokenizerConfig, specialTokensMap, generationConfig, chatTemplate },
+    files: {
+      tokenizerJson,
+      tokenizerConfig,
+      specialTokensMap,
+      generationConfig,
+      config,
+      chatTemplate: chatTemplate?.toString("utf8"),
+    },
   };
 }
 

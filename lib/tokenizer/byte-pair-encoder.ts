@@ -2,7 +2,8 @@ import { CHARACTER_OF_BYTE } from "./byte-alphabet.js";
 import { mergeByHeap } from "./merge-by-heap.js";
 import { rankOf, type MergeTables } from "./merge-table.js";
 import type { TokenBuffer } from "./token-buffer.js";
-import { Vocabulary } from "./vocabulary.js";
+import { MAX_TOKEN_BYTES, Vocabulary } from "./vocabulary.js";
+import { checkWordLength } from "./word-length.js";
 
 /** Byte-pair encoding: a word becomes symbols, then the pair of lowest rank, leftmost first, is merged until none is left. */
 export interface BytePairModel {
@@ -88,11 +89,14 @@ export class BytePairEncoder {
 
   /** Leaves the tokens of a word in #symbols and returns their number. */
   #merge(word: string): number {
+    checkWordLength(word);
     // At most 3 bytes a unit, and behind them twice as many for #wholeWord.
-    if (this.#utf8.length < word.length * 9) this.#utf8 = Buffer.alloc(word.length * 9);
+    const mayBeToken = this.#model.ignoreMerges && word.length <= MAX_TOKEN_BYTES;
+    const needed = word.length * (mayBeToken ? 9 : 3);
+    if (this.#utf8.length < needed) this.#utf8 = Buffer.alloc(needed);
     const length = this.#utf8.write(word, 0, "utf8");
-    if (this.#symbols.length < length) this.#symbols = new Int32Array(length * 2);
-    if (this.#model.ignoreMerges) {
+    if (this.#symbols.length < length) this.#symbols = new Int32Array(length);
+    if (mayBeToken) {
       const whole = this.#wholeWord(length);
       if (whole >= 0) {
         this.#symbols[0] = whole;

@@ -2,6 +2,8 @@ import type { BytePairModel } from "./byte-pair-encoder.js";
 import { type GgufMetadata, GgufVocabulary, TokenType } from "./gguf-vocabulary.js";
 import { MAX_MERGES, MergeTableBuilder, type MergeTables } from "./merge-table.js";
 import { mergesFromScores } from "./score-merges.js";
+import { readNormalizer } from "./normalizer.js";
+import { readPreTokenizer } from "./pre-tokenizer.js";
 import { PATTERNS } from "./split-pattern.js";
 import type { DecoderRule } from "./token-decoder.js";
 import type { TokenizerDefinition } from "./tokenizer-definition.js";
@@ -98,7 +100,15 @@ function byteLevelDefinition(source: GgufVocabulary): TokenizerDefinition {
     dropFromFirst: null,
     separator: "",
   };
-  return source.define(vocabulary, model, decoder, preset.normalizer, preset.preTokenizer, preset.addBos);
+  const normalizer = readNormalizer(preset.normalizer);
+  return source.define(
+    vocabulary,
+    model,
+    decoder,
+    normalizer,
+    readPreTokenizer(preset.preTokenizer),
+    preset.addBos,
+  );
 }
 
 /** Reads "left right" pairs in rank order. Pairs that would merge text into a control token are left out. */
@@ -156,7 +166,7 @@ function sentencePieceDefinition(source: GgufVocabulary): TokenizerDefinition {
     byteFallback: true,
     fuseUnknown: true,
     ignoreMerges: false,
-    unknownId: source.id("unknown_token_id") ?? -1,
+    unknownId: source.idIfThere("unknown_token_id") ?? -1,
     joinedBeforeSpace: joinedBeforeSpace(vocabulary, merges),
   };
   const prefix = source.flag("add_space_prefix", true);
@@ -172,5 +182,5 @@ function sentencePieceDefinition(source: GgufVocabulary): TokenizerDefinition {
     dropFromFirst: null,
     separator: "",
   };
-  return source.define(vocabulary, model, decoder, normalizer, null, true);
+  return source.define(vocabulary, model, decoder, readNormalizer(normalizer), [], true);
 }

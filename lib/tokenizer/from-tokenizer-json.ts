@@ -1,19 +1,15 @@
-import type { AddedToken } from "./added-tokens.js";
+import { readAddedTokens, readExtraSpecialTokens, readRoles } from "./added-token-list.js";
+import { buildAddedTokenTables } from "./added-tokens.js";
 import { isObject, type JsonObject, own } from "./json.js";
 import { readModel, readVocabulary } from "./model-json.js";
-import { compileNormalizer, type Normalizer } from "./normalizer.js";
+import { compileNormalizer, readNormalizer } from "./normalizer.js";
 import { compilePostProcessor } from "./post-processor.js";
-import { compilePreTokenizer } from "./pre-tokenizer.js";
-import { compileDecoder } from "./token-decoder.js";
-import {
-  checkTemplate,
-  checkTokenId,
-  collectEosTokenIds,
-  MAX_ADDED_TOKENS,
-  type TokenizerDefinition,
-} from "./tokenizer-definition.js";
+import { compilePreTokenizer, readPreTokenizer } from "./pre-tokenizer.js";
+import { compileDecoder, decodedContents, TokenDecoder } from "./token-decoder.js";
+import { readBosTokenId, readEosTokenIds } from "./named-token-ids.js";
+import { checkTemplate, collectEosTokenIds, type TokenizerDefinition } from "./tokenizer-definition.js";
 import { damaged } from "./tokenizer-errors.js";
-import { MAX_TOKEN_BYTES, MAX_VOCABULARY, packStrings, Vocabulary } from "./vocabulary.js";
+import { packStrings, Vocabulary } from "./vocabulary.js";
 
 /** A file of a model folder: its text, its bytes, or what JSON.parse made of it. */
 export type JsonFile = string | Uint8Array | Readonly<Record<string, unknown>>;
@@ -25,12 +21,16 @@ export interface TokenizerFiles {
   readonly tokenizerConfig?: JsonFile | undefined;
   /** special_tokens_map.json: the roles, where tokenizer_config.json lacks them */
   readonly specialTokensMap?: JsonFile | undefined;
-  /** generation_config.json (or config.json): further ids that end a generation */
+  /** generation_config.json: further ids that end a generation */
   readonly generationConfig?: JsonFile | undefined;
+  /** config.json: the same where generation_config.json says nothing of them, and the size of the model's own vocabulary */
+  readonly config?: JsonFile | undefined;
   /** chat_template.jinja; goes before the template of tokenizer_config.json */
   readonly chatTemplate?: string | undefined;
 }
 
+/** Special tokens that chat templates are given. */
+const TEMPLATE_ROLES = ["bos_token", "eos_token", "unk_token", "pad_token"];
 /** Largest JSON file, in bytes or UTF-16 units (Gemma 3's tokenizer.json has 33 MB). */
 const MAX_JSON = 1 << 28;
 
@@ -39,19 +39,23 @@ export function definitionFromFiles(files: TokenizerFiles): TokenizerDefinition 
   const json = parseJson(files.tokenizerJson, "tokenizer.json");
   const config =
     files.tokenizerConfig === undefined ? {} : parseJson(files.tokenizerConfig, "tokenizer_config.json");
-  const roles =
+  const specialTokensMap =
     files.specialTokensMap === undefined ? {} : parseJson(files.specialTokensMap, "special_tokens_map.json");
   const generation =
     files.generationConfig === undefined ? {} : parseJson(files.generationConfig, "generation_config.json");
+  const modelConfig = files.config === undefined ? {} : parseJson(files.config, "config.json");
 
   const model = own(json, "model");
   if (!isObject(model)) throw damaged("an object", "tokenizer.json: model", model);
   const tokens = readVocabulary(model);
+  const normalizer = readNormalizer(own(json, "normalizer"));
+  const roles = readRoles(config, specialTokensMap);
   const addedTokens = readAddedTokens(
     own(json, "added_tokens"),
     own(config, "added_tokens_decoder"),
+    [...roles.values(), ...readExtraSpecialTokens(config)],
     tokens,
-    compileNormalizer(own(json, "normalizer")),
+    compileNormalizer(normalizer),
   );
   const strings = packStrings(
     Array.from(tokens, (token) => token ?? ""),
@@ -59,39 +63,32 @@ export function definitionFromFiles(files: TokenizerFiles): TokenizerDefinition 
   );
   const hidden = new Set(addedTokens.filter((token) => token.special).map((token) => token.id));
   const vocabulary = Vocabulary.build(strings, hidden);
-  const find = (token: string): number =>
-    addedTokens.find((added) => added.content === token)?.id ?? vocabulary.idOf(token);
+  const addedIds = new Map(addedTokens.map(({ content, id }) => [content, id]));
+  const find = (token: string): number => addedIds.get(token) ?? vocabulary.idOf(token);
 
   const specialTokens: Record<string, string> = {};
-  for (const role of ["bos_token", "eos_token", "unk_token", "pad_token"]) {
-    const token = tokenText(own(config, role)) ?? tokenText(own(roles, role));
-    if (token !== null) specialTokens[role] = token;
-  }
+  for (const [role, { content }] of roles) if (TEMPLATE_ROLES.includes(role)) specialTokens[role] = content;
   const idOfRole = (role: string): number | null => {
     const id = specialTokens[role] === undefined ? -1 : find(specialTokens[role]);
     return id < 0 ? null : id;
   };
-  const eosNamed = [own(generation, "eos_token_id")].flat().filter((id) => id !== undefined && id !== null);
-  const bosNamed = own(generation, "bos_token_id");
   const { prefix, suffix } = compilePostProcessor(own(json, "post_processor"), vocabulary.size);
-  const preTokenizer = own(json, "pre_tokenizer") ?? null;
+  const decoder = compileDecoder(own(json, "decoder"));
+  new TokenDecoder(vocabulary, decoder, decodedContents(addedTokens)).check();
+  const preTokenizer = readPreTokenizer(own(json, "pre_tokenizer"));
   return {
     vocabulary: vocabulary.tables,
     model: readModel(model, vocabulary, find, hidden, compilePreTokenizer(preTokenizer).byteLevel),
     addedTokens,
-    normalizer: own(json, "normalizer") ?? null,
+    addedTokenTables: buildAddedTokenTables(addedTokens),
+    normalizer,
     preTokenizer,
-    decoder: compileDecoder(own(json, "decoder")),
+    decoder,
     prefix,
     suffix,
-    bosTokenId:
-      idOfRole("bos_token") ??
-      (typeof bosNamed === "number" ? checkTokenId(bosNamed, vocabulary.size, "bos_token_id") : null),
+    bosTokenId: idOfRole("bos_token") ?? readBosTokenId(generation, modelConfig, vocabulary.size),
     eosTokenIds: collectEosTokenIds(
-      [
-        idOfRole("eos_token"),
-        ...eosNamed.map((id) => checkTokenId(id, vocabulary.size, "generation_config.json: eos_token_id")),
-      ],
+      [idOfRole("eos_token"), ...readEosTokenIds(generation, modelConfig, vocabulary.size)],
       addedTokens,
     ),
     specialTokens,
@@ -115,61 +112,6 @@ function parseJson(file: JsonFile, name: string): JsonObject {
   }
   if (!isObject(value)) throw damaged("a JSON object", name, value);
   return value;
-}
-
-const tokenText = (token: unknown): string | null =>
-  typeof token === "string"
-    ? token
-    : isObject(token) && typeof own(token, "content") === "string"
-      ? (own(token, "content") as string)
-      : null;
-
-/** Reads `added_tokens`, and what only tokenizer_config.json lists, and puts those that the model lacks into its vocabulary. */
-function readAddedTokens(
-  list: unknown,
-  decoder: unknown,
-  tokens: (string | undefined)[],
-  normalizer: Normalizer | null,
-): AddedToken[] {
-  const entries: unknown[] = Array.isArray(list) ? [...(list as unknown[])] : [];
-  if (list !== undefined && list !== null && !Array.isArray(list))
-    throw damaged("a list", "tokenizer.json: added_tokens", list);
-  if (isObject(decoder))
-    for (const id of Object.keys(decoder))
-      if (isObject(decoder[id])) entries.push({ ...decoder[id], id: Number(id) });
-  if (entries.length > 2 * MAX_ADDED_TOKENS)
-    throw damaged(`at most ${MAX_ADDED_TOKENS} tokens`, "tokenizer.json: added_tokens", entries.length);
-  const ids = new Map<string, number>();
-  tokens.forEach((token, id) => ids.set(token!, id));
-  const added = new Map<string, AddedToken>();
-  for (const entry of entries) {
-    if (!isObject(entry)) throw damaged("an object", "tokenizer.json: added_tokens", entry);
-    const content = own(entry, "content");
-    const named = own(entry, "id");
-    if (typeof content !== "string" || content.length > MAX_TOKEN_BYTES)
-      throw damaged("a string", "tokenizer.json: added_tokens.content", content);
-    if (content === "" || added.has(content)) continue;
-    if (typeof named !== "number" || !Number.isInteger(named) || named < 0 || named >= MAX_VOCABULARY)
-      throw damaged(`an id of 0 to ${MAX_VOCABULARY - 1}`, "tokenizer.json: added_tokens.id", named);
-    const id = ids.get(content) ?? named; // the model's own id goes first, as in Hugging Face's library
-    if (tokens[id] !== undefined && tokens[id] !== content)
-      throw damaged("one token an id", "tokenizer.json: added_tokens.id", id);
-    tokens[id] = content;
-    const special = own(entry, "special") === true;
-    added.set(content, {
-      id,
-      content,
-      special,
-      normalized:
-        normalizer !== null && (own(entry, "normalized") ?? !special) === true
-          ? normalizer.apply(content)
-          : null,
-      singleWord: own(entry, "single_word") === true,
-      lstrip: own(entry, "lstrip") === true,
-      rstrip: own(entry, "rstrip") === true,
-    });
-  }
-  return [...added.values()];
 }
 
 /** The template "default" of a list of named templates, or the only one. */

@@ -1,5 +1,7 @@
-import type { AddedToken } from "./added-tokens.js";
+import { type AddedToken, buildAddedTokenTables } from "./added-tokens.js";
 import type { BytePairModel } from "./byte-pair-encoder.js";
+import type { NormalizerStep } from "./normalizer.js";
+import type { PreTokenizerStep } from "./pre-tokenizer.js";
 import type { DecoderRule } from "./token-decoder.js";
 import {
   checkTemplate,
@@ -42,10 +44,9 @@ export class GgufVocabulary {
     const special = new Set<number>();
     for (let id = 0; id < this.size; ++id)
       if (this.type(id) === TokenType.CONTROL || this.type(id) === TokenType.UNKNOWN) special.add(id);
-    for (const key of ["bos_token_id", "eos_token_id", "eot_token_id", "eom_token_id"]) {
-      const id = this.id(key);
+    const named = [this.id("bos_token_id"), this.id("eos_token_id")];
+    for (const id of [...named, this.idIfThere("eot_token_id"), this.idIfThere("eom_token_id")])
       if (id !== null) special.add(id);
-    }
     this.specialIds = special;
   }
 
@@ -55,13 +56,21 @@ export class GgufVocabulary {
   }
 
   flag(key: string, otherwise: boolean): boolean {
-    const value = this.get(key);
-    return typeof value === "boolean" ? value : otherwise;
+    const value = this.get(key) ?? otherwise;
+    if (typeof value !== "boolean") throw damaged("true or false", `tokenizer.ggml.${key}`, value);
+    return value;
   }
 
   id(key: string): number | null {
     const value = this.get(key);
     return value === undefined ? null : checkTokenId(value, this.size, `tokenizer.ggml.${key}`);
+  }
+
+  /** As `id`, for what nothing depends on; null also for one past the vocabulary: converters write 4294967295 for none. */
+  idIfThere(key: string): number | null {
+    const value = this.get(key);
+    const id = typeof value === "bigint" ? Number(value) : value;
+    return typeof id === "number" && id >= this.size ? null : this.id(key);
   }
 
   type(id: number): number {
@@ -103,8 +112,8 @@ export class GgufVocabulary {
     vocabulary: Vocabulary,
     model: BytePairModel,
     decoder: DecoderRule,
-    normalizer: unknown,
-    preTokenizer: unknown,
+    normalizer: readonly NormalizerStep[],
+    preTokenizer: readonly PreTokenizerStep[],
     addBos: boolean,
   ): TokenizerDefinition {
     const addedTokens: AddedToken[] = [];
@@ -133,21 +142,25 @@ export class GgufVocabulary {
     const roles = {
       bos_token: bos,
       eos_token: eos,
-      unk_token: this.id("unknown_token_id"),
-      pad_token: this.id("padding_token_id"),
+      unk_token: this.idIfThere("unknown_token_id"),
+      pad_token: this.idIfThere("padding_token_id"),
     };
     const template = this.metadata["tokenizer.chat_template"];
     return {
       vocabulary: vocabulary.tables,
       model,
       addedTokens,
+      addedTokenTables: buildAddedTokenTables(addedTokens),
       normalizer,
       preTokenizer,
       decoder,
       prefix: bos !== null && this.flag("add_bos_token", addBos) ? [bos] : [],
       suffix: eos !== null && this.flag("add_eos_token", false) ? [eos] : [],
       bosTokenId: bos,
-      eosTokenIds: collectEosTokenIds([eos, this.id("eot_token_id"), this.id("eom_token_id")], addedTokens),
+      eosTokenIds: collectEosTokenIds(
+        [eos, this.idIfThere("eot_token_id"), this.idIfThere("eom_token_id")],
+        addedTokens,
+      ),
       specialTokens: Object.fromEntries(
         Object.entries(roles).flatMap(([role, id]) => (id === null ? [] : [[role, vocabulary.tokenOf(id)]])),
       ),

@@ -55,7 +55,7 @@ class PairHeap {
 
   push(key: number): void {
     if (this.size === this.#keys.length) {
-      const larger = new Float64Array(this.size * 2);
+      const larger = new Float64Array(Math.ceil(this.size * 1.25));
       larger.set(this.#keys);
       this.#keys = larger;
     }

@@ -1,4 +1,4 @@
-import { sharedInts, slotCount } from "./vocabulary.js";
+import { checkProbes, sharedInts, slotCount } from "./vocabulary.js";
 
 /** Most merge rules of a byte-pair model (Gemma has about 515,000). */
 export const MAX_MERGES = 1 << 22;
@@ -52,8 +52,11 @@ export class MergeTableBuilder {
     const mask = slots.length - 1;
     for (let rank = 0; rank < count; ++rank) {
       let slot = slotOf(left[rank]!, right[rank]!, mask);
-      for (let other = slots[slot]! - 1; other >= 0; slot = (slot + 1) & mask, other = slots[slot]! - 1)
+      let probes = 1;
+      for (let other = slots[slot]! - 1; other >= 0; slot = (slot + 1) & mask, other = slots[slot]! - 1) {
         if (left[other] === left[rank] && right[other] === right[rank]) break;
+        checkProbes(probes++, "the merges");
+      }
       slots[slot] = rank + 1;
     }
     return tables;

@@ -3,7 +3,7 @@ import { isObject, type JsonObject, own } from "./json.js";
 import { MAX_MERGES, MergeTableBuilder, type MergeTables } from "./merge-table.js";
 import { checkTokenId, type WordLevelModel } from "./tokenizer-definition.js";
 import { damaged, unsupported } from "./tokenizer-errors.js";
-import type { UnigramModel } from "./unigram-encoder.js";
+import { buildPieces, type UnigramModel } from "./unigram-encoder.js";
 import { MAX_TOKEN_BYTES, MAX_VOCABULARY, Vocabulary } from "./vocabulary.js";
 import { joinedBeforeSpace } from "./word-cuts.js";
 
@@ -49,7 +49,7 @@ export function readModel(
     case "WordLevel":
       return { type: "WordLevel", unknownId };
     case "Unigram":
-      return readUnigram(model, vocab, vocabulary);
+      return readUnigram(model, vocab, vocabulary, hidden);
     case "BPE": {
       for (const key of ["continuing_subword_prefix", "end_of_word_suffix", "dropout"])
         if (own(model, key)) throw unsupported("nothing", `tokenizer.json: model.${key}`, own(model, key));
@@ -72,16 +72,19 @@ export function readModel(
   }
 }
 
-function readUnigram(model: JsonObject, vocab: unknown, vocabulary: Vocabulary): UnigramModel {
+function readUnigram(
+  model: JsonObject,
+  vocab: unknown,
+  vocabulary: Vocabulary,
+  hidden: ReadonlySet<number>,
+): UnigramModel {
   if (!Array.isArray(vocab)) throw damaged("a list of [token, score]", "tokenizer.json: model.vocab", vocab);
   const scores = new Float64Array(new SharedArrayBuffer(vocabulary.size * 8));
-  let longest = 1;
   for (let id = 0; id < vocab.length; ++id) {
     const score: unknown = (vocab[id] as unknown[])[1];
     if (typeof score !== "number" || !Number.isFinite(score))
       throw damaged("a number", `tokenizer.json: score of token ${id}`, score);
     scores[id] = score;
-    longest = Math.max(longest, vocabulary.utf8Of(id).length);
   }
   const unknown = own(model, "unk_id");
   return {
@@ -92,7 +95,7 @@ function readUnigram(model: JsonObject, vocab: unknown, vocabulary: Vocabulary):
         ? -1
         : checkTokenId(unknown, vocabulary.size, "tokenizer.json: model.unk_id"),
     byteFallback: own(model, "byte_fallback") === true,
-    longest,
+    tokens: buildPieces(vocabulary, hidden),
   };
 }
 

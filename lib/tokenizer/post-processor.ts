@@ -1,4 +1,4 @@
-import { own } from "./json.js";
+import { flattenSteps, type JsonObject, own } from "./json.js";
 import { checkTokenId } from "./tokenizer-definition.js";
 import { unsupported } from "./tokenizer-errors.js";
 
@@ -7,6 +7,7 @@ export interface AddedAround {
   readonly suffix: number[];
 }
 
+const NAME = "post_processor";
 /** Most ids put around a text. */
 const MAX_AROUND = 256;
 
@@ -16,38 +17,30 @@ const MAX_AROUND = 256;
  */
 export function compilePostProcessor(config: unknown, size: number): AddedAround {
   const around: AddedAround = { prefix: [], suffix: [] };
-  const add = (step: Record<string, unknown> | null | undefined, depth: number): void => {
-    if (step === null || step === undefined) return;
-    if (depth > 8) throw refuse("at most 8 levels", step["type"]);
-    switch (step["type"]) {
-      case "Sequence":
-        if (!Array.isArray(step["processors"])) throw refuse("a list of processors", "Sequence");
-        for (const inner of step["processors"] as Record<string, unknown>[]) add(inner, depth + 1);
-        return;
+  for (const step of flattenSteps(config, "processors", NAME)) {
+    const type = own(step, "type");
+    switch (type) {
       case "ByteLevel":
-        return; // changes offsets only
+        break; // changes offsets only
       case "TemplateProcessing":
-        return addTemplate(step, around, size);
+        addTemplate(step, around, size);
+        break;
       case "BertProcessing":
       case "RobertaProcessing":
-        around.prefix.unshift(idOfPair(step["cls"], size));
-        around.suffix.push(idOfPair(step["sep"], size));
-        return;
+        around.prefix.unshift(idOfPair(own(step, "cls"), size));
+        around.suffix.push(idOfPair(own(step, "sep"), size));
+        break;
       default:
-        throw refuse(
-          "Sequence, ByteLevel, TemplateProcessing, BertProcessing or RobertaProcessing",
-          step["type"],
-        );
+        throw refuse("Sequence, ByteLevel, TemplateProcessing, BertProcessing or RobertaProcessing", type);
     }
-  };
-  add(config as Record<string, unknown> | null | undefined, 0);
-  if (around.prefix.length + around.suffix.length > MAX_AROUND)
-    throw refuse(`at most ${MAX_AROUND} tokens around a text`, around.prefix.length);
+  }
+  if (around.prefix.length + around.suffix.length > MAX_AROUND) throw tooMany();
   return around;
 }
 
-function addTemplate(step: Record<string, unknown>, around: AddedAround, size: number): void {
-  const { single, special_tokens: tokens } = step;
+function addTemplate(step: JsonObject, around: AddedAround, size: number): void {
+  const single = own(step, "single");
+  const tokens = own(step, "special_tokens");
   if (!Array.isArray(single)) throw refuse("a list as single", single);
   const before: number[] = [];
   let side = before;
@@ -60,6 +53,7 @@ function addTemplate(step: Record<string, unknown>, around: AddedAround, size: n
     const name = own(own(piece, "SpecialToken"), "id");
     const ids = typeof name === "string" ? own(own(tokens, name), "ids") : undefined;
     if (!Array.isArray(ids)) throw refuse("special tokens with their ids", piece);
+    if (before.length + around.suffix.length + ids.length > MAX_AROUND) throw tooMany();
     for (const id of ids as unknown[]) side.push(checkTokenId(id, size, "post_processor.special_tokens"));
   }
   if (side === before) throw refuse("a sequence in single", single.length);
@@ -71,4 +65,6 @@ function idOfPair(pair: unknown, size: number): number {
   return checkTokenId(pair[1], size, "post_processor");
 }
 
-const refuse = (what: string, received: unknown): Error => unsupported(what, "post_processor", received);
+const tooMany = (): Error => refuse(`at most ${MAX_AROUND} tokens around a text`, "more");
+
+const refuse = (what: string, received: unknown): Error => unsupported(what, NAME, received);

@@ -1,5 +1,28 @@
-import { compilePattern, PATTERNS, splitText, type SplitBehavior } from "./split-pattern.js";
+import { flattenSteps, type JsonObject, own, ownFlag } from "./json.js";
+import { patternOf } from "./normalizer.js";
+import { compilePattern, type Pattern, PATTERNS, splitText, type SplitBehavior } from "./split-pattern.js";
+import { replaceString } from "./text-builder.js";
 import { unsupported } from "./tokenizer-errors.js";
+
+type PrependScheme = "always" | "first" | "never";
+
+/** One step of a pre-tokenizer, checked, with the keys that count. */
+export type PreTokenizerStep =
+  | { readonly type: "ByteLevel"; readonly addPrefixSpace: boolean; readonly useRegex: boolean }
+  | {
+      readonly type: "Split";
+      readonly pattern: Pattern;
+      readonly behavior: SplitBehavior;
+      readonly invert: boolean;
+    }
+  | { readonly type: "Punctuation"; readonly behavior: SplitBehavior }
+  | { readonly type: "Whitespace" }
+  | {
+      readonly type: "Metaspace";
+      readonly mark: string;
+      readonly scheme: PrependScheme;
+      readonly split: boolean;
+    };
 
 /**
  * Cuts a piece of text into smaller ones. `first` is true for the piece with which the whole text begins.
@@ -14,8 +37,13 @@ export interface PreTokenizer {
   readonly byteLevel: boolean;
   /** False where a pattern may take exponential time. */
   readonly trusted: boolean;
+  /** How many times longer a text may become at most. */
+  readonly growth: number;
+  /** Number of times that a text is cut. */
+  readonly cuts: number;
 }
 
+const NAME = "pre_tokenizer";
 const BEHAVIORS: readonly string[] = [
   "Isolated",
   "Removed",
@@ -27,24 +55,102 @@ const BEHAVIORS: readonly string[] = [
 const WORD = "\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}\\p{Join_Control}";
 const WORDS = new RegExp(`[${WORD}]+|[^${WORD}\\p{White_Space}]+`, "gu");
 const PUNCTUATION = /[\p{P}!-/:-@[-`{-~]/gu;
-/** Most steps of a Sequence, nested ones counted. */
-const MAX_STAGES = 64;
 
 /**
- * Compiles the `pre_tokenizer` of a tokenizer.json. The steps are own code where those of @huggingface/tokenizers differ from the
- * Rust library (the behaviours of Split, Digits, Punctuation, Metaspace, U+FEFF in ByteLevel); it translates the patterns.
- * Throws ERR_TOKENIZER for an unknown step.
+ * Reads the `pre_tokenizer` of a tokenizer.json. Throws ERR_TOKENIZER for an unknown step. The steps are own code where those of
+ * @huggingface/tokenizers differ from the Rust library (the behaviours of Split, Digits, Punctuation, Metaspace, U+FEFF in ByteLevel).
  */
-export function compilePreTokenizer(config: unknown): PreTokenizer {
+export function readPreTokenizer(config: unknown): PreTokenizerStep[] {
+  const steps = flattenSteps(config, "pretokenizers", NAME).map(readStep);
+  const bytes = steps.findIndex(({ type }) => type === "ByteLevel");
+  if (bytes >= 0 && bytes < steps.length - 1) throw refuse("no step after ByteLevel", steps[bytes + 1]!.type);
+  return steps;
+}
+
+const split = (pattern: Pattern, behavior: SplitBehavior): PreTokenizerStep => ({
+  type: "Split",
+  pattern,
+  behavior,
+  invert: false,
+});
+
+function readStep(step: JsonObject): PreTokenizerStep {
+  const type = own(step, "type");
+  const flag = (key: string, otherwise: boolean): boolean => ownFlag(step, key, otherwise, NAME);
+  switch (type) {
+    case "ByteLevel": // Hugging Face's default is to add a blank
+      return { type, addPrefixSpace: flag("add_prefix_space", true), useRegex: flag("use_regex", true) };
+    case "Split":
+      return {
+        type,
+        pattern: patternOf(own(step, "pattern"), NAME),
+        behavior: behaviorOf(own(step, "behavior")),
+        invert: flag("invert", false),
+      };
+    case "Digits":
+      return split(
+        { Regex: flag("individual_digits", false) ? PATTERNS.digit : PATTERNS.digits },
+        "Isolated",
+      );
+    case "Whitespace":
+      return { type };
+    case "WhitespaceSplit":
+      return split({ Regex: PATTERNS.spaces }, "Removed");
+    case "CharDelimiterSplit":
+      return split({ String: characterOf(step, "delimiter", undefined) }, "Removed");
+    case "Punctuation":
+      return { type, behavior: behaviorOf(own(step, "behavior") ?? "Isolated") };
+    case "Metaspace":
+      return {
+        type,
+        mark: characterOf(step, "replacement", "\u2581"),
+        scheme: schemeOf(step, NAME),
+        split: flag("split", true),
+      };
+    default:
+      throw refuse(
+        "Sequence, ByteLevel, Split, Digits, Whitespace, WhitespaceSplit, CharDelimiterSplit, Punctuation or Metaspace",
+        type,
+      );
+  }
+}
+
+function behaviorOf(behavior: unknown): SplitBehavior {
+  if (!BEHAVIORS.includes(behavior as string)) throw refuse(BEHAVIORS.join(", "), behavior);
+  return behavior as SplitBehavior;
+}
+
+/** One code point. */
+function characterOf(step: JsonObject, key: string, otherwise: string | undefined): string {
+  const value = own(step, key) ?? otherwise;
+  if (typeof value !== "string" || value.length === 0 || [...value.slice(0, 3)].length !== 1)
+    throw refuse(`one character as ${key}`, value);
+  return value;
+}
+
+/** Where Metaspace puts its mark before a text, by `prepend_scheme` and the older `add_prefix_space`. */
+export function schemeOf(step: JsonObject, name: string): PrependScheme {
+  const prefix = ownFlag(step, "add_prefix_space", true, name);
+  const scheme = own(step, "prepend_scheme") ?? (prefix ? "always" : "never");
+  if (scheme !== "always" && scheme !== "first" && scheme !== "never")
+    throw unsupported("always, first or never", `${name}.prepend_scheme`, scheme);
+  if (!prefix && scheme !== "never")
+    throw unsupported("never, as add_prefix_space is false,", `${name}.prepend_scheme`, scheme);
+  return scheme;
+}
+
+/** Splits by the steps with the meaning of Hugging Face's Rust library. */
+export function compilePreTokenizer(steps: readonly PreTokenizerStep[]): PreTokenizer {
   const compiler = new Compiler();
-  compiler.add(config, 0);
+  for (const step of steps) compiler.add(step);
   const run = compiler.stages.reduceRight<
     (piece: string, first: boolean, emit: (word: string) => void) => void
   >(
     (next, stage) => (piece, first, emit) => stage(piece, first, (part, start) => next(part, start, emit)),
     (piece, _first, emit) => emit(piece),
   );
-  return { split: run, byteLevel: compiler.byteLevel, trusted: compiler.trusted };
+  const { byteLevel, trusted, growth, cuts } = compiler;
+  return { split: run, byteLevel, trusted, growth, cuts };
 }
 
 class Compiler {
@@ -52,81 +158,57 @@ class Compiler {
   byteLevel = false;
   trusted = true;
 
-  add(config: unknown, depth: number): void {
-    if (config === null || config === undefined) return;
-    const step = config as Record<string, unknown>;
-    if (this.byteLevel) throw refuse("a step after ByteLevel", step["type"]);
-    if (depth > 8 || this.stages.length > MAX_STAGES) throw refuse("at most 64 steps, 8 deep", step["type"]);
-    switch (step["type"]) {
-      case "Sequence": {
-        if (!Array.isArray(step["pretokenizers"])) throw refuse("a list of pretokenizers", "Sequence");
-        for (const inner of step["pretokenizers"] as unknown[]) this.add(inner, depth + 1);
-        return;
-      }
+  growth = 1;
+  cuts = 0;
+
+  add(step: PreTokenizerStep): void {
+    switch (step.type) {
       case "ByteLevel":
-        if (step["add_prefix_space"] !== false) this.stages.push(prefixSpace); // Hugging Face's default is true
-        if (step["use_regex"] !== false) this.#split({ Regex: PATTERNS.gpt2 }, "Isolated", false);
+        if (step.addPrefixSpace) this.stages.push(prefixSpace);
+        if (step.addPrefixSpace) this.growth += 1;
+        if (step.useRegex) this.#split({ Regex: PATTERNS.gpt2 }, "Isolated", false);
         this.byteLevel = true;
         return;
       case "Split":
-        return this.#split(step["pattern"], step["behavior"], step["invert"] === true);
-      case "Digits":
-        return this.#split(
-          { Regex: step["individual_digits"] === true ? PATTERNS.digit : PATTERNS.digits },
-          "Isolated",
-          false,
-        );
+        return this.#split(step.pattern, step.behavior, step.invert);
       case "Whitespace":
         return this.#cut(WORDS, "Removed", true);
-      case "WhitespaceSplit":
-        return this.#split({ Regex: PATTERNS.spaces }, "Removed", false);
-      case "CharDelimiterSplit":
-        return this.#split({ String: step["delimiter"] }, "Removed", false);
       case "Punctuation":
-        return this.#cut(PUNCTUATION, step["behavior"] ?? "Isolated", false);
+        return this.#cut(PUNCTUATION, step.behavior, false);
       case "Metaspace":
         return this.#metaspace(step);
-      default:
-        throw refuse(
-          "Sequence, ByteLevel, Split, Digits, Whitespace, WhitespaceSplit, CharDelimiterSplit, Punctuation or Metaspace",
-          step["type"],
-        );
     }
   }
 
-  #split(pattern: unknown, behavior: unknown, invert: boolean): void {
+  #split(pattern: Pattern, behavior: SplitBehavior, invert: boolean): void {
     const { regex, trusted } = compilePattern(pattern, "pre_tokenizer.pattern");
     this.trusted &&= trusted;
     this.#cut(regex, behavior, invert);
   }
 
-  #cut(regex: RegExp, behavior: unknown, invert: boolean): void {
-    if (!BEHAVIORS.includes(behavior as string)) throw refuse(BEHAVIORS.join(", "), behavior);
+  #cut(regex: RegExp, behavior: SplitBehavior, invert: boolean): void {
+    this.cuts += 1;
     this.stages.push((piece, first, emit) => {
       let start = first;
-      splitText(piece, regex, behavior as SplitBehavior, invert, (part) => {
+      splitText(piece, regex, behavior, invert, (part) => {
         emit(part, start);
         start = false;
       });
     });
   }
 
-  #metaspace(step: Record<string, unknown>): void {
-    const mark = step["replacement"] ?? "\u2581";
-    if (typeof mark !== "string" || mark.length === 0 || mark.length > 2)
-      throw refuse("one character as replacement", mark);
-    const scheme = step["prepend_scheme"] ?? (step["add_prefix_space"] === false ? "never" : "always");
-    if (scheme !== "always" && scheme !== "first" && scheme !== "never")
-      throw refuse("always, first or never", scheme);
+  #metaspace({ mark, scheme, split }: PreTokenizerStep & { type: "Metaspace" }): void {
+    // One character becomes one, in front of which a piece may get another.
+    this.growth += 2 * mark.length - 1;
     this.stages.push((piece, first, emit) => {
-      const marked = piece.replaceAll(" ", mark);
+      const marked = replaceString(piece, " ", mark, Infinity)!;
       const prepend = !marked.startsWith(mark) && (scheme === "always" || (scheme === "first" && first));
       emit(prepend ? mark + marked : marked, first);
     });
-    if (step["split"] !== false) this.#split({ String: mark }, "MergedWithNext", false);
+    if (split) this.#split({ String: mark }, "MergedWithNext", false);
   }
 }
 
 const prefixSpace: Stage = (piece, first, emit) => emit(piece.startsWith(" ") ? piece : ` ${piece}`, first);
 
-const refuse = (what: string, received: unknown): Error => unsupported(what, "pre_tokenizer", received);
+const refuse = (what: string, received: unknown): Error => unsupported(what, NAME, received);

@@ -1,6 +1,7 @@
 import { MAX_MERGES, MergeTableBuilder, type MergeTables } from "./merge-table.js";
 import { hashBytes, type Vocabulary } from "./vocabulary.js";
-import { damaged } from "./tokenizer-errors.js";
+import { damaged, unsupported } from "./tokenizer-errors.js";
+import { MAX_PIECE_BYTES } from "./unigram-encoder.js";
 
 interface Merge {
   left: number;
@@ -37,6 +38,7 @@ export function mergesFromScores(
   for (let i = 0; i < ids.length; ++i) {
     if (i > 0 && scores[ids[i]!] !== scores[ids[i - 1]!]) flush();
     collectCuts(vocabulary, ids[i]!, tied);
+    if (builder.count + tied.length > MAX_MERGES) flush();
   }
   flush();
   return builder.build();
@@ -44,6 +46,8 @@ export function mergesFromScores(
 
 function collectCuts(vocabulary: Vocabulary, id: number, merges: Merge[]): void {
   const bytes = vocabulary.utf8Of(id);
+  if (bytes.length > MAX_PIECE_BYTES)
+    throw unsupported(`tokens of at most ${MAX_PIECE_BYTES} bytes`, "tokenizer.ggml.tokens", bytes.length);
   let hash = hashBytes(bytes, 0, 0);
   let characters = 0;
   const first = merges.length;

@@ -1,7 +1,11 @@
+import type { AddedToken } from "./added-tokens.js";
 import { BYTE_OF_CHARACTER } from "./byte-alphabet.js";
-import type { ByteBuffer } from "./byte-buffer.js";
-import type { Vocabulary } from "./vocabulary.js";
+import { ByteBuffer } from "./byte-buffer.js";
+import { flattenSteps, own } from "./json.js";
+import { schemeOf } from "./pre-tokenizer.js";
+import { replaceString } from "./text-builder.js";
 import { unsupported } from "./tokenizer-errors.js";
+import { MAX_TOKEN_BYTES, MAX_VOCABULARY_BYTES, type Vocabulary } from "./vocabulary.js";
 
 /** What the `decoder` of a tokenizer.json comes to for the supported kinds: a rule from tokens to bytes. */
 export interface DecoderRule {
@@ -19,6 +23,10 @@ export interface DecoderRule {
   readonly separator: string;
 }
 
+const NAME = "decoder";
+/** Longest string to replace, to put in its place, or to take off, in UTF-16 units. */
+const MAX_TEXT = 1024;
+
 /** Reads the `decoder` of a tokenizer.json. Throws ERR_TOKENIZER for a kind whose output is no plain sequence of bytes. */
 export function compileDecoder(config: unknown): DecoderRule {
   const rule = {
@@ -30,54 +38,64 @@ export function compileDecoder(config: unknown): DecoderRule {
     separator: config === null || config === undefined ? " " : "",
   };
   let fused = false;
-  const add = (step: Record<string, unknown>, depth: number): void => {
-    if (depth > 8 || rule.replacements.length > 64) throw refuse("at most 64 steps, 8 deep", step?.["type"]);
-    switch (step?.["type"]) {
-      case "Sequence":
-        if (!Array.isArray(step["decoders"])) throw refuse("a list of decoders", "Sequence");
-        for (const inner of step["decoders"] as Record<string, unknown>[]) add(inner, depth + 1);
-        return;
+  const text = (value: unknown, what: string): string => {
+    if (typeof value !== "string" || value.length > MAX_TEXT)
+      throw refuse(`a string of at most ${MAX_TEXT} characters as ${what}`, value);
+    return value;
+  };
+  for (const step of flattenSteps(config, "decoders", NAME)) {
+    const type = own(step, "type");
+    if (fused && type !== "Fuse" && type !== "Strip") throw refuse("Strip alone behind Fuse", type);
+    switch (type) {
       case "ByteLevel":
         rule.byteLevel = true;
-        return;
+        break;
       case "ByteFallback":
         rule.byteFallback = true;
-        return;
+        break;
       case "Fuse":
         fused = true;
-        return;
+        break;
       case "Replace": {
-        const from = (step["pattern"] as Record<string, unknown> | undefined)?.["String"];
-        const to = step["content"];
-        if (typeof from !== "string" || from === "" || typeof to !== "string")
-          throw refuse("a Replace of one string by another", from);
-        rule.replacements.push({ from, to });
-        return;
+        const from = text(own(own(step, "pattern"), "String"), "pattern.String");
+        if (from === "") throw refuse("a Replace of one string by another", from);
+        rule.replacements.push({ from, to: text(own(step, "content"), "content") });
+        break;
       }
       case "Metaspace": {
-        const mark = step["replacement"] ?? "\u2581";
-        if (typeof mark !== "string" || mark === "") throw refuse("one character as replacement", mark);
-        const scheme = step["prepend_scheme"] ?? (step["add_prefix_space"] === false ? "never" : "always");
-        if (scheme !== "never") rule.dropFromFirst = mark;
+        const mark = text(own(step, "replacement") ?? "\u2581", "replacement");
+        if (mark === "") throw refuse("one character as replacement", mark);
+        if (schemeOf(step, NAME) !== "never") rule.dropFromFirst = mark;
         rule.replacements.push({ from: mark, to: " " });
-        return;
+        break;
       }
       case "Strip": {
-        const { content = " ", start = 0, stop = 0 } = step;
-        if (!fused || typeof content !== "string" || content === "" || !Number.isInteger(start) || stop !== 0)
-          throw refuse("a Strip of the beginning behind Fuse", step["type"]);
+        const content = text(own(step, "content") ?? " ", "content");
+        const start = own(step, "start") ?? 0;
+        if (
+          !fused ||
+          rule.strip !== null ||
+          content === "" ||
+          !Number.isSafeInteger(start) ||
+          (start as number) < 0 ||
+          (own(step, "stop") ?? 0) !== 0
+        )
+          throw refuse("one Strip of the beginning behind Fuse", type);
         rule.strip = { content, count: start as number };
-        return;
+        break;
       }
       default:
-        throw refuse("Sequence, ByteLevel, ByteFallback, Fuse, Replace, Metaspace or Strip", step?.["type"]);
+        throw refuse("Sequence, ByteLevel, ByteFallback, Fuse, Replace, Metaspace or Strip", type);
     }
-  };
-  if (config !== null && config !== undefined) add(config as Record<string, unknown>, 0);
+  }
   return rule;
 }
 
-const refuse = (what: string, received: unknown): Error => unsupported(what, "decoder", received);
+const refuse = (what: string, received: unknown): Error => unsupported(what, NAME, received);
+
+/** What stands for each added token in a decoded text: its content, normalised where it is looked for in normalised text. */
+export const decodedContents = (tokens: readonly AddedToken[]): Map<number, string> =>
+  new Map(tokens.map(({ id, normalized, content }) => [id, normalized ?? content]));
 
 /** Tokens to bytes, by the rule of the tokenizer. `DecodingPosition` holds what depends on the place in the text. */
 export class TokenDecoder {
@@ -87,7 +105,7 @@ export class TokenDecoder {
   readonly #replacements: readonly { readonly from: Buffer; readonly to: string }[];
   readonly #separator: Buffer;
 
-  /** @param added what stands for each added token: its content, normalised where it is looked for in normalised text */
+  /** @param added what stands for each added token */
   constructor(vocabulary: Vocabulary, rule: DecoderRule, added: ReadonlyMap<number, string>) {
     this.#vocabulary = vocabulary;
     this.#rule = rule;
@@ -110,9 +128,28 @@ export class TokenDecoder {
   #replace(utf8: Uint8Array): Uint8Array {
     let bytes = Buffer.from(utf8.buffer, utf8.byteOffset, utf8.length);
     for (const { from, to } of this.#replacements)
-      if (bytes.indexOf(from) >= 0)
-        bytes = Buffer.from(bytes.toString().replaceAll(from.toString(), () => to));
+      if (bytes.indexOf(from) >= 0) {
+        const text = replaceString(bytes.toString(), from.toString(), to, MAX_TOKEN_BYTES);
+        if (text === null) throw tooLong();
+        bytes = Buffer.from(text);
+      }
     return bytes;
+  }
+
+  /** Throws ERR_TOKENIZER where the replacements make a token, or all of them together, too long. Afterwards nothing else throws. */
+  check(): void {
+    // Most decoders make no token longer.
+    if (this.#replacements.every(({ from, to }) => Buffer.byteLength(to) <= from.length)) return;
+    const bytes = new ByteBuffer();
+    let total = 0;
+    for (let id = 0; id < this.#vocabulary.size; ++id) {
+      for (const first of [true, false]) {
+        bytes.truncate(0);
+        this.appendNext(id, { first, stripLeft: 0 }, bytes);
+        total += bytes.length;
+      }
+      if (total > 2 * MAX_VOCABULARY_BYTES) throw tooLong();
+    }
   }
 
   /** A new text. */
@@ -145,6 +182,13 @@ export class TokenDecoder {
     out.append(bytes.subarray(cut));
   }
 }
+
+const tooLong = (): Error =>
+  unsupported(
+    `tokens of at most ${MAX_TOKEN_BYTES} characters, ${MAX_VOCABULARY_BYTES} bytes together`,
+    NAME,
+    "longer ones",
+  );
 
 /** Appends the bytes that a token in GPT-2's alphabet stands for; false when it has a character outside the alphabet. */
 function appendAlphabet(utf8: Uint8Array, out: ByteBuffer): boolean {

@@ -1,5 +1,7 @@
-import type { AddedToken } from "./added-tokens.js";
+import type { AddedToken, AddedTokenTables } from "./added-tokens.js";
 import type { BytePairModel } from "./byte-pair-encoder.js";
+import type { NormalizerStep } from "./normalizer.js";
+import type { PreTokenizerStep } from "./pre-tokenizer.js";
 import type { DecoderRule } from "./token-decoder.js";
 import type { UnigramModel } from "./unigram-encoder.js";
 import type { VocabularyTables } from "./vocabulary.js";
@@ -19,9 +21,10 @@ export interface TokenizerDefinition {
   readonly vocabulary: VocabularyTables;
   readonly model: BytePairModel | UnigramModel | WordLevelModel;
   readonly addedTokens: readonly AddedToken[];
-  /** `normalizer` and `pre_tokenizer` as they stand in tokenizer.json. */
-  readonly normalizer: unknown;
-  readonly preTokenizer: unknown;
+  readonly addedTokenTables: AddedTokenTables;
+  /** `normalizer` and `pre_tokenizer` of tokenizer.json, reduced to what counts. */
+  readonly normalizer: readonly NormalizerStep[];
+  readonly preTokenizer: readonly PreTokenizerStep[];
   readonly decoder: DecoderRule;
   /** Ids put before and behind a text by `addSpecialTokens`. */
   readonly prefix: readonly number[];

@@ -1,5 +1,5 @@
 import { expected } from "../errors/index.js";
-import { AddedTokenMatcher, type Accept, type AddedToken, type Section } from "./added-tokens.js";
+import { AddedTokenMatcher, type Accept, type AddedToken, type Visit } from "./added-tokens.js";
 import { ByteBuffer } from "./byte-buffer.js";
 import { BytePairEncoder } from "./byte-pair-encoder.js";
 import { definitionFromGguf } from "./from-gguf.js";
@@ -8,7 +8,7 @@ import { definitionFromFiles, type TokenizerFiles } from "./from-tokenizer-json.
 import { compileNormalizer, type Normalizer } from "./normalizer.js";
 import { compilePreTokenizer, type PreTokenizer } from "./pre-tokenizer.js";
 import { TokenBuffer } from "./token-buffer.js";
-import { TokenDecoder } from "./token-decoder.js";
+import { decodedContents, TokenDecoder } from "./token-decoder.js";
 import type { TokenizerDefinition } from "./tokenizer-definition.js";
 import { UnigramEncoder } from "./unigram-encoder.js";
 import { Vocabulary, type PackedStrings } from "./vocabulary.js";
@@ -32,6 +32,17 @@ export interface DecodeOptions {
 
 /** Longest text that is encoded, in UTF-16 units (about 4 million tokens). */
 export const MAX_TEXT_LENGTH = 1 << 24;
+/** A normalizer may make a text this many times longer, and no longer than this, in UTF-16 units. NFKD makes it 18 times longer at most. */
+const MAX_GROWTH = 32;
+const MAX_NORMALIZED_LENGTH = MAX_TEXT_LENGTH + (1 << 16);
+/** Most ids that are decoded at a time, and most bytes of their text. */
+const MAX_IDS = 1 << 24;
+const MAX_DECODED_BYTES = 1 << 26;
+/** What a quick tokenizer has at most: steps of its normalizer, cuts of its pre-tokenizer, growth of the text by both. */
+const QUICK_STEPS = 8;
+const QUICK_GROWTH = 8;
+/** Bytes of the longest token of a quick Unigram model, whose time is in proportion to it. */
+const QUICK_TOKEN_BYTES = 128;
 
 interface Encoder {
   encode(word: string, out: TokenBuffer): void;
@@ -54,7 +65,8 @@ export class Tokenizer {
   /** The model's own Jinja chat template, or null. */
   readonly chatTemplate: string | null;
   /**
-   * True where every pattern is one of the known, linear ones. Texts for other tokenizers belong in a worker that can be stopped.
+   * True where 8,192 characters are encoded in a few milliseconds whatever they are: every pattern is one of the known, linear ones, and
+   * no step makes a text much longer. Texts for other tokenizers belong in a worker that can be stopped.
    */
   readonly trusted: boolean;
   /** @internal */
@@ -84,7 +96,7 @@ export class Tokenizer {
     this.chatTemplate = definition.chatTemplate;
     this.#normalizer = compileNormalizer(definition.normalizer);
     this.#preTokenizer = compilePreTokenizer(definition.preTokenizer);
-    this.trusted = this.#preTokenizer.trusted && (this.#normalizer?.trusted ?? true);
+    this.trusted = isQuick(definition, this.#normalizer, this.#preTokenizer);
     this.#encoder =
       model.type === "BPE"
         ? new BytePairEncoder(vocabulary, model)
@@ -93,15 +105,12 @@ export class Tokenizer {
           : wordLevelEncoder(vocabulary, model.unknownId);
     this.#added = new Map(addedTokens.map((token) => [token.content, token]));
     this.#special = new Set(addedTokens.filter((token) => token.special).map((token) => token.id));
-    const normalized = addedTokens.filter((token) => token.normalized !== null);
-    this.#rawMatcher = new AddedTokenMatcher(addedTokens.filter((token) => token.normalized === null));
+    const { raw, normalized, chat } = definition.addedTokenTables;
+    this.#rawMatcher = new AddedTokenMatcher(addedTokens, raw);
     this.#normalizedMatcher =
-      normalized.length === 0 ? null : new AddedTokenMatcher(normalized, (token) => token.normalized!);
-    this.#chatMatcher = normalized.some((token) => token.special)
-      ? new AddedTokenMatcher(addedTokens.filter((token) => token.special || token.normalized === null))
-      : this.#rawMatcher;
-    const contents = addedTokens.map((token) => [token.id, token.normalized ?? token.content] as const);
-    this.decoder = new TokenDecoder(vocabulary, definition.decoder, new Map(contents));
+      normalized && new AddedTokenMatcher(addedTokens, normalized, (token) => token.normalized ?? "");
+    this.#chatMatcher = chat === null ? this.#rawMatcher : new AddedTokenMatcher(addedTokens, chat);
+    this.decoder = new TokenDecoder(vocabulary, definition.decoder, decodedContents(addedTokens));
   }
 
   /** From the files of a model folder. Throws ERR_TOKENIZER. Takes time in proportion to the files (see `TextProcessor.create`). */
@@ -148,37 +157,55 @@ export class Tokenizer {
     acceptNormalized: Accept,
     out: TokenBuffer,
   ): void {
-    for (const section of matcher.split(text, accept)) {
-      if (section.token !== null) {
-        out.push(section.token.id);
-        continue;
-      }
-      const part = text.slice(section.start, section.end);
-      const normalized = this.#normalizer === null ? part : this.#normalizer.apply(part);
-      const inner: readonly Section[] = this.#normalizedMatcher?.split(normalized, acceptNormalized) ?? [
-        { start: 0, end: normalized.length, token: null },
-      ];
-      for (const { start, end, token } of inner) {
-        if (token !== null) out.push(token.id);
-        else if (end > start)
-          this.#preTokenizer.split(normalized.slice(start, end), section.start + start === 0, (word) =>
+    const most = Math.min(MAX_NORMALIZED_LENGTH, (text.length + 64) * MAX_GROWTH);
+    let room = most;
+    matcher.visit(text, accept, (start, end, token) => {
+      if (token !== null) return out.push(token.id);
+      const part = text.slice(start, end);
+      const normalized = this.#normalizer === null ? part : this.#normalizer.apply(part, room);
+      if (normalized === null)
+        throw expected(
+          `a text that the tokenizer's normalizer makes at most ${most} UTF-16 units of`,
+          "text",
+          "one that becomes longer",
+          "Shorten the text.",
+        );
+      room -= normalized.length;
+      const encode: Visit = (from, to, inner) => {
+        if (inner !== null) return out.push(inner.id);
+        if (to > from)
+          this.#preTokenizer.split(normalized.slice(from, to), start + from === 0, (word) =>
             this.#encoder.encode(word, out),
           );
-      }
-    }
+      };
+      if (this.#normalizedMatcher === null) encode(0, normalized.length, null);
+      else this.#normalizedMatcher.visit(normalized, acceptNormalized, encode);
+    });
   }
 
   /**
    * Text of token ids. Bytes that are no UTF-8 become U+FFFD as the WHATWG's TextDecoder has it; spaces are left as they are
    * (`clean_up_tokenization_spaces` is off). Ids out of range are left out.
+   * Throws ERR_INVALID_ARGUMENT for more than 16,777,216 ids, or where their text has more than 64 MiB.
    */
   decode(ids: ArrayLike<number>, options: DecodeOptions = {}): string {
     const { skipSpecialTokens = true, skipIncomplete = false } = options;
+    const length: unknown = (ids as Partial<ArrayLike<number>> | null | undefined)?.length;
+    if (typeof ids !== "object" || !Number.isInteger(length) || ids.length < 0 || ids.length > MAX_IDS)
+      throw expected(`a list of at most ${MAX_IDS} token ids`, "ids", length ?? ids);
     const position = this.decoder.begin();
     const bytes = new ByteBuffer();
-    for (let i = 0; i < ids.length; ++i)
-      if (!skipSpecialTokens || !this.#special.has(ids[i]!))
-        this.decoder.appendNext(ids[i]!, position, bytes);
+    for (let i = 0; i < ids.length; ++i) {
+      if (skipSpecialTokens && this.#special.has(ids[i]!)) continue;
+      this.decoder.appendNext(ids[i]!, position, bytes);
+      if (bytes.length > MAX_DECODED_BYTES)
+        throw expected(
+          `ids whose text has at most ${MAX_DECODED_BYTES} bytes`,
+          "ids",
+          ids.length,
+          "Decode them in parts.",
+        );
+    }
     return new TextDecoder("utf-8", { ignoreBOM: true }).decode(bytes.view(), { stream: skipIncomplete });
   }
 
@@ -217,6 +244,21 @@ export class Tokenizer {
   }
 }
 
+function isQuick(
+  { normalizer: steps, model }: TokenizerDefinition,
+  normalizer: Normalizer | null,
+  preTokenizer: PreTokenizer,
+): boolean {
+  return (
+    preTokenizer.trusted &&
+    (normalizer?.trusted ?? true) &&
+    steps.length <= QUICK_STEPS &&
+    preTokenizer.cuts <= QUICK_STEPS &&
+    preTokenizer.growth * (normalizer?.growth ?? 1) <= QUICK_GROWTH &&
+    (model.type !== "Unigram" || model.tokens.longest <= QUICK_TOKEN_BYTES)
+  );
+}
+
 function wordLevelEncoder(vocabulary: Vocabulary, unknownId: number): Encoder {
   return {
     encode(word, out) {
@@ -235,7 +277,8 @@ function checkText(text: string): void {
 
 /** Lone surrogates become U+FFFD, as UTF-8 has none. Offsets stay the same. */
 function wellFormed(text: string): string {
-  return text.replace(/\p{Surrogate}/gu, "\ufffd");
+  // In Node.js since 20, not yet in the language level that TypeScript is told.
+  return (text as string & { toWellFormed(): string }).toWellFormed();
 }
 
 /** Does the ascending list have a number of start .. end - 1? */

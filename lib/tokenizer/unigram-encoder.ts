@@ -1,5 +1,13 @@
 import type { TokenBuffer } from "./token-buffer.js";
-import { hashBytes, type Vocabulary } from "./vocabulary.js";
+import { unsupported } from "./tokenizer-errors.js";
+import { buildTrie, childOf, rootsOf, type Trie } from "./trie.js";
+import type { Vocabulary } from "./vocabulary.js";
+import { checkWordLength } from "./word-length.js";
+
+/** Most bytes of a token of a Unigram model: the time that a text takes is in proportion to it. */
+export const MAX_PIECE_BYTES = 512;
+/** Most bytes of all of them. */
+const MAX_PIECES_BYTES = 1 << 23;
 
 /** Unigram language model: of all ways to cut a word into tokens the one with the highest sum of scores. */
 export interface UnigramModel {
@@ -9,18 +17,45 @@ export interface UnigramModel {
   /** -1: a character without a token is an error in Hugging Face's library; here it is dropped. */
   readonly unknownId: number;
   readonly byteFallback: boolean;
-  /** Bytes of the longest token. */
-  readonly longest: number;
+  /** The tokens that text may become, by their bytes. */
+  readonly tokens: Trie;
 }
 
 /** What an unknown character costs below the lowest score (kUnkPenalty of SentencePiece). */
 const UNKNOWN_PENALTY = 10;
+
+/**
+ * The trie of the vocabulary. Throws ERR_TOKENIZER for tokens that are too long.
+ * @param hidden ids that text must never become
+ */
+export function buildPieces(vocabulary: Vocabulary, hidden: ReadonlySet<number>): Trie {
+  const last = new Map<string, number>(); // of equal tokens the last one counts
+  let bytes = 0;
+  for (let id = 0; id < vocabulary.size; ++id) {
+    const { length } = vocabulary.utf8Of(id);
+    if (length === 0 || hidden.has(id)) continue;
+    bytes += length;
+    if (length > MAX_PIECE_BYTES || bytes > MAX_PIECES_BYTES)
+      throw unsupported(
+        `tokens of at most ${MAX_PIECE_BYTES} bytes, ${MAX_PIECES_BYTES} together`,
+        "tokenizer.json: model.vocab",
+        Math.max(length, bytes),
+      );
+    last.set(vocabulary.tokenOf(id), id);
+  }
+  return buildTrie({
+    sorted: [...last.values()].sort((a, b) => Buffer.compare(vocabulary.utf8Of(a), vocabulary.utf8Of(b))),
+    lengthOf: (id) => vocabulary.utf8Of(id).length,
+    unitAt: (id, depth) => vocabulary.utf8Of(id)[depth]!,
+  });
+}
 
 /** Viterbi over the word's bytes, as `encode_optimized` of Hugging Face's models/unigram/model.rs does it. */
 export class UnigramEncoder {
   readonly #vocabulary: Vocabulary;
   readonly #model: UnigramModel;
   readonly #unknownScore: number;
+  readonly #roots: Int32Array;
 
   constructor(vocabulary: Vocabulary, model: UnigramModel) {
     this.#vocabulary = vocabulary;
@@ -28,16 +63,18 @@ export class UnigramEncoder {
     let lowest = Infinity;
     for (const score of model.scores) lowest = Math.min(lowest, score);
     this.#unknownScore = lowest - UNKNOWN_PENALTY;
+    this.#roots = rootsOf(model.tokens);
   }
 
   /** Appends the tokens of one pre-tokenised word. */
   encode(word: string, out: TokenBuffer): void {
+    checkWordLength(word);
     const text = Buffer.from(word, "utf8");
     const size = text.length;
     const score = new Float64Array(size + 1);
     const from = new Int32Array(size + 1).fill(-1);
     const token = new Int32Array(size + 1);
-    const { scores, unknownId, longest } = this.#model;
+    const { scores, unknownId, tokens } = this.#model;
     const relax = (start: number, end: number, id: number, gain: number): void => {
       const candidate = score[start]! + gain;
       if (from[end] !== -1 && candidate <= score[end]!) return;
@@ -48,15 +85,15 @@ export class UnigramEncoder {
     for (let start = 0; start < size;) {
       const lead = text[start]!;
       const next = start + (lead < 0x80 ? 1 : lead < 0xe0 ? 2 : lead < 0xf0 ? 3 : 4);
-      const limit = Math.min(size, start + longest);
       let known = false;
-      let hash = hashBytes(text, start, start);
-      for (let end = start + 1; end <= limit; ++end) {
-        hash = hashBytes(text, end - 1, end, hash);
-        const id = this.#vocabulary.idOfBytes(text, start, end, hash);
-        if (id < 0) continue;
-        relax(start, end, id, scores[id]!);
-        known ||= end === next;
+      let node = lead < this.#roots.length ? this.#roots[lead]! : 0;
+      for (let end = start + 1; node !== 0; ++end) {
+        const id = tokens.ends[node]!;
+        if (id >= 0) {
+          relax(start, end, id, scores[id]!);
+          known ||= end === next;
+        }
+        node = end < size ? childOf(tokens, node, text[end]!) : 0;
       }
       if (!known) relax(start, next, -1, this.#unknownScore);
       start = next;

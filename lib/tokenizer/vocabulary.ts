@@ -37,11 +37,19 @@ export function hashBytes(bytes: Uint8Array, start: number, end: number, seed = 
 export const sharedBytes = (length: number): Uint8Array => new Uint8Array(new SharedArrayBuffer(length));
 export const sharedInts = (length: number): Int32Array => new Int32Array(new SharedArrayBuffer(length * 4));
 
-/** Smallest power of two that keeps a hash table of `count` entries at most three quarters full. */
+/** Smallest power of two that keeps a hash table of `count` entries at most half full. */
 export function slotCount(count: number): number {
   let size = 16;
-  while (size * 3 < count * 4) size *= 2;
+  while (size < count * 2) size *= 2;
   return size;
+}
+
+/** Most slots that a look-up may pass; about 80 in a table of two million entries that nobody has chosen to collide. */
+const MAX_PROBES = 256;
+
+/** Throws ERR_TOKENIZER for entries that were chosen to make look-ups slow. */
+export function checkProbes(probes: number, name: string): void {
+  if (probes > MAX_PROBES) throw damaged(`entries that a hash table tells apart`, name, probes);
 }
 
 /**
@@ -123,8 +131,10 @@ export class Vocabulary {
     if (start === end) return; // a hole in the ids
     const mask = this.#slots.length - 1;
     let slot = spread(hashBytes(this.#bytes, start, end)) & mask;
-    while (this.#slots[slot] !== 0 && !this.#equals(this.#slots[slot]! - 1, this.#bytes, start, end))
-      slot = (slot + 1) & mask;
+    for (let probes = 1; this.#slots[slot] !== 0; ++probes, slot = (slot + 1) & mask) {
+      if (this.#equals(this.#slots[slot]! - 1, this.#bytes, start, end)) break;
+      checkProbes(probes, "the vocabulary");
+    }
     this.#slots[slot] = id + 1;
   }
 

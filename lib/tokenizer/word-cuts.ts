@@ -16,8 +16,9 @@ export function joinedBeforeSpace(vocabulary: Vocabulary, merges: MergeTables): 
     const utf8 = vocabulary.utf8Of(id);
     for (let at = 1; at + 2 < utf8.length; ++at) {
       if (utf8[at] !== 0xe2 || utf8[at + 1] !== 0x96 || utf8[at + 2] !== 0x81) continue;
-      const before = [...Buffer.from(utf8.subarray(0, at)).toString()].pop();
-      if (before !== undefined) joined.add(before.codePointAt(0)!);
+      let start = at - 1;
+      while (start > 0 && (utf8[start]! & 0xc0) === 0x80) --start;
+      joined.add(Buffer.from(utf8.subarray(start, at)).toString().codePointAt(0)!);
       if (joined.size > MAX_JOINED) return null;
     }
   }

@@ -128,7 +128,8 @@ describe("refused", () => {
 
   test.each([
     ["a configuration that is no JSON", { tokenizerConfig: "x" }],
-    ["an end of text that is out of range", { generationConfig: { eos_token_id: [2, 1e9] } }],
+    ["an end of text that is no id", { generationConfig: { eos_token_id: [2, "</s>"] } }],
+    ["thousands of ends of text", { generationConfig: { eos_token_id: Array(5000).fill(2) } }],
     ["a template that is a number", { tokenizerConfig: { chat_template: 5 } }],
     ["a template that is too long", { chatTemplate: "x".repeat(1 << 19) }],
   ])("%s", (_, files) => {

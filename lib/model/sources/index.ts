@@ -1,4 +1,5 @@
 export { packedDirectory } from "./environment.js";
+export { readContainedFile } from "./contained-file.js";
 export { resolveModel } from "./resolve-model.js";
 export type { ResolvedModel } from "./resolved-model.js";
 export type { ResolveModelOptions } from "./source-context.js";

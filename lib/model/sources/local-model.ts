@@ -1,9 +1,10 @@
-import { readdir, readFile, stat } from "node:fs/promises";
+import { readdir, stat } from "node:fs/promises";
 import { homedir } from "node:os";
 import { basename, dirname, join, resolve } from "node:path";
 import { LowrankError } from "../../errors/index.js";
 import { fileSize } from "./checked-file.js";
 import { ggufFiles, ggufModelName, ggufModels, requireAllParts } from "./gguf-parts.js";
+import { containedPath, notRegularFile, readContainedFile } from "./contained-file.js";
 import { MAX_INDEX_BYTES, SAFETENSORS_INDEX, selectMetadata, selectWeights } from "./model-files.js";
 import { knownForms } from "./model-name.js";
 import type { ResolvedModel } from "./resolved-model.js";
@@ -30,6 +31,7 @@ export async function resolveLocalModel(path: string): Promise<ResolvedModel> {
     );
   }
   if (found.isDirectory()) return readModelFolder(absolute);
+  if (/\.gguf$/i.test(absolute) && !found.isFile()) throw notRegularFile(absolute);
   if (!found.isFile() || !/\.gguf$/i.test(absolute)) {
     throw new LowrankError(
       "ERR_MODEL_FORMAT",
@@ -56,6 +58,7 @@ export async function readModelFolder(folder: string): Promise<ResolvedModel> {
   for (const name of await readdir(folder)) {
     // Through symbolic links, which the hub's cache consists of; a broken one counts as not there.
     if ((await fileSize(join(folder, name))) !== undefined) names.push(name);
+    else await refusePipe(join(folder, name));
   }
   const incomplete = (missing: string, remedy: string): LowrankError =>
     new LowrankError(
@@ -77,17 +80,19 @@ export async function readModelFolder(folder: string): Promise<ResolvedModel> {
   }
   const weights = await selectWeights(names, () => readIndex(folder), folder);
   if (weights.length === 0) throw incomplete("*.safetensors", "Bring the weights over too.");
-  const files = [...selectMetadata(names), ...weights].map((name) => join(folder, name));
+  const metadata = selectMetadata(names);
+  for (const name of metadata) await containedPath(folder, name);
+  const files = [...metadata, ...weights].map((name) => join(folder, name));
   return { kind: "folder", path: folder, name: basename(folder), files };
 }
 
+/** A model's file that is a pipe or a device would count as missing, without a reason. */
+async function refusePipe(path: string): Promise<void> {
+  if (!/\.(?:json|jinja|safetensors|gguf)$/i.test(path)) return;
+  const facts = await stat(path).catch(() => undefined);
+  if (facts !== undefined && !facts.isDirectory()) throw notRegularFile(path);
+}
+
 async function readIndex(folder: string): Promise<string> {
-  const path = join(folder, SAFETENSORS_INDEX);
-  const size = (await fileSize(path)) ?? 0;
-  if (size <= MAX_INDEX_BYTES) return readFile(path, "utf8");
-  throw new LowrankError(
-    "ERR_MODEL_FORMAT",
-    `Expected at most ${MAX_INDEX_BYTES} bytes for ${path}, received ${size}. Fetch the file again.`,
-    { details: { path } },
-  );
+  return (await readContainedFile(folder, SAFETENSORS_INDEX, MAX_INDEX_BYTES))?.toString("utf8") ?? "";
 }

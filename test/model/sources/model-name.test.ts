@@ -74,19 +74,18 @@ describe("a local model", () => {
     return folder;
   }
 
-  it("is a folder with config.json and safetensors, also through links", async () => {
+  it("is a folder with config.json and safetensors, also through links within the folder, as a mounted volume has them", async () => {
     isolateEnvironment();
     vi.stubEnv("HF_ENDPOINT", "nonsense"); // of no concern here
-    const source = await folderWith({
-      "config.json": "{}",
-      "tokenizer.json": "{}",
-      "model.safetensors": "",
-      "x.md": "",
-    });
     const folder = await temporaryFolder();
-    for (const name of ["config.json", "tokenizer.json", "model.safetensors"]) {
-      await symlink(join(source, name), join(folder, name));
-    }
+    const source = join(folder, "..2026_12_01");
+    await mkdir(source);
+    const weights = await folderWith({ "model.safetensors": "" });
+    for (const name of ["config.json", "tokenizer.json", "x.md"]) await writeFile(join(source, name), "{}");
+    await symlink("..2026_12_01", join(folder, "..data"));
+    for (const name of ["config.json", "tokenizer.json"])
+      await symlink(join("..data", name), join(folder, name));
+    await symlink(join(weights, "model.safetensors"), join(folder, "model.safetensors"));
     await symlink(join(source, "nothing"), join(folder, "generation_config.json"));
     expect(await resolveModel(folder)).toEqual({
       kind: "folder",
