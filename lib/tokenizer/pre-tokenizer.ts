@@ -1,4 +1,11 @@
-import { compilePattern, PATTERNS, splitText, type SplitBehavior } from "./split-pattern.js";
+import {
+  type CompiledPattern,
+  compilePattern,
+  expressionPattern,
+  PATTERNS,
+  splitText,
+  type SplitBehavior,
+} from "./split-pattern.js";
 import { unsupported } from "./tokenizer-errors.js";
 
 /**
@@ -12,7 +19,7 @@ export interface PreTokenizer {
   readonly split: (text: string, first: boolean, emit: (word: string) => void) => void;
   /** True where a ByteLevel step comes last: the model's symbols are bytes. */
   readonly byteLevel: boolean;
-  /** False where a pattern may take exponential time. */
+  /** False where a pattern may take 100 ms for 8,192 characters: run it in a worker only. */
   readonly trusted: boolean;
 }
 
@@ -25,14 +32,13 @@ const BEHAVIORS: readonly string[] = [
 ];
 /** `\\w+|[^\\w\\s]+` as Rust's regex crate reads it. */
 const WORD = "\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}\\p{Join_Control}";
-const WORDS = new RegExp(`[${WORD}]+|[^${WORD}\\p{White_Space}]+`, "gu");
-const PUNCTUATION = /[\p{P}!-/:-@[-`{-~]/gu;
+const WORDS = expressionPattern(new RegExp(`[${WORD}]+|[^${WORD}\\p{White_Space}]+`, "gu"));
+const PUNCTUATION = expressionPattern(/[\p{P}!-/:-@[-`{-~]/gu);
 /** Most steps of a Sequence, nested ones counted. */
 const MAX_STAGES = 64;
 
 /**
- * Compiles the `pre_tokenizer` of a tokenizer.json. The steps are own code where those of @huggingface/tokenizers differ from the
- * Rust library (the behaviours of Split, Digits, Punctuation, Metaspace, U+FEFF in ByteLevel); it translates the patterns.
+ * Compiles the `pre_tokenizer` of a tokenizer.json, with the meaning of Hugging Face's Rust library.
  * Throws ERR_TOKENIZER for an unknown step.
  */
 export function compilePreTokenizer(config: unknown): PreTokenizer {
@@ -95,16 +101,16 @@ class Compiler {
   }
 
   #split(pattern: unknown, behavior: unknown, invert: boolean): void {
-    const { regex, trusted } = compilePattern(pattern, "pre_tokenizer.pattern");
-    this.trusted &&= trusted;
-    this.#cut(regex, behavior, invert);
+    const compiled = compilePattern(pattern, "pre_tokenizer.pattern");
+    this.trusted &&= compiled.trusted;
+    this.#cut(compiled, behavior, invert);
   }
 
-  #cut(regex: RegExp, behavior: unknown, invert: boolean): void {
+  #cut(pattern: CompiledPattern, behavior: unknown, invert: boolean): void {
     if (!BEHAVIORS.includes(behavior as string)) throw refuse(BEHAVIORS.join(", "), behavior);
     this.stages.push((piece, first, emit) => {
       let start = first;
-      splitText(piece, regex, behavior as SplitBehavior, invert, (part) => {
+      splitText(piece, pattern, behavior as SplitBehavior, invert, (part) => {
         emit(part, start);
         start = false;
       });

@@ -52,7 +52,7 @@ export class Tokenizer {
   /** The model's own Jinja chat template, or null. */
   readonly chatTemplate: string | null;
   /**
-   * True where every pattern is one of the known, linear ones. Texts for other tokenizers belong in a worker that can be stopped.
+   * True where 8,192 characters take a few milliseconds whatever they are. Texts for other tokenizers belong in a worker.
    */
   readonly trusted: boolean;
   /** @internal */
