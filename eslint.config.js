@@ -3,6 +3,7 @@ import tseslint from "typescript-eslint";
 /** TypeScript layers, lowest first: a folder may import from itself and from those before it. */
 const LAYERS = [
   ["errors"],
+  ["patterns"],
   ["native"],
   ["tokenizer"],
   ["client"],

@@ -1,6 +1,14 @@
 import { flattenSteps, type JsonObject, own, ownFlag } from "./json.js";
 import { patternOf } from "./normalizer.js";
-import { compilePattern, type Pattern, PATTERNS, splitText, type SplitBehavior } from "./split-pattern.js";
+import {
+  type CompiledPattern,
+  compilePattern,
+  expressionPattern,
+  type Pattern,
+  PATTERNS,
+  splitText,
+  type SplitBehavior,
+} from "./split-pattern.js";
 import { replaceString } from "./text-builder.js";
 import { unsupported } from "./tokenizer-errors.js";
 
@@ -35,7 +43,7 @@ export interface PreTokenizer {
   readonly split: (text: string, first: boolean, emit: (word: string) => void) => void;
   /** True where a ByteLevel step comes last: the model's symbols are bytes. */
   readonly byteLevel: boolean;
-  /** False where a pattern may take exponential time. */
+  /** False where a pattern may take 100 ms for 8,192 characters: run it in a worker only. */
   readonly trusted: boolean;
   /** How many times longer a text may become at most. */
   readonly growth: number;
@@ -53,8 +61,8 @@ const BEHAVIORS: readonly string[] = [
 ];
 /** `\\w+|[^\\w\\s]+` as Rust's regex crate reads it. */
 const WORD = "\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}\\p{Join_Control}";
-const WORDS = new RegExp(`[${WORD}]+|[^${WORD}\\p{White_Space}]+`, "gu");
-const PUNCTUATION = /[\p{P}!-/:-@[-`{-~]/gu;
+const WORDS = expressionPattern(new RegExp(`[${WORD}]+|[^${WORD}\\p{White_Space}]+`, "gu"));
+const PUNCTUATION = expressionPattern(/[\p{P}!-/:-@[-`{-~]/gu);
 
 /**
  * Reads the `pre_tokenizer` of a tokenizer.json. Throws ERR_TOKENIZER for an unknown step. The steps are own code where those of
@@ -181,16 +189,16 @@ class Compiler {
   }
 
   #split(pattern: Pattern, behavior: SplitBehavior, invert: boolean): void {
-    const { regex, trusted } = compilePattern(pattern, "pre_tokenizer.pattern");
-    this.trusted &&= trusted;
-    this.#cut(regex, behavior, invert);
+    const compiled = compilePattern(pattern, "pre_tokenizer.pattern");
+    this.trusted &&= compiled.trusted;
+    this.#cut(compiled, behavior, invert);
   }
 
-  #cut(regex: RegExp, behavior: SplitBehavior, invert: boolean): void {
+  #cut(pattern: CompiledPattern, behavior: SplitBehavior, invert: boolean): void {
     this.cuts += 1;
     this.stages.push((piece, first, emit) => {
       let start = first;
-      splitText(piece, regex, behavior, invert, (part) => {
+      splitText(piece, pattern, behavior, invert, (part) => {
         emit(part, start);
         start = false;
       });

@@ -1,23 +1,20 @@
-import { createRequire } from "node:module";
-import { unsupported } from "./tokenizer-errors.js";
+import { LowrankError } from "../errors/index.js";
+import { Pattern as BoundedPattern, PatternError } from "../patterns/index.js";
+import { shown, unsupported } from "./tokenizer-errors.js";
 
 /** A pattern of tokenizer.json: an Oniguruma regular expression, or a string to be found as it is. */
 export type Pattern = { readonly Regex: string } | { readonly String: string };
 
 export interface CompiledPattern {
-  /** Global and Unicode-aware. */
-  readonly regex: RegExp;
-  /** False for a regular expression that nobody has checked for catastrophic backtracking: run it in a worker only. */
+  /** True where 8,192 characters take less than 10 ms; else they may take 10 times as long, and a worker should run them. */
   readonly trusted: boolean;
+  /**
+   * Calls `visit` for each match from left to right, with UTF-16 offsets. As in Hugging Face's library an empty match directly behind
+   * a match does not count, and an empty text has no matches. Where `visit` returns false, the run ends.
+   * Throws ERR_TOKENIZER where a text takes more than its share of steps.
+   */
+  readonly each: (text: string, visit: (start: number, end: number) => boolean | void) => void;
 }
-
-/** What is used of @huggingface/tokenizers; its own typings do not resolve in ES modules. */
-interface PatternLibrary {
-  SplitPreTokenizer: new (config: Record<string, unknown>) => { readonly pattern: RegExp | null };
-}
-/** Loaded for patterns beyond the known ones only: it costs 1 MB and 20 ms. */
-const loadLibrary = (): PatternLibrary =>
-  createRequire(import.meta.url)("@huggingface/tokenizers") as PatternLibrary;
 
 /** Longest pattern, in UTF-16 units. */
 const MAX_PATTERN = 16_384;
@@ -68,8 +65,8 @@ const TRUSTED: ReadonlyMap<string, string> = new Map([
 ]);
 
 /**
- * Compiles a pattern. Known ones by the table above; others are translated from Oniguruma by @huggingface/tokenizers.
- * Throws ERR_TOKENIZER for what is no pattern, too long, or beyond JavaScript's regular expressions.
+ * Compiles a pattern. Known ones run as the regular expressions above, others by `lib/patterns`; all in time proportional to the text.
+ * Throws ERR_TOKENIZER for what is no pattern, too long, or cannot be run so, such as back-references.
  */
 export function compilePattern(pattern: unknown, name: string): CompiledPattern {
   const { Regex, String: literal } = (
@@ -82,22 +79,74 @@ export function compilePattern(pattern: unknown, name: string): CompiledPattern 
       name,
       source ?? pattern,
     );
-  if (Regex === undefined) return { regex: new RegExp(escapeRegex(source), "gu"), trusted: true };
-  const known = TRUSTED.get(source);
-  if (known !== undefined) return { regex: new RegExp(known, "gu"), trusted: true };
+  const known = Regex === undefined ? escapeRegex(source) : TRUSTED.get(source);
+  if (known !== undefined) return expressionPattern(new RegExp(known, "gu"));
   try {
-    const { pattern: regex } = new (loadLibrary().SplitPreTokenizer)({
-      type: "Split",
-      pattern: { Regex: source },
-      behavior: "Isolated",
-      invert: false,
-    });
-    if (regex !== null) return { regex, trusted: false };
+    const bounded = new BoundedPattern(source, "oniguruma");
+    return { trusted: bounded.quick, each: eachBounded(bounded, source, name) };
   } catch (cause) {
-    throw unsupported("a regular expression that JavaScript can run", name, source, cause);
+    if (!(cause instanceof PatternError)) throw cause;
+    const what =
+      cause.kind === "malformed"
+        ? `a regular expression in Oniguruma's syntax`
+        : `a regular expression that can be run in bounded time`;
+    throw new LowrankError(
+      "ERR_TOKENIZER",
+      `Expected ${what} for ${name}, received ${shown(source)} with ${cause.message}. Use a model whose tokenizer is of the Llama, Qwen, Mistral or Gemma kind.`,
+      { cause },
+    );
   }
-  throw unsupported("a regular expression", name, source);
 }
+
+/** The matches of a global, Unicode-aware expression that takes linear time. */
+export const expressionPattern = (regex: RegExp): CompiledPattern => ({
+  trusted: true,
+  each: (text, visit) => {
+    let last = -1;
+    regex.lastIndex = 0;
+    for (let match = regex.exec(text); match !== null; match = regex.exec(text)) {
+      const start = match.index;
+      const end = start + match[0].length;
+      if (start === end) {
+        regex.lastIndex += text.codePointAt(end)! > 0xffff ? 2 : 1;
+        if (start === last) continue;
+      }
+      last = end;
+      const next = regex.lastIndex; // `visit` may run the same expression
+      if (visit(start, end) === false) return;
+      regex.lastIndex = next;
+    }
+  },
+});
+
+const eachBounded =
+  (pattern: BoundedPattern, source: string, name: string): CompiledPattern["each"] =>
+  (text, visit) => {
+    if (text === "") return;
+    const search = pattern.search(text);
+    const next = (from: number): boolean => {
+      try {
+        return from <= text.length && search.next(from);
+      } catch (cause) {
+        if (!(cause instanceof PatternError)) throw cause;
+        throw new LowrankError(
+          "ERR_TOKENIZER",
+          `Expected a regular expression that takes time in proportion to the text for ${name}, received ${shown(source)}, which takes ${cause.message}. Use a model whose tokenizer is of the Llama, Qwen, Mistral or Gemma kind, or other text.`,
+          { cause },
+        );
+      }
+    };
+    let last = -1;
+    for (let from = 0; next(from);) {
+      const { start, end } = search;
+      if (start === end && end === last) {
+        from += text.codePointAt(from)! > 0xffff ? 2 : 1;
+        continue;
+      }
+      from = last = end;
+      if (visit(start, end) === false) return;
+    }
+  };
 
 /** Escapes the syntax characters of regular expressions. */
 export function escapeRegex(text: string): string {
@@ -112,7 +161,7 @@ export type SplitBehavior = "Isolated" | "Removed" | "MergedWithPrevious" | "Mer
  */
 export function splitText(
   text: string,
-  regex: RegExp,
+  pattern: CompiledPattern,
   behavior: SplitBehavior,
   invert: boolean,
   emit: (piece: string) => void,
@@ -134,20 +183,11 @@ export function splitText(
     if (behavior === "Removed" && match) start = end; // leaves nothing to be emitted
   };
   let last = 0; // end of what has been taken
-  let lastMatch = -1;
-  regex.lastIndex = 0;
-  for (let match = regex.exec(text); match !== null; match = regex.exec(text)) {
-    const from = match.index;
-    const to = from + match[0].length;
-    if (from === to) {
-      // An empty match directly behind a match does not count; go on by one code point.
-      regex.lastIndex += text.codePointAt(to)! > 0xffff ? 2 : 1;
-      if (from === lastMatch) continue;
-    }
+  pattern.each(text, (from, to) => {
     if (last < from) take(last, from, invert);
     take(from, to, !invert);
-    last = lastMatch = to;
-  }
+    last = to;
+  });
   if (last < text.length) take(last, text.length, invert);
   if (start >= 0 && end > start) emit(text.slice(start, end));
 }

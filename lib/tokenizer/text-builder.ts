@@ -1,3 +1,5 @@
+import type { CompiledPattern } from "./split-pattern.js";
+
 /** Parts that are joined at a time: a list of millions of small strings would take more memory than the text. */
 const PARTS = 4_096;
 
@@ -54,25 +56,20 @@ export function replaceString(text: string, from: string, content: string, limit
   return parts.join("");
 }
 
-/**
- * Every match of a global, Unicode-aware expression becomes `content`; null where the result would be longer than `limit`.
- * As in Rust, an empty match directly behind a match does not count.
- */
-export function replaceMatches(text: string, regex: RegExp, content: string, limit: number): string | null {
+/** Every match of a pattern becomes `content`; null where the result would be longer than `limit`. */
+export function replaceMatches(
+  text: string,
+  pattern: CompiledPattern,
+  content: string,
+  limit: number,
+): string | null {
   const builder = new TextBuilder(limit);
   let end = 0;
-  let lastMatch = -1;
-  regex.lastIndex = 0;
-  for (let match = regex.exec(text); match !== null; match = regex.exec(text)) {
-    const from = match.index;
-    const to = from + match[0].length;
-    if (from === to) {
-      regex.lastIndex += text.codePointAt(to)! > 0xffff ? 2 : 1;
-      if (from === lastMatch) continue;
-    }
-    if (!builder.append(text.slice(end, from)) || !builder.append(content)) return null;
-    end = lastMatch = to;
-  }
-  if (end === 0 && lastMatch < 0) return text.length > limit ? null : text;
-  return builder.append(text.slice(end)) ? builder.build() : null;
+  let fits = true;
+  pattern.each(text, (from, to) => {
+    fits = builder.append(text.slice(end, from)) && builder.append(content);
+    end = to;
+    return fits;
+  });
+  return fits && builder.append(text.slice(end)) ? builder.build() : null;
 }

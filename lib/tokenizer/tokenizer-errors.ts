@@ -1,7 +1,7 @@
 import { LowrankError } from "../errors/index.js";
 
 /** A value in an error message: short, and safe for values of any shape. */
-function shown(value: unknown): string {
+export function shown(value: unknown): string {
   if (typeof value === "string") return JSON.stringify(value.length > 80 ? `${value.slice(0, 80)}…` : value);
   if (typeof value === "number" || typeof value === "boolean" || typeof value === "bigint")
     return String(value);

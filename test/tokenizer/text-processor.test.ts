@@ -187,38 +187,33 @@ describe("a tokenizer that nobody has checked", () => {
     json["pre_tokenizer"] = {
       type: "Sequence",
       pretokenizers: [
-        { type: "Split", pattern: { Regex: "(a+)+$" }, behavior: "Isolated", invert: false },
+        { type: "Split", pattern: { Regex: "(a|aa)+$" }, behavior: "Isolated", invert: false },
         { type: "ByteLevel", add_prefix_space: false, use_regex: false },
       ],
     };
   };
 
-  test("is used in the worker only, where it can be ended", async () => {
+  test("is used in the worker only, and takes linear time there", async () => {
     await using text = await TextProcessor.create(source("gpt2", evil));
     expect(text.tokenizer.trusted).toBe(false);
     expect(text.tokenizer.decode(await text.encode("baa"))).toBe("baa");
-    const block = await longestBlock(() =>
-      expect(text.encode(`${"a".repeat(40)}!`, { timeout: 300 })).rejects.toEqual(code("ERR_TIMEOUT")),
+    const long = `${"a".repeat(40)}!`.repeat(100);
+    const block = await longestBlock(async () =>
+      expect(text.tokenizer.decode(await text.encode(long, { timeout: 2_000 }))).toBe(long),
     );
     expect(block).toBeLessThan(250);
-    expect(text.tokenizer.decode(await text.encode("baa"))).toBe("baa");
   });
 
   test("cannot block the event loop by what is done when it is made", async () => {
+    const content = `${"a".repeat(40)}!`;
     const trap = (json: Loose): void => {
       json["normalizer"] = { type: "Replace", pattern: { Regex: "(a+)+$" }, content: "b" };
-      json["added_tokens"].push({
-        id: 5000,
-        content: `${"a".repeat(40)}!`,
-        normalized: true,
-        special: false,
-      });
+      json["added_tokens"].push({ id: 5000, content, normalized: true, special: false });
     };
-    const block = await longestBlock(() =>
-      expect(TextProcessor.create(source("gpt2", trap), { timeout: 500 })).rejects.toEqual(
-        code("ERR_TIMEOUT"),
-      ),
-    );
+    const block = await longestBlock(async () => {
+      await using text = await TextProcessor.create(source("gpt2", trap), { timeout: 2_000 });
+      expect(text.tokenizer.tokenToId(content)).toBe(5000);
+    });
     expect(block).toBeLessThan(250);
   });
 });
