@@ -4,6 +4,7 @@ import tseslint from "typescript-eslint";
 const LAYERS = [
   ["errors"],
   ["native"],
+  ["templates"],
   ["tokenizer"],
   ["adapters"],
   ["generate"],

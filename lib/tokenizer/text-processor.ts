@@ -1,5 +1,5 @@
 import { expected, LowrankError } from "../errors/index.js";
-import type { ChatMessage, ChatTemplateOptions } from "./chat-template.js";
+import type { ChatMessage, ChatTemplateOptions } from "../templates/index.js";
 import { readDefinition, writeDefinition } from "./packed-tokenizer.js";
 import type { TokenizerSource } from "./text-jobs.js";
 import { MAX_TEXT_LENGTH, Tokenizer, type EncodeOptions } from "./tokenizer.js";
