@@ -6,6 +6,7 @@ const LAYERS = [
   ["native"],
   ["templates"],
   ["tokenizer"],
+  ["client"],
   ["adapters"],
   ["generate"],
   ["compare"],

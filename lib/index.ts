@@ -1,3 +1,4 @@
+export type { Prompt, TemplateOptions } from "./client/index.js";
 export { LowrankError, type ErrorCode, type LowrankErrorOptions } from "./errors/index.js";
 export {
   devices,
@@ -72,7 +73,6 @@ export {
   type GenerationTimings,
   type LogitsOptions,
   type LogitsResult,
-  type Prompt,
   type ScoreOptions,
   type ScoreResult,
   type ServingOptions,

@@ -25,6 +25,7 @@ const HELP = `npm run verify -- [options]: everything that takes too long for CI
   --only PART,…       some parts only, for instance --only address,fuzz
   --list              the parts
   --fuzz-seconds N    seconds a fuzzer (default 120)
+  --inputs N          inputs of the part "field" (default 20000)
   --soak-seconds N    seconds of random load (default 120)
   --cycles N          cycles of the leak tests (default 1000)
   --help
@@ -42,6 +43,7 @@ function readArguments() {
     list: { type: "boolean", default: false },
     help: { type: "boolean", default: false },
     "fuzz-seconds": text("120"),
+    inputs: text("20000"),
     "soak-seconds": text("120"),
     cycles: text("1000"),
   };
@@ -67,6 +69,7 @@ const whole = (name, least) => {
 
 const limits = {
   fuzz: whole("fuzz-seconds", 1),
+  inputs: whole("inputs", 1),
   soak: whole("soak-seconds", 5),
   cycles: whole("cycles", 50),
 };
@@ -211,6 +214,12 @@ function partsOf(instructionSets) {
       about: "libFuzzer on the readers",
       tools: [],
       commands: () => [[process.execPath, "test/fuzz/run.mjs", limits.fuzz]],
+    },
+    {
+      name: "field",
+      about: "chat templates, messages, tokenizers and adapters as strangers send them, watched from outside",
+      tools: [],
+      commands: () => [[process.execPath, "test/fuzz/field/run.mjs", "--inputs", limits.inputs]],
     },
     {
       name: "fidelity",

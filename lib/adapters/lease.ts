@@ -11,14 +11,13 @@ import type { Version } from "./version.js";
 const END = 2 ** 31 - 1;
 
 /** What a request needs of a lease. */
-export type LeasedAdapters = Pick<AdapterLease, "applied" | "remaining" | "release">;
+export type LeasedAdapters = Pick<AdapterLease, "applied" | "release">;
 
 /** The versions that one request began with: what is swapped or unloaded from now on does not touch it. */
 export class AdapterLease {
   readonly #uses: readonly { version: Version; steps: readonly ScaleStep[] }[];
   readonly #store: AdapterStore;
   readonly #admission: Admission;
-  #waitedMs = 0;
   #released = false;
 
   /** @internal */
@@ -43,7 +42,6 @@ export class AdapterLease {
     const { ready } = this.#admission;
     if (ready === null) return;
     throwIfAborted(signal, "The request");
-    const began = performance.now();
     const settled = new AbortController();
     let fail!: (error: LowrankError) => void;
     const ended = new Promise<never>((_, reject) => (fail = reject));
@@ -63,13 +61,7 @@ export class AdapterLease {
     } finally {
       settled.abort();
       clearTimeout(timer);
-      this.#waitedMs = performance.now() - began;
     }
-  }
-
-  /** What is left of a time limit after the wait; 0 stands for none. */
-  remaining(timeoutMs: number): number {
-    return timeoutMs === 0 ? 0 : Math.max(1, timeoutMs - this.#waitedMs);
   }
 
   /** By use. */

@@ -64,7 +64,6 @@ function partsOf(lease: AdapterLease, { variants }: CheckedCompareOptions): Leas
     const end = (next += adapter.length);
     return {
       applied: (tokens, promptTokens) => lease.applied(tokens, promptTokens, begin, end),
-      remaining: (timeoutMs) => timeoutMs,
       release: () => {},
     };
   });

@@ -1,7 +1,8 @@
 import { checkSelection, type AdapterSelection, type AdapterUse } from "../adapters/index.js";
 import { checkBoolean, checkFunction, checkKnown, checkNumber, checkSignal } from "../errors/check.js";
 import { expected } from "../errors/index.js";
-import { checkServing, type Prompt, type ServingOptions } from "../generate/index.js";
+import type { Prompt } from "../client/index.js";
+import { checkServing, type ServingOptions } from "../generate/index.js";
 import type { ServedRequest } from "../native/types.js";
 import type { ChatMessage } from "../tokenizer/index.js";
 import { scaleText } from "./result.js";
@@ -15,8 +16,8 @@ export type ComparePrompt =
   | { prompt: Prompt; completion?: Prompt }
   | { messages: readonly ChatMessage[]; completion?: Prompt };
 
-/** null: the base model alone. A label names the variant in the report; by default it is made of names and scales. */
-export type CompareVariant = AdapterSelection | null | { label: string; adapter: AdapterSelection | null };
+/** null: the base model alone, as is a label without an adapter. A label names the variant in the report; by default it is made of names and scales. */
+export type CompareVariant = AdapterSelection | null | { label: string; adapter?: AdapterSelection | null };
 
 export interface CompareProgress {
   /** Answers being generated, then tokens being scored. */
@@ -136,11 +137,12 @@ function defaultLabel(adapter: readonly Required<AdapterUse>[]): string {
 function checkVariant(given: CompareVariant, i: number): CheckedVariant {
   const labelled =
     typeof given === "object" && given !== null && ("label" in given || "adapter" in given)
-      ? (given as { label: string; adapter: AdapterSelection | null })
+      ? (given as { label: string; adapter?: AdapterSelection | null })
       : null;
   if (labelled) checkKnown(`adapters[${i}]`, labelled, ["label", "adapter"]);
-  const selection = labelled ? labelled.adapter : (given as AdapterSelection | null);
-  // An absent selection would quietly be the base.
+  // With a label alone the base is meant; anything else without a selection would quietly be the base.
+  const base = labelled !== null && "label" in labelled && !("adapter" in labelled);
+  const selection = base ? null : labelled ? labelled.adapter : (given as AdapterSelection | null);
   if (selection === undefined)
     throw expected(
       "null, an adapter's name, { name, scale }, or { label, adapter }",

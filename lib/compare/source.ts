@@ -1,7 +1,7 @@
 import type { AdapterLease, AdapterUse, LeasedAdapters } from "../adapters/index.js";
-import type { Prompt } from "../generate/index.js";
+import type { Prompts } from "../client/index.js";
 import type { ModelFacts, NativeEngine, NativeEvent, NativeRequest } from "../native/types.js";
-import type { ChatMessage, Tokenizer } from "../tokenizer/index.js";
+import type { Tokenizer } from "../tokenizer/index.js";
 
 /** How a comparison reaches the model; `lib/model` provides it. */
 export interface CompareSource {
@@ -13,13 +13,8 @@ export interface CompareSource {
   lease(selection: readonly Required<AdapterUse>[]): AdapterLease;
   /** The current one of a name. */
   generationOf(name: string): number;
-  /** Checks a prompt now; its tokens come later. */
-  tokensOf(
-    prompt: Prompt,
-    name: string,
-    options: { addSpecialTokens: boolean; parseSpecialTokens: boolean; signal: AbortSignal | undefined },
-  ): Promise<Int32Array>;
-  chatTokensOf(messages: readonly ChatMessage[], signal: AbortSignal | undefined): Promise<Int32Array>;
+  /** Checks prompts and tokenises them. */
+  prompts: Prompts;
   /** Runs a request to its end; rejects where it has no good one. */
   run(
     request: NativeRequest,

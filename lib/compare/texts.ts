@@ -2,6 +2,7 @@ import type { LeasedAdapters } from "../adapters/index.js";
 import { throwIfAborted } from "../errors/check.js";
 import { expected, LowrankError } from "../errors/index.js";
 import { checkGenerateOptions } from "../generate/index.js";
+import type { Prompt } from "../client/index.js";
 import { inTurns } from "./in-turns.js";
 import type { CheckedCompareOptions } from "./options.js";
 import type { ComparedGeneration } from "./result.js";
@@ -27,21 +28,23 @@ interface TokenisedPrompt {
 async function tokenise(source: CompareSource, options: CheckedCompareOptions): Promise<TokenisedPrompt[]> {
   const { addSpecialTokens, parseSpecialTokens, signal } = options;
   const { contextLength } = source.facts;
+  const request = { cacheSalt: options.serving.cacheSalt, deadline: undefined, signal };
+  const tokensOf = (
+    text: Prompt,
+    name: string,
+    encoding: { addSpecialTokens: boolean; parseSpecialTokens: boolean },
+  ): Promise<Int32Array> => source.prompts.tokens(source.prompts.check(text, name), encoding, request);
   const texts: TokenisedPrompt[] = [];
   const slices = new Slices(signal);
   for (const { name, prompt, completion } of options.prompts) {
     const before =
       "messages" in prompt
-        ? await source.chatTokensOf(prompt.messages, signal)
-        : await source.tokensOf(prompt.text, name, { addSpecialTokens, parseSpecialTokens, signal });
+        ? await source.prompts.chatTokens(prompt.messages, { parseSpecialTokens }, request)
+        : await tokensOf(prompt.text, name, { addSpecialTokens, parseSpecialTokens });
     const after =
       completion === undefined
         ? undefined
-        : await source.tokensOf(completion, `${name}.completion`, {
-            addSpecialTokens: false,
-            parseSpecialTokens,
-            signal,
-          });
+        : await tokensOf(completion, `${name}.completion`, { addSpecialTokens: false, parseSpecialTokens });
     if (before.length === 0) throw expected("at least one token", name, "");
     if (after?.length === 0) throw expected("at least one token", `${name}.completion`, "");
     // An answer has one token at least.
@@ -118,6 +121,7 @@ function answering(
         if (event.finish === "stop") finishReason = "stop";
       },
     );
-    return { text: tokenizer?.decode(tokens, { skipSpecialTokens: true }) ?? "", tokens, finishReason };
+    const skipIncomplete = finishReason === "length";
+    return { text: tokenizer?.decode(tokens, { skipIncomplete }) ?? "", tokens, finishReason };
   };
 }

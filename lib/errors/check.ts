@@ -1,5 +1,8 @@
 import { expected, LowrankError } from "./index.js";
 
+/** More token ids than any context holds. */
+const MAX_TOKENS = 2 ** 24;
+
 /** Argument checks in the one message form. Each returns the value, or the default where it is undefined. */
 
 export function checkNumber(
@@ -69,11 +72,22 @@ export function checkKnown(name: string, value: unknown, known: readonly string[
     if (!known.includes(key)) throw expected(`one of ${known.join(", ")}`, `a key of ${name}`, key);
 }
 
-/** Token ids from any array-like, each an integer from 0 to `vocabularySize - 1`. */
-export function checkTokens(name: string, value: unknown, vocabularySize: number): Int32Array {
+/** Token ids from any array-like, each an integer from 0 to `vocabularySize - 1`. Throws ERR_CONTEXT_LENGTH for more than `maxTokens`. */
+export function checkTokens(
+  name: string,
+  value: unknown,
+  vocabularySize: number,
+  maxTokens = MAX_TOKENS,
+): Int32Array {
   const list = value as ArrayLike<number> | undefined;
-  if (typeof list !== "object" || list === null || !Number.isInteger(list.length))
+  if (typeof list !== "object" || list === null || !Number.isInteger(list.length) || list.length < 0)
     throw expected("an array of token ids", name, value);
+  if (list.length > maxTokens)
+    throw new LowrankError(
+      "ERR_CONTEXT_LENGTH",
+      `Expected at most ${maxTokens} tokens for ${name}, received ${list.length}.`,
+      { details: { name, maxTokens } },
+    );
   const tokens = new Int32Array(list.length);
   for (let i = 0; i < tokens.length; i++) {
     const token = list[i];

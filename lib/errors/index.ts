@@ -52,6 +52,15 @@ export class LowrankError extends Error {
   }
 }
 
+/** The error itself where it has a code; anything else is a fault of the package: ERR_INTERNAL with the error as cause. */
+export function coded(error: unknown): LowrankError {
+  if (LowrankError.isInstance(error)) return error;
+  const reason = error instanceof Error ? `${error.name}: ${error.message}` : String(error);
+  return new LowrankError("ERR_INTERNAL", `Expected no failure inside the package, received ${reason}.`, {
+    cause: error,
+  });
+}
+
 function shown(value: unknown): string {
   if (typeof value === "string") return JSON.stringify(value.length > 80 ? `${value.slice(0, 80)}…` : value);
   if (typeof value === "bigint") return `${value}n`;

@@ -1,4 +1,4 @@
-import { LowrankError, type ErrorCode } from "../errors/index.js";
+import { coded, LowrankError, type ErrorCode } from "../errors/index.js";
 import type { NativeEvent } from "../native/types.js";
 import { StopStringMatcher, StreamingDetokenizer, type Tokenizer } from "../tokenizer/index.js";
 import type { CheckedGenerateOptions } from "./options.js";
@@ -69,7 +69,7 @@ export class Generation implements AsyncIterable<GenerationPart> {
       const ended =
         this.#ending.signal.aborted || (LowrankError.isInstance(error) && error.code === "ERR_DISPOSED");
       if (ended) this.#finish("aborted");
-      else this.#fail(error);
+      else this.#fail(coded(error));
     }
   }
 
@@ -84,8 +84,18 @@ export class Generation implements AsyncIterable<GenerationPart> {
     this.#abort();
   }
 
+  /** Nothing that goes wrong with one request's text may reach the events of the others. */
   #accept(event: NativeEvent): void {
     if (this.#finished) return;
+    try {
+      this.#follow(event);
+    } catch (error) {
+      this.#fail(coded(error));
+      this.#cancel?.();
+    }
+  }
+
+  #follow(event: NativeEvent): void {
     if (event.tokens && this.#finishReason === undefined) this.#acceptTokens(event);
     if (event.finish === undefined) return;
     if (event.finish === "error") {
@@ -97,14 +107,18 @@ export class Generation implements AsyncIterable<GenerationPart> {
 
   #acceptTokens(event: NativeEvent): void {
     const ids = Array.from(event.tokens!);
-    this.#completionTokens += ids.length;
+    let counted = ids.length;
     // The token that ended the generation is no part of the answer.
     if (event.finish === "stop" && this.#endTokens.has(ids.at(-1)!)) ids.pop();
-    const part: GenerationPart = { text: "", tokens: ids };
-    for (const id of ids) {
-      const text = this.#detokenizer?.push(id) ?? "";
-      part.text += this.#stops ? this.#matchStops(text) : text;
+    let text = "";
+    for (let i = 0; i < ids.length; i++) {
+      const piece = this.#detokenizer?.push(ids[i]!) ?? "";
+      text += this.#stops ? this.#matchStops(piece) : piece;
+      // A step may bring several tokens: those behind a stop text are as if they had never been drawn.
+      if (this.#finishReason !== undefined) ids.length = counted = i + 1;
     }
+    const part: GenerationPart = { text, tokens: ids };
+    this.#completionTokens += counted;
     if (event.logprobs) {
       part.logprobs = tokenLogprobs(event, this.#tokenizer, this.#options.topLogprobs).slice(0, ids.length);
       this.#logprobs.push(...part.logprobs);
@@ -133,7 +147,8 @@ export class Generation implements AsyncIterable<GenerationPart> {
     if (this.#finished) return;
     const stopped = this.#finishReason === "stop" && this.#stops !== null;
     if (!stopped) {
-      const rest = this.#detokenizer?.flush() ?? "";
+      // Bytes of a character that more tokens would have completed are left out; before an end token they are faulty ones.
+      const rest = (reason === "stop" && this.#detokenizer?.flush()) || "";
       const text = this.#stops ? this.#matchStops(rest) + this.#stops.flush() : rest;
       this.#push({ text, tokens: [] });
     }

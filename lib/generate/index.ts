@@ -6,7 +6,6 @@ export {
   type CheckedGenerateOptions,
   type GenerateOptions,
   GENERATE_KEYS,
-  type Prompt,
 } from "./options.js";
 export {
   checkLogitsOptions,

@@ -5,9 +5,6 @@ import { expected } from "../errors/index.js";
 import type { SamplingOptions, ServedRequest } from "../native/types.js";
 import { checkServing, SERVING_KEYS, type ServingOptions } from "./serving.js";
 
-/** Text, or token ids as they are (then nothing is added in front). */
-export type Prompt = string | { tokens: ArrayLike<number> };
-
 export interface GenerateOptions extends ServingOptions {
   /** Adapters for this request, by name, each with its own scale. Default: none, the base model alone. */
   adapter?: AdapterSelection;

@@ -54,6 +54,10 @@ export interface GenerationTimings {
 export type FinishReason = "stop" | "length" | "aborted";
 
 export interface GenerationResult {
+  /**
+   * The answer. Where the generation was cut within a character (finishReason "length" or "aborted"), the character's first bytes are
+   * left out; their tokens are in `tokens`.
+   */
   text: string;
   /** Generated token ids, without the one that ended the generation. */
   tokens: Int32Array;

@@ -6,6 +6,13 @@ import {
   type LeasedAdapters,
 } from "../adapters/index.js";
 import {
+  Prompts,
+  TEMPLATE_KEYS,
+  type Prompt,
+  type TemplateOptions,
+  type TextRequest,
+} from "../client/index.js";
+import {
   checkCompareOptions,
   compare,
   type CompareOptions,
@@ -13,8 +20,9 @@ import {
   type CompareVariant,
   type Comparison,
 } from "../compare/index.js";
-import { expected, LowrankError, type ErrorCode } from "../errors/index.js";
+import { coded, expected, LowrankError, type ErrorCode } from "../errors/index.js";
 import { checkKnown, checkTokens, throwIfAborted } from "../errors/check.js";
+import { deadlineIn, timeLeft, type Deadline } from "../errors/deadline.js";
 import {
   checkGenerateOptions,
   checkLogitsOptions,
@@ -27,7 +35,6 @@ import {
   type GenerateOptions,
   type LogitsOptions,
   type LogitsResult,
-  type Prompt,
   type ScoreOptions,
   type ScoreResult,
   type TokenLogprob,
@@ -41,17 +48,20 @@ import type {
   NativeRequest,
   ServedRequest,
 } from "../native/types.js";
-import type { ApplyChatTemplateOptions, ChatMessage, TextProcessor, Tokenizer } from "../tokenizer/index.js";
+import type { ChatMessage, DecodeOptions, TextProcessor, Tokenizer } from "../tokenizer/index.js";
 
-export interface ChatOptions extends GenerateOptions {
-  /** For the chat template: `tools`, `documents`, `variables`, or another template in place of the model's own. */
-  template?: Omit<ApplyChatTemplateOptions, "signal">;
+export interface ChatOptions extends Omit<GenerateOptions, "addSpecialTokens"> {
+  /** For the chat template: `tools`, `documents`, `variables`, or another template in place of the model's own (`chatTemplate`). */
+  template?: TemplateOptions;
+  /** Let control tokens be written in the messages: for trusted ones only. Default: `template.parseSpecialTokens`, or false. */
+  parseSpecialTokens?: boolean;
 }
 
 /** Most float32 values that one `logits` call may return: 1 GiB. */
 const MAX_LOGITS = 2 ** 28;
 
-const TEMPLATE_KEYS = ["addGenerationPrompt", "tools", "documents", "variables", "now"] as const;
+/** The template has the special tokens. */
+const CHAT_KEYS = [...GENERATE_KEYS.filter((key) => key !== "addSpecialTokens"), "template"];
 
 /** Tokens before the first one that the request draws or evaluates; `logits` counts positions from 0. */
 function promptTokensOf(request: NativeRequest): number {
@@ -103,6 +113,7 @@ export class Model implements AsyncDisposable {
   readonly #router: RequestRouter;
   readonly #tokenizer: Tokenizer | null;
   readonly #text: TextProcessor | null;
+  readonly #prompts: Prompts;
   readonly #adapterLimit: number;
   #disposed: Promise<void> | undefined;
 
@@ -115,20 +126,14 @@ export class Model implements AsyncDisposable {
     this.name = parts.name;
     this.device = parts.device;
     this.facts = parts.engine.facts;
+    this.#prompts = new Prompts(parts.text, this.facts);
     this.adapters = new AdapterRegistry(parts.engine, this.facts, parts.adapters);
     this.#adapterLimit = parts.adapters.memoryLimit;
   }
 
   /** Throws ERR_TOKENIZER where the model came without one. */
   get tokenizer(): Tokenizer {
-    return this.#tokenizer ?? this.#noTokenizer();
-  }
-
-  #noTokenizer(): never {
-    throw new LowrankError(
-      "ERR_TOKENIZER",
-      "Expected a tokenizer beside the model, there is none. Pass token ids as { tokens }, or put tokenizer.json into the model's folder.",
-    );
+    return this.#prompts.text.tokenizer;
   }
 
   #alive(): void {
@@ -143,12 +148,14 @@ export class Model implements AsyncDisposable {
   ): Promise<Int32Array> {
     this.#alive();
     if (typeof text !== "string") throw expected("a string", "text", text);
-    return (this.#text ?? this.#noTokenizer()).encode(text, options);
+    checkKnown("options", options, ["addSpecialTokens", "parseSpecialTokens"]);
+    return this.#prompts.text.encode(text, options);
   }
 
   /** Token ids to text. */
-  detokenize(tokens: ArrayLike<number>, options: { skipSpecialTokens?: boolean } = {}): string {
+  detokenize(tokens: ArrayLike<number>, options: DecodeOptions = {}): string {
     this.#alive();
+    checkKnown("options", options, ["skipSpecialTokens", "skipIncomplete"]);
     return this.tokenizer.decode(checkTokens("tokens", tokens, this.facts.vocabularySize), options);
   }
 
@@ -159,20 +166,21 @@ export class Model implements AsyncDisposable {
   generate(prompt: Prompt, options: GenerateOptions = {}): Generation {
     this.#alive();
     const checked = checkGenerateOptions(options, this.facts.vocabularySize);
-    const given = this.#checkPrompt(prompt);
-    return this.#generation(checked, () => this.#tokensOf(given, checked));
+    const given = this.#prompts.check(prompt);
+    return this.#generation(checked, (request) => this.#prompts.tokens(given, checked, request));
   }
 
   /** Answers a conversation through the model's own chat template. */
   chat(messages: readonly ChatMessage[], options: ChatOptions = {}): Generation {
     this.#alive();
-    checkKnown("options", options, [...GENERATE_KEYS, "template"]);
-    const { template, ...rest } = options;
+    checkKnown("options", options, CHAT_KEYS);
+    const { template = {}, ...rest } = options;
     const checked = checkGenerateOptions(rest, this.facts.vocabularySize);
-    if (template !== undefined) checkKnown("template", template, TEMPLATE_KEYS);
-    const text = this.#text ?? this.#noTokenizer();
-    return this.#generation(checked, () =>
-      text.applyChatTemplate(messages, { ...template, signal: checked.signal }),
+    checkKnown("template", template, TEMPLATE_KEYS);
+    const parseSpecialTokens = options.parseSpecialTokens ?? template.parseSpecialTokens;
+    void this.#prompts.text;
+    return this.#generation(checked, (request) =>
+      this.#prompts.chatTokens(messages, { ...template, parseSpecialTokens }, request),
     );
   }
 
@@ -180,11 +188,16 @@ export class Model implements AsyncDisposable {
   async score(prompt: Prompt, completion: Prompt, options: ScoreOptions = {}): Promise<ScoreResult> {
     this.#alive();
     const { signal, serving, topLogprobs, ...checked } = checkScoreOptions(options);
-    const givenPrompt = this.#checkPrompt(prompt);
-    const givenCompletion = this.#checkPrompt(completion, "completion");
+    const givenPrompt = this.#prompts.check(prompt);
+    const givenCompletion = this.#prompts.check(completion, "completion");
+    const request = this.#textRequest(serving, signal);
     return this.#leasing(checked.adapter, serving, signal, async (lease) => {
-      const before = await this.#tokensOf(givenPrompt, { ...checked, signal });
-      const after = await this.#tokensOf(givenCompletion, { ...checked, addSpecialTokens: false, signal });
+      const before = await this.#prompts.tokens(givenPrompt, checked, request);
+      const after = await this.#prompts.tokens(
+        givenCompletion,
+        { ...checked, addSpecialTokens: false },
+        request,
+      );
       if (before.length === 0) throw expected("at least one token", "prompt", "");
       if (after.length === 0) throw expected("at least one token", "completion", "");
       const tokens = new Int32Array(before.length + after.length);
@@ -204,6 +217,7 @@ export class Model implements AsyncDisposable {
         lease,
         signal,
         (event) => scored.push(...tokenLogprobs(event, this.#tokenizer, topLogprobs)),
+        request.deadline,
       );
       const logprob = scored.reduce((sum, token) => sum + token.logprob, 0);
       const perplexity = Math.exp(-logprob / scored.length);
@@ -214,9 +228,10 @@ export class Model implements AsyncDisposable {
   /** The raw next-token logits of every position: for research and for proofs. */
   async logits(tokens: ArrayLike<number>, options: LogitsOptions = {}): Promise<LogitsResult> {
     this.#alive();
-    const ids = checkTokens("tokens", tokens, this.facts.vocabularySize);
+    const ids = this.#prompts.checkTokens("tokens", tokens);
     if (ids.length === 0) throw expected("at least one token", "tokens", tokens);
     const { adapter, from, to, serving, signal } = checkLogitsOptions(options, ids.length);
+    const deadline = deadlineIn(serving.timeoutMs);
     const { vocabularySize } = this.facts;
     if ((to - from) * vocabularySize > MAX_LOGITS)
       throw expected(
@@ -237,6 +252,7 @@ export class Model implements AsyncDisposable {
           logits.set(event.logits, filled);
           filled += event.logits.length;
         },
+        deadline,
       );
       return { logits, positions: to - from, vocabularySize };
     });
@@ -264,9 +280,7 @@ export class Model implements AsyncDisposable {
         engine: this.#engine,
         lease: (selection) => this.adapters.lease(selection),
         generationOf: (name) => this.adapters.get(name).generation,
-        tokensOf: async (prompt, name, encoding) => this.#tokensOf(this.#checkPrompt(prompt, name), encoding),
-        chatTokensOf: async (messages, signal) =>
-          (this.#text ?? this.#noTokenizer()).applyChatTemplate(messages, { signal }),
+        prompts: this.#prompts,
         run: (request, lease, signal, onEvent) => this.#run(request, lease, signal, onEvent),
       },
       checked,
@@ -315,33 +329,25 @@ export class Model implements AsyncDisposable {
     await this.dispose();
   }
 
-  #checkPrompt(prompt: Prompt, name = "prompt"): string | Int32Array {
-    if (typeof prompt === "string") {
-      if (!this.#tokenizer) this.#noTokenizer();
-      return prompt;
-    }
-    if (typeof prompt !== "object" || prompt === null || !("tokens" in prompt))
-      throw expected("a string or { tokens }", name, prompt);
-    return checkTokens(`${name}.tokens`, prompt.tokens, this.facts.vocabularySize);
+  #textRequest({ cacheSalt, timeoutMs }: ServedRequest, signal: AbortSignal | undefined): TextRequest {
+    return { cacheSalt, deadline: deadlineIn(timeoutMs), signal };
   }
 
-  async #tokensOf(
-    prompt: string | Int32Array,
-    options: { addSpecialTokens: boolean; parseSpecialTokens: boolean; signal: AbortSignal | undefined },
-  ): Promise<Int32Array> {
-    if (typeof prompt !== "string") return prompt;
-    const { addSpecialTokens, parseSpecialTokens, signal } = options;
-    return this.#text!.encode(prompt, { addSpecialTokens, parseSpecialTokens, signal });
-  }
-
-  #generation(options: CheckedGenerateOptions, tokenize: () => Promise<Int32Array>): Generation {
+  #generation(
+    options: CheckedGenerateOptions,
+    tokenize: (request: TextRequest) => Promise<Int32Array>,
+  ): Generation {
     return new Generation(
       {
         tokenizer: this.#tokenizer,
         start: async (onEvent, ended) => {
           const lease = this.adapters.lease(options.adapter);
+          const request = this.#textRequest(options.serving, ended);
           try {
-            const [tokens] = await Promise.all([tokenize(), lease.ready(ended, options.serving.timeoutMs)]);
+            const [tokens] = await Promise.all([
+              tokenize(request),
+              lease.ready(ended, options.serving.timeoutMs),
+            ]);
             if (tokens.length === 0) throw expected("at least one token", "prompt", "");
             const endOfText = options.ignoreEndOfText ? [] : (this.#tokenizer?.eosTokenIds ?? []);
             const endTokens = new Set<number>([...endOfText, ...options.stopTokens]);
@@ -359,6 +365,7 @@ export class Model implements AsyncDisposable {
               },
               lease,
               onEvent,
+              request.deadline,
             );
             return { cancel, endTokens };
           } catch (error) {
@@ -371,13 +378,18 @@ export class Model implements AsyncDisposable {
     );
   }
 
-  /** Submits with the leased versions, which are released when the request ends. */
-  #submit(request: NativeRequest, lease: LeasedAdapters, onEvent: (event: NativeEvent) => void): () => void {
+  /** Submits with the leased versions, which are released when the request ends. `onEvent` must not throw. */
+  #submit(
+    request: NativeRequest,
+    lease: LeasedAdapters,
+    onEvent: (event: NativeEvent) => void,
+    deadline: Deadline | undefined,
+  ): () => void {
     this.#alive();
     const id = this.#engine.submit({
       ...request,
       adapters: lease.applied(request.tokens, promptTokensOf(request)),
-      timeoutMs: lease.remaining(request.timeoutMs),
+      timeoutMs: timeLeft(deadline),
     });
     this.#router.add(id, (event) => {
       if (event.finish !== undefined) lease.release();
@@ -403,17 +415,23 @@ export class Model implements AsyncDisposable {
     }
   }
 
-  /** Runs a request to its end; rejects where it is aborted or fails. */
+  /** Runs a request to its end; rejects where it is aborted or fails, or with what `onEvent` throws. */
   #run(
     request: NativeRequest,
     lease: LeasedAdapters,
     signal: AbortSignal | undefined,
     onEvent: (event: NativeEvent) => void,
+    deadline?: Deadline,
   ): Promise<void> {
     return new Promise((resolve, reject) => {
       throwIfAborted(signal, "The request");
-      const cancel = this.#submit(request, lease, (event) => {
-        onEvent(event);
+      const follow = (event: NativeEvent): void => {
+        try {
+          onEvent(event);
+        } catch (error) {
+          reject(coded(error));
+          cancel();
+        }
         if (event.finish === undefined) return;
         signal?.removeEventListener("abort", cancel);
         if (event.finish === "error")
@@ -424,7 +442,8 @@ export class Model implements AsyncDisposable {
             ? new LowrankError("ERR_ABORTED", "The request was aborted.", { cause: signal.reason })
             : new LowrankError("ERR_DISPOSED", "The model was disposed before the request was done."),
         );
-      });
+      };
+      const cancel = this.#submit(request, lease, follow, deadline);
       signal?.addEventListener("abort", cancel, { once: true });
     });
   }

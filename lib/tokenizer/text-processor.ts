@@ -1,15 +1,23 @@
+import type { Deadline } from "../errors/deadline.js";
 import { expected, LowrankError } from "../errors/index.js";
 import type { ChatMessage, ChatTemplateOptions } from "../templates/index.js";
 import { readDefinition, writeDefinition } from "./packed-tokenizer.js";
 import type { TokenizerSource } from "./text-jobs.js";
+import { checkChatSize, checkTextLength, maxUnitsPerToken } from "./text-limits.js";
 import { MAX_TEXT_LENGTH, Tokenizer, type EncodeOptions } from "./tokenizer.js";
 import { MAX_TEMPLATE_LENGTH, type TokenizerDefinition } from "./tokenizer-definition.js";
-import { WorkerHost } from "./worker-host.js";
+import { WorkerHost, type JobOptions } from "./worker-host.js";
 
 export interface TextJobOptions {
   /** Milliseconds of run time, 1 to 600,000, after which the job fails with ERR_TIMEOUT. Default: 5,000. */
   readonly timeout?: number | undefined;
   readonly signal?: AbortSignal | undefined;
+  /** The job fails with ERR_TIMEOUT when it is not done by then, the wait for other jobs included. Default: none. */
+  readonly deadline?: Deadline | undefined;
+  /** Whose job it is: groups take turns. Default: "". */
+  readonly group?: string | undefined;
+  /** A text that cannot become so few tokens fails with ERR_CONTEXT_LENGTH before any work. Default: no limit. */
+  readonly maxTokens?: number | undefined;
 }
 
 export interface ApplyChatTemplateOptions extends ChatTemplateOptions, TextJobOptions {
@@ -45,6 +53,7 @@ export class TextProcessor {
   readonly #worker: WorkerHost;
 
   readonly #definition: TokenizerDefinition;
+  #unitsPerToken: number | undefined;
 
   private constructor(definition: TokenizerDefinition) {
     this.#definition = definition;
@@ -88,12 +97,14 @@ export class TextProcessor {
    * 16,777,216 UTF-16 units, ERR_TIMEOUT, ERR_ABORTED, ERR_OUT_OF_MEMORY, ERR_DISPOSED.
    */
   async encode(text: string, options: EncodeOptions & TextJobOptions = {}): Promise<Int32Array> {
-    const { timeout, signal, ...encodeOptions } = options;
-    const job = { timeout: checkTimeout(timeout, DEFAULT_TIMEOUT), signal };
+    const { addSpecialTokens, parseSpecialTokens, signal } = options;
+    const run = runOptions(options);
     if (typeof text !== "string" || text.length > MAX_TEXT_LENGTH)
       throw expected(`a string of at most ${MAX_TEXT_LENGTH} UTF-16 units`, "text", text);
+    checkTextLength(text.length, this.#maxLength(options.maxTokens), "text");
+    const encodeOptions = { addSpecialTokens, parseSpecialTokens };
     if (text.length > INLINE_LENGTH || !this.tokenizer.trusted)
-      return this.#worker.run({ kind: "encode", text, options: encodeOptions }, job);
+      return this.#worker.run({ kind: "encode", text, options: encodeOptions }, run);
     if (signal?.aborted)
       throw new LowrankError("ERR_ABORTED", "Expected no abort for encode, received one by the signal.", {
         cause: signal.reason,
@@ -124,8 +135,10 @@ export class TextProcessor {
   }
 
   #chatJob(messages: readonly ChatMessage[], options: ApplyChatTemplateOptions) {
-    const { timeout, signal, chatTemplate, parseSpecialTokens = false, ...templateOptions } = options;
+    const { chatTemplate, parseSpecialTokens = false, maxTokens } = options;
+    const { addGenerationPrompt, tools, documents, variables, now } = options;
     checkMessages(messages);
+    checkChatSize({ messages, tools, documents, variables }, this.#maxLength(maxTokens));
     if (
       chatTemplate !== undefined &&
       (typeof chatTemplate !== "string" || chatTemplate.length > MAX_TEMPLATE_LENGTH)
@@ -137,8 +150,15 @@ export class TextProcessor {
         "ERR_CHAT_TEMPLATE",
         "Expected a chat template for the model, received none: its files bring none along. Pass chatTemplate, or write the prompt yourself and use generate.",
       );
+    const templateOptions = { addGenerationPrompt, tools, documents, variables, now };
     const job = { template, messages, options: templateOptions, parseSpecialTokens };
-    return { job, run: { timeout: checkTimeout(timeout, DEFAULT_TIMEOUT), signal } };
+    return { job, run: runOptions(options) };
+  }
+
+  #maxLength(maxTokens: number | undefined): number {
+    return maxTokens === undefined
+      ? MAX_TEXT_LENGTH
+      : maxTokens * (this.#unitsPerToken ??= maxUnitsPerToken(this.#definition));
   }
 
   /** Ends the worker. Jobs that are not done fail with ERR_DISPOSED; the synchronous tokenizer stays usable. */
@@ -160,6 +180,10 @@ function withoutRest(source: TokenizerSource): TokenizerSource {
     Object.entries(source.metadata).filter(([key]) => key.startsWith("tokenizer.")),
   );
   return { kind: "gguf", metadata };
+}
+
+function runOptions({ timeout, signal, deadline, group }: TextJobOptions): JobOptions {
+  return { timeout: checkTimeout(timeout, DEFAULT_TIMEOUT), signal, deadline, group };
 }
 
 function checkTimeout(timeout: number | undefined, otherwise: number): number {

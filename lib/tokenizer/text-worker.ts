@@ -29,6 +29,9 @@ port.on("message", (job: TextJob) => {
   }
   port.postMessage(reply, transfer);
 });
+port.on("messageerror", (error) => {
+  port.postMessage({ error: plain(error) } satisfies WorkerReply);
+});
 port.postMessage({ ready: true } satisfies WorkerReply);
 
 function plain(error: unknown): PlainError {

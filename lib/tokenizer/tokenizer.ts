@@ -15,17 +15,19 @@ import { Vocabulary, type PackedStrings } from "./vocabulary.js";
 
 export interface EncodeOptions {
   /** Put the model's own tokens around the text (such as <bos> before it). Default: true. */
-  addSpecialTokens?: boolean;
+  addSpecialTokens?: boolean | undefined;
   /**
    * Let control tokens be written in the text: "<|im_end|>" becomes that token and ends a turn. Default: false, so that a text from
    * outside stays text. Hugging Face's libraries have true here.
    */
-  parseSpecialTokens?: boolean;
+  parseSpecialTokens?: boolean | undefined;
 }
 
 export interface DecodeOptions {
   /** Leave control tokens out. Default: true. */
   skipSpecialTokens?: boolean;
+  /** Leave out the first bytes of a character that the last ids do not complete. Default: false, they become U+FFFD. */
+  skipIncomplete?: boolean;
 }
 
 /** Longest text that is encoded, in UTF-16 units (about 4 million tokens). */
@@ -172,13 +174,13 @@ export class Tokenizer {
    * (`clean_up_tokenization_spaces` is off). Ids out of range are left out.
    */
   decode(ids: ArrayLike<number>, options: DecodeOptions = {}): string {
-    const { skipSpecialTokens = true } = options;
+    const { skipSpecialTokens = true, skipIncomplete = false } = options;
     const position = this.decoder.begin();
     const bytes = new ByteBuffer();
     for (let i = 0; i < ids.length; ++i)
       if (!skipSpecialTokens || !this.#special.has(ids[i]!))
         this.decoder.appendNext(ids[i]!, position, bytes);
-    return new TextDecoder("utf-8", { ignoreBOM: true }).decode(bytes.view());
+    return new TextDecoder("utf-8", { ignoreBOM: true }).decode(bytes.view(), { stream: skipIncomplete });
   }
 
   /** The bytes that a token stands for in the middle of a text; none for an id out of range. */

@@ -1,34 +1,47 @@
 import { Worker, type ResourceLimits } from "node:worker_threads";
+import { missed, timeLeft, type Deadline } from "../errors/deadline.js";
 import { expected, LowrankError } from "../errors/index.js";
+import { checkRoomForWorker } from "./address-space.js";
+import { FairQueue } from "./fair-queue.js";
 import type { TextJob, TextResults } from "./text-jobs.js";
-import type { WorkerReply } from "./text-worker.js";
+import type { PlainError, WorkerReply } from "./text-worker.js";
 import type { TokenizerDefinition } from "./tokenizer-definition.js";
 
 export interface JobOptions {
   /** Milliseconds of run time after which the worker is ended and the job fails with ERR_TIMEOUT. */
   readonly timeout: number;
   readonly signal?: AbortSignal | undefined;
+  /** The job fails with ERR_TIMEOUT when it is not done by then, also while it waits. */
+  readonly deadline?: Deadline | undefined;
+  /** Groups of jobs take turns, so that one's many jobs do not hold up another's. Default: "". */
+  readonly group?: string | undefined;
 }
 
 interface Pending {
   readonly job: TextJob;
-  readonly options: JobOptions;
+  readonly group: string;
+  readonly timeout: number;
+  /** Settles the caller's promise, once; the worker may still be at the job. */
   readonly resolve: (result: never) => void;
   readonly reject: (error: unknown) => void;
-  readonly onAbort: () => void;
 }
 
 /** A worker that does not even start is given up after this many milliseconds. */
 const START_TIMEOUT = 60_000;
+/** Milliseconds that a job may still run when nobody waits for it any more: a new worker would cost the others more. */
+const GRACE = 1_000;
+/** Jobs that may wait, in all and of one group. */
+const MAX_WAITING = 1_024;
+const MAX_WAITING_OF_GROUP = 256;
 
 /**
- * One worker thread that does jobs in order, one at a time. It starts with the first job, does not keep the process alive while it
- * is idle, and is replaced after it had to be ended: by a time-out, an abort, or because it used up its memory.
+ * One worker thread that does jobs one at a time; groups of jobs take turns. It starts with the first job, does not keep the process
+ * alive while it is idle, and is replaced after it had to be ended: by a time-out, or because it used up its memory.
  */
 export class WorkerHost {
   readonly #definition: TokenizerDefinition | null;
   readonly #limits: ResourceLimits;
-  readonly #queue: Pending[] = [];
+  readonly #queue = new FairQueue<Pending>();
   #worker: Worker | null = null;
   #ready = false;
   #running: Pending | null = null;
@@ -42,23 +55,45 @@ export class WorkerHost {
   }
 
   /**
-   * Hands a job to the worker. Rejects with the job's own coded error, or ERR_TIMEOUT, ERR_ABORTED, ERR_OUT_OF_MEMORY, ERR_DISPOSED.
+   * Hands a job to the worker. Rejects with the job's own coded error, or ERR_TIMEOUT, ERR_ABORTED, ERR_OUT_OF_MEMORY, ERR_QUEUE_FULL,
+   * ERR_DISPOSED.
    */
   run<K extends TextJob["kind"]>(job: TextJob & { kind: K }, options: JobOptions): Promise<TextResults[K]> {
+    const { timeout, signal, deadline, group = "" } = options;
     return new Promise((resolve, reject) => {
-      if (this.#disposed) return reject(disposed());
-      if (options.signal?.aborted) return reject(aborted(options.signal));
-      const pending: Pending = { job, options, resolve, reject, onAbort: () => this.#abort(pending) };
-      options.signal?.addEventListener("abort", pending.onAbort, { once: true });
-      this.#queue.push(pending);
+      if (this.#disposed) throw disposed();
+      if (signal?.aborted) throw aborted(signal);
+      if (this.#queue.size >= MAX_WAITING || this.#queue.sizeOf(group) >= MAX_WAITING_OF_GROUP)
+        throw queueFull(this.#queue.size);
       this.start();
+      let timer: NodeJS.Timeout | undefined;
+      const settled = (): void => {
+        clearTimeout(timer);
+        signal?.removeEventListener("abort", onAbort);
+      };
+      const pending: Pending = {
+        job,
+        group,
+        timeout,
+        resolve: (result) => (settled(), resolve(result)),
+        reject: (error) => (settled(), reject(error)),
+      };
+      const onAbort = (): void => this.#abandon(pending, aborted(signal!));
+      signal?.addEventListener("abort", onAbort, { once: true });
+      if (deadline)
+        timer = setTimeout(
+          () => this.#abandon(pending, missed(deadline, "its text was still being tokenised")),
+          timeLeft(deadline),
+        );
+      this.#queue.push(group, pending);
       this.#next();
     });
   }
 
-  /** Starts the worker, if it is not running, so that the first job need not wait for it. */
+  /** Starts the worker, if it is not running, so that the first job need not wait for it. Throws ERR_OUT_OF_MEMORY. */
   start(): void {
     if (this.#worker !== null || this.#disposed) return;
+    checkRoomForWorker();
     const worker = new Worker(new URL("./text-worker.js", import.meta.url), {
       workerData: this.#definition,
       resourceLimits: this.#limits,
@@ -69,9 +104,11 @@ export class WorkerHost {
     this.#worker = worker;
     this.#ready = false;
     worker.unref();
-    worker.on("message", (reply: WorkerReply) => worker === this.#worker && this.#receive(reply));
-    worker.on("error", (error) => worker === this.#worker && this.#end(failed(error)));
-    worker.on("exit", (code) => worker === this.#worker && this.#end(failed(new Error(`exit code ${code}`))));
+    const current = (): boolean => worker === this.#worker;
+    worker.on("message", (reply: WorkerReply) => current() && this.#receive(reply));
+    worker.on("messageerror", (error) => current() && this.#receive({ error: unreadable(error) }));
+    worker.on("error", (error) => current() && this.#end(failed(error)));
+    worker.on("exit", (code) => current() && this.#end(failed(new Error(`exit code ${code}`))));
   }
 
   #receive(reply: WorkerReply): void {
@@ -85,7 +122,7 @@ export class WorkerHost {
   }
 
   #next(): void {
-    if (this.#running === null && this.#queue.length > 0) {
+    if (this.#running === null && this.#queue.size > 0) {
       this.#worker!.ref();
       clearTimeout(this.#timer);
       if (!this.#ready) {
@@ -94,7 +131,7 @@ export class WorkerHost {
       }
       const pending = this.#queue.shift()!;
       this.#running = pending;
-      this.#timer = setTimeout(() => this.#end(timedOut(pending.options.timeout)), pending.options.timeout);
+      this.#timer = setTimeout(() => this.#end(timedOut(pending.timeout)), pending.timeout);
       try {
         this.#worker!.postMessage(pending.job);
       } catch (cause) {
@@ -102,7 +139,7 @@ export class WorkerHost {
         this.#next();
       }
     }
-    if (this.#running === null && this.#queue.length === 0) {
+    if (this.#running === null && this.#queue.size === 0) {
       clearTimeout(this.#timer);
       this.#worker?.unref();
     }
@@ -112,9 +149,7 @@ export class WorkerHost {
     clearTimeout(this.#timer);
     const job = this.#running;
     this.#running = null;
-    if (job === null) return;
-    job.options.signal?.removeEventListener("abort", job.onAbort);
-    finish(job);
+    if (job !== null) finish(job);
   }
 
   /** Ends the worker; the running job (or, before the start, the first in the queue) fails with the error, the others go on. */
@@ -125,27 +160,35 @@ export class WorkerHost {
     if (worker !== null) this.#ended = worker.terminate();
     if (this.#running === null) this.#running = this.#queue.shift() ?? null;
     this.#settle((job) => job.reject(error));
-    if (this.#queue.length > 0) {
+    if (this.#queue.size === 0 || this.#disposed) return;
+    try {
       this.start();
-      this.#next();
+    } catch (noRoom) {
+      return this.#rejectWaiting(noRoom);
     }
+    this.#next();
   }
 
-  #abort(pending: Pending): void {
-    const error = aborted(pending.options.signal!);
-    if (this.#running === pending) return this.#end(error);
-    this.#queue.splice(this.#queue.indexOf(pending), 1);
+  /** Nobody waits for the job any more. One that runs has a little time left, since a new worker takes time to start. */
+  #abandon(pending: Pending, error: LowrankError): void {
     pending.reject(error);
+    if (this.#running === pending) {
+      clearTimeout(this.#timer);
+      this.#timer = setTimeout(() => this.#end(error), Math.min(GRACE, pending.timeout));
+    } else {
+      this.#queue.remove(pending.group, pending);
+    }
     this.#next();
+  }
+
+  #rejectWaiting(error: unknown): void {
+    for (let waiting; (waiting = this.#queue.shift());) waiting.reject(error);
   }
 
   /** Ends the worker for good. Jobs that are not done fail with ERR_DISPOSED. */
   async dispose(): Promise<void> {
     this.#disposed = true;
-    for (const pending of this.#queue.splice(0)) {
-      pending.options.signal?.removeEventListener("abort", pending.onAbort);
-      pending.reject(disposed());
-    }
+    this.#rejectWaiting(disposed());
     if (this.#worker !== null) this.#end(disposed());
     await this.#ended;
   }
@@ -162,6 +205,19 @@ const aborted = (signal: AbortSignal): LowrankError =>
   new LowrankError("ERR_ABORTED", "Expected no abort for the text worker, received one by the signal.", {
     cause: signal.reason,
   });
+
+const queueFull = (waiting: number): LowrankError =>
+  new LowrankError(
+    "ERR_QUEUE_FULL",
+    `Expected at most ${MAX_WAITING} texts, and ${MAX_WAITING_OF_GROUP} of one cacheSalt, to wait for the text worker, received one more. Try again later.`,
+    { details: { waiting } },
+  );
+
+const unreadable = (error: Error): PlainError => ({
+  code: "ERR_INTERNAL",
+  message: `Expected a result of the text worker that can be read, received: ${error.message}.`,
+  details: undefined,
+});
 
 const disposed = (): LowrankError =>
   new LowrankError(

@@ -4,25 +4,25 @@
 
 namespace lowrank {
 
-EarlierAnswers::Key EarlierAnswers::key_of(const std::vector<RequestAdapter>& adapters) {
-  Key key;
-  for (const RequestAdapter& one : adapters) key.emplace_back(one.adapter.get(), one.scale);
+EarlierAnswers::Key EarlierAnswers::key_of(const Request& request) {
+  Key key{request.cache_salt, {}};
+  for (const RequestAdapter& one : request.adapters) key.adapters.emplace_back(one.adapter->content, one.scale);
   return key;
 }
 
-const std::vector<int32_t>& EarlierAnswers::under(const std::vector<RequestAdapter>& adapters) const {
+const std::vector<int32_t>& EarlierAnswers::like(const Request& request) const {
   static const std::vector<int32_t> kNone;
-  const Key key = key_of(adapters);
+  const Key key = key_of(request);
   for (const Answer& answer : answers_)
     if (answer.key == key) return answer.tokens;
   return kNone;
 }
 
-void EarlierAnswers::keep(const std::vector<RequestAdapter>& adapters, const int32_t* tokens, size_t count) {
-  const Key key = key_of(adapters);
+void EarlierAnswers::keep(const Request& request, const int32_t* tokens, size_t count) {
+  Key key = key_of(request);
   answers_.remove_if([&](const Answer& answer) { return answer.key == key; });
-  answers_.push_front({key, {tokens, tokens + std::min(count, kMostTokens)}});
-  if (answers_.size() > kMostAnswers) answers_.pop_back();
+  answers_.push_front({std::move(key), {tokens, tokens + std::min(count, kMaxTokens)}});
+  if (answers_.size() > kMaxAnswers) answers_.pop_back();
 }
 
 }  // namespace lowrank

@@ -1,10 +1,11 @@
-// The last answer under each choice of adapters: answers of one task have the same frame, such as the keys of a JSON object, and
-// prompt lookup drafts from it.
+// The last answer under each salt and choice of adapters: answers of one task have the same frame, such as the keys of a JSON object,
+// and prompt lookup drafts from it. Answers of other salts are never looked up, since the number of accepted drafts would tell of them.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
 #include <list>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -14,21 +15,24 @@ namespace lowrank {
 
 class EarlierAnswers {
  public:
-  // Empty where there is none.
-  const std::vector<int32_t>& under(const std::vector<RequestAdapter>& adapters) const;
-  // Keeps the first tokens of an answer in place of the last one under these adapters.
-  void keep(const std::vector<RequestAdapter>& adapters, const int32_t* tokens, size_t count);
+  // The last answer to a request with the same salt, adapter contents and scales. Empty where there is none.
+  const std::vector<int32_t>& like(const Request& request) const;
+  // Keeps the first tokens of an answer in place of the last one to such a request.
+  void keep(const Request& request, const int32_t* tokens, size_t count);
 
  private:
-  // Adapters are only told apart by it, never read: one that has gone is no harm.
-  using Key = std::vector<std::pair<const void*, float>>;
+  struct Key {
+    std::string salt;
+    std::vector<std::pair<std::string, float>> adapters;  // content, scale
+    bool operator==(const Key&) const = default;
+  };
   struct Answer {
     Key key;
     std::vector<int32_t> tokens;
   };
-  static Key key_of(const std::vector<RequestAdapter>& adapters);
-  static constexpr size_t kMostAnswers = 16;
-  static constexpr size_t kMostTokens = 4096;
+  static Key key_of(const Request& request);
+  static constexpr size_t kMaxAnswers = 16;
+  static constexpr size_t kMaxTokens = 4096;
 
   std::list<Answer> answers_;  // the latest first
 };

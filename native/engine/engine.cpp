@@ -199,7 +199,7 @@ std::vector<int32_t> Engine::draft(Sequence& sequence, int32_t most) {
   most = std::min({most, request.max_draft_tokens, sequence.draft_limit, request.max_tokens - sequence.generated() - 1,
                    options_.context_length - sequence.length() - 1});
   if (request.adapters.empty()) return draft_by_prompt_lookup(sequence.tokens, most);
-  const LookupText frame = {earlier_answers_.under(request.adapters), sequence.frame_passed};
+  const LookupText frame = {earlier_answers_.like(request), sequence.frame_passed};
   return draft_by_prompt_lookup(sequence.tokens, most, &frame);
 }
 
@@ -324,6 +324,8 @@ void Engine::accept_logits(Sequence& sequence, int32_t position, const Readout& 
     const float* row = view_.of(model_->backend(), readout.logits, static_cast<size_t>(vocabulary));
     if (request.comparison != nullptr) {
       request.comparison->add(request.variant, row);
+    } else if (!std::all_of(row, row + vocabulary, [](float logit) { return std::isfinite(logit); })) {
+      fail_not_finite(sequence);
     } else {
       Event& event = event_of(sequence);
       event.logits.insert(event.logits.end(), row, row + vocabulary);
@@ -395,8 +397,7 @@ void Engine::finish(Sequence& sequence, Finish reason) {
   timings.preemptions = sequence.preemptions;
   const Request& request = sequence.request;
   if (request.max_draft_tokens > 0 && !request.adapters.empty() && (reason == Finish::kStop || reason == Finish::kLength))
-    earlier_answers_.keep(request.adapters, sequence.tokens.data() + request.tokens.size(),
-                          static_cast<size_t>(sequence.generated()));
+    earlier_answers_.keep(request, sequence.tokens.data() + request.tokens.size(), static_cast<size_t>(sequence.generated()));
   scheduler_.release(sequence, reason != Finish::kError);
   sequence.done = true;
   std::lock_guard<std::mutex> lock(mutex_);

@@ -253,7 +253,7 @@ describe("refuses", () => {
     ["one variant", good, [null], {}, "adapters"],
     ["too many variants", good, new Array(65).fill(null), {}, "adapters"],
     ["an absent variant", good, [null, undefined], {}, "adapters[1]"],
-    ["an absent adapter", good, [null, { label: "x" }], {}, "adapters[1]"],
+    ["an absent adapter", good, [null, { label: "x", adapter: undefined }], {}, "adapters[1]"],
     ["an empty label", good, [null, { label: "", adapter: "pair" }], {}, "adapters[1].label"],
     ["a label that is none", good, [null, { adapter: "pair" }], {}, "adapters[1].label"],
     ["a scale out of bounds", good, [null, { name: "pair", scale: 101 }], {}, "adapter.scale"],

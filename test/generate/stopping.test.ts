@@ -143,3 +143,29 @@ describe("text", () => {
     expect(shown.text).toBe(model.tokenizer.idToToken(eos)!.repeat(5));
   });
 });
+
+describe("stop texts and prompt lookup", () => {
+  let model: Model;
+  beforeAll(async () => {
+    model = await loadModel("smollm2-135m-instruct", { threads: 1 });
+  });
+  afterAll(() => model?.dispose());
+
+  // The prompt's own words come back, so that a step brings several tokens at once.
+  const prompt = "one two three four five six. one two three four five six. one two";
+  test.each(["four", " five", "six.", "ur fi", "o"])(
+    "the answer, its tokens and its cost up to %j are those without drafts",
+    async (stop) => {
+      const options = { stop, maxTokens: 30, logprobs: true, prefixCache: false };
+      const plain = await run(model, prompt, options);
+      const looked = await run(model, prompt, { ...options, promptLookup: 7 });
+      expect(plain.finishReason).toBe("stop");
+      expect(looked.usage.draftedTokens).toBeGreaterThan(0);
+      expect(looked.text).toBe(plain.text);
+      expect([...looked.tokens]).toEqual([...plain.tokens]);
+      expect(looked.logprobs).toEqual(plain.logprobs);
+      expect(looked.usage.completionTokens).toBe(plain.usage.completionTokens);
+      expect(looked.usage.completionTokens).toBe(looked.tokens.length);
+    },
+  );
+});

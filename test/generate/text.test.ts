@@ -109,12 +109,31 @@ describe("text prompts", () => {
   test("characters of several tokens come whole", async () => {
     const [first] = await model.tokenize("🦜", { addSpecialTokens: false });
     expect(await model.tokenize("🦜")).not.toHaveLength(1);
-    // Forces the parrot's first token again and again: never a character, and never half of one before the end.
+    // Forces the parrot's first token again and again: two that can become nothing any more, and the beginning of a third.
     const generation = model.generate(prompt, { maxTokens: 3, logitBias: { [first!]: 1e6 } });
     const texts: string[] = [];
     for await (const part of generation) texts.push(part.text);
-    expect(texts.join("")).toBe(model.detokenize([first!, first!, first!]));
-    expect(texts.join("")).toMatch(/^\uFFFD+$/);
+    expect(texts.join("")).toBe("\uFFFD\uFFFD");
+    const forced = [first!, first!, first!];
+    expect(model.detokenize(forced)).toBe("\uFFFD\uFFFD\uFFFD");
+    expect(model.detokenize(forced, { skipIncomplete: true })).toBe("\uFFFD\uFFFD");
+  });
+
+  test("an answer cut within a character leaves its first bytes out, and keeps their tokens", async () => {
+    const repeated = "東京は日本の首都です🦜。".repeat(4);
+    let cuts = 0;
+    for (let maxTokens = 1; maxTokens <= 20; maxTokens++) {
+      const generation = model.generate(repeated, { maxTokens, ignoreEndOfText: true });
+      const parts: string[] = [];
+      for await (const part of generation) parts.push(part.text);
+      const { text, tokens } = await generation.result();
+      expect(tokens).toHaveLength(maxTokens);
+      expect(parts.join("")).toBe(text);
+      expect(text).not.toContain("\uFFFD");
+      expect(model.detokenize(tokens)).toMatch(new RegExp(`^${text}\uFFFD*$`));
+      if (text !== model.detokenize(tokens)) cuts++;
+    }
+    expect(cuts).toBeGreaterThan(2);
   });
 });
 

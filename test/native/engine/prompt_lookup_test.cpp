@@ -73,23 +73,47 @@ TEST("engine/prompt_lookup: one token finds nothing that is far ahead in an earl
   CHECK(draft_by_prompt_lookup({1, 2, 5}, 7, &frame) == (Tokens{5, 5}));
 }
 
-TEST("engine/earlier_answers: the last one under each choice of adapters, of a bounded number") {
+TEST("engine/earlier_answers: the last one under each salt and choice of adapters, of a bounded number") {
   EarlierAnswers answers;
   std::vector<std::shared_ptr<const Adapter>> adapters;
   for (int i = 0; i < 40; ++i) adapters.push_back(std::make_shared<Adapter>());
-  const auto choice = [&](size_t i, float scale = 1) { return std::vector<RequestAdapter>{{adapters[i], scale, 0}}; };
+  const auto request = [&](size_t i, float scale = 1, const char* salt = "") {
+    Request asked;
+    asked.adapters = {{adapters[i], scale, 0}};
+    asked.cache_salt = salt;
+    return asked;
+  };
   const Tokens first{1, 2, 3}, second{4, 5};
-  CHECK(answers.under(choice(0)).empty());
-  answers.keep(choice(0), first.data(), first.size());
-  CHECK(answers.under(choice(0)) == first);
-  CHECK(answers.under(choice(1)).empty());
-  CHECK(answers.under(choice(0, 0.5f)).empty());
-  answers.keep(choice(0), second.data(), second.size());
-  CHECK(answers.under(choice(0)) == second);
-  for (size_t i = 1; i < adapters.size(); ++i) answers.keep(choice(i), first.data(), first.size());
-  CHECK(answers.under(choice(0)).empty());
-  CHECK(answers.under(choice(39)) == first);
+  CHECK(answers.like(request(0)).empty());
+  answers.keep(request(0), first.data(), first.size());
+  CHECK(answers.like(request(0)) == first);
+  CHECK(answers.like(request(1)).empty());
+  CHECK(answers.like(request(0, 0.5f)).empty());
+  CHECK(answers.like(request(0, 1, "b")).empty());
+  answers.keep(request(0, 1, "b"), second.data(), second.size());
+  CHECK(answers.like(request(0)) == first);
+  CHECK(answers.like(request(0, 1, "b")) == second);
+  answers.keep(request(0), second.data(), second.size());
+  CHECK(answers.like(request(0)) == second);
+  for (size_t i = 1; i < adapters.size(); ++i) answers.keep(request(i), first.data(), first.size());
+  CHECK(answers.like(request(0)).empty());
+  CHECK(answers.like(request(39)) == first);
   const Tokens longest(10000, 1);
-  answers.keep(choice(0), longest.data(), longest.size());
-  CHECK_EQ(answers.under(choice(0)).size(), size_t{4096});
+  answers.keep(request(0), longest.data(), longest.size());
+  CHECK_EQ(answers.like(request(0)).size(), size_t{4096});
+}
+
+TEST("engine/earlier_answers: adapters are told apart by their content, not by where they lie") {
+  EarlierAnswers answers;
+  const Tokens first{1, 2, 3};
+  const auto request = [&](const char* content) {
+    auto adapter = std::make_shared<Adapter>();
+    adapter->content = content;
+    Request asked;
+    asked.adapters = {{adapter, 1, 0}};
+    return asked;
+  };
+  answers.keep(request("a"), first.data(), first.size());
+  CHECK(answers.like(request("a")) == first);
+  CHECK(answers.like(request("b")).empty());
 }

@@ -1,0 +1,9 @@
+export {
+  Prompts,
+  TEMPLATE_KEYS,
+  type CheckedPrompt,
+  type Prompt,
+  type TemplateOptions,
+  type TextEncoding,
+  type TextRequest,
+} from "./prompts.js";
