@@ -1,6 +1,6 @@
 import { readFile } from "node:fs/promises";
 import { totalmem } from "node:os";
-import { join } from "node:path";
+import { basename, dirname, join } from "node:path";
 import { debuglog } from "node:util";
 import { throwIfAborted } from "../errors/check.js";
 import { expected, LowrankError } from "../errors/index.js";
@@ -14,7 +14,7 @@ import { Model } from "./model.js";
 import { calibrationTokens } from "./calibration.js";
 import { checkLoadOptions, type CheckedLoadOptions, type LoadModelOptions } from "./options.js";
 import { findPackedModel, tidyPackedModels, type PackedModel } from "./packed-model.js";
-import { resolveModel, type ResolvedModel } from "./sources/index.js";
+import { resolveModel, TEMPLATE_FOLDER, type ResolvedModel } from "./sources/index.js";
 
 /** Printed where NODE_DEBUG names "lowrank". */
 const log = debuglog("lowrank");
@@ -46,10 +46,14 @@ async function tokenizerSource(resolved: ResolvedModel): Promise<TokenizerSource
       file("chat_template.jinja"),
     ]);
   if (tokenizerJson === undefined) return null;
-  return {
-    kind: "files",
-    files: { tokenizerJson, tokenizerConfig, specialTokensMap, generationConfig, chatTemplate },
-  };
+  const templates = resolved.files.filter((path) => basename(dirname(path)) === TEMPLATE_FOLDER);
+  const additionalChatTemplates = Object.fromEntries(
+    await Promise.all(
+      templates.map(async (path) => [basename(path, ".jinja"), (await readIfThere(path)) ?? ""] as const),
+    ),
+  );
+  const files = { tokenizerJson, tokenizerConfig, specialTokensMap, generationConfig };
+  return { kind: "files", files: { ...files, chatTemplate, additionalChatTemplates } };
 }
 
 async function loadText(

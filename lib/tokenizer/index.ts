@@ -18,5 +18,5 @@ export {
   type TextJobOptions,
 } from "./text-processor.js";
 export { Tokenizer, type DecodeOptions, type EncodeOptions } from "./tokenizer.js";
-export type { TokenizerDefinition } from "./tokenizer-definition.js";
+export { chooseTemplate, type TokenizerDefinition } from "./tokenizer-definition.js";
 export type { PackedStrings } from "./vocabulary.js";

@@ -51,7 +51,7 @@ export class Tokenizer {
   readonly specialTokens: Readonly<Record<string, string>>;
   /** Control tokens and user-defined ones. */
   readonly addedTokens: readonly AddedToken[];
-  /** The model's own Jinja chat template, or null. */
+  /** The model's own Jinja chat template, the one named "default" where there are several, or null. See `chooseTemplate`. */
   readonly chatTemplate: string | null;
   /**
    * True where every pattern is one of the known, linear ones. Texts for other tokenizers belong in a worker that can be stopped.
