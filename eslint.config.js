@@ -5,6 +5,7 @@ const LAYERS = [
   ["errors"],
   ["patterns"],
   ["native"],
+  ["templates"],
   ["tokenizer"],
   ["client"],
   ["adapters"],

@@ -1,4 +1,5 @@
 import { totalmem } from "node:os";
+import { basename, dirname } from "node:path";
 import { debuglog } from "node:util";
 import { throwIfAborted } from "../errors/check.js";
 import { expected, LowrankError } from "../errors/index.js";
@@ -12,7 +13,7 @@ import { Model } from "./model.js";
 import { calibrationTokens } from "./calibration.js";
 import { checkLoadOptions, type CheckedLoadOptions, type LoadModelOptions } from "./options.js";
 import { findPackedModel, tidyPackedModels, type PackedModel } from "./packed-model.js";
-import { readContainedFile, resolveModel, type ResolvedModel } from "./sources/index.js";
+import { readContainedFile, resolveModel, TEMPLATE_FOLDER, type ResolvedModel } from "./sources/index.js";
 
 /** Printed where NODE_DEBUG names "lowrank". */
 const log = debuglog("lowrank");
@@ -40,6 +41,15 @@ async function tokenizerSource(resolved: ResolvedModel): Promise<TokenizerSource
       file("chat_template.jinja"),
     ]);
   if (tokenizerJson === undefined) return null;
+  const templates = resolved.files.filter((path) => basename(dirname(path)) === TEMPLATE_FOLDER);
+  const additionalChatTemplates = Object.fromEntries(
+    await Promise.all(
+      templates.map(async (path) => {
+        const text = await file(`${TEMPLATE_FOLDER}/${basename(path)}`);
+        return [basename(path, ".jinja"), text?.toString("utf8") ?? ""] as const;
+      }),
+    ),
+  );
   return {
     kind: "files",
     files: {
@@ -49,6 +59,7 @@ async function tokenizerSource(resolved: ResolvedModel): Promise<TokenizerSource
       generationConfig,
       config,
       chatTemplate: chatTemplate?.toString("utf8"),
+      additionalChatTemplates,
     },
   };
 }

@@ -7,7 +7,7 @@ import { compilePostProcessor } from "./post-processor.js";
 import { compilePreTokenizer, readPreTokenizer } from "./pre-tokenizer.js";
 import { compileDecoder, decodedContents, TokenDecoder } from "./token-decoder.js";
 import { readBosTokenId, readEosTokenIds } from "./named-token-ids.js";
-import { checkTemplate, collectEosTokenIds, type TokenizerDefinition } from "./tokenizer-definition.js";
+import { collectEosTokenIds, nameTemplates, type TokenizerDefinition } from "./tokenizer-definition.js";
 import { damaged } from "./tokenizer-errors.js";
 import { packStrings, Vocabulary } from "./vocabulary.js";
 
@@ -25,8 +25,10 @@ export interface TokenizerFiles {
   readonly generationConfig?: JsonFile | undefined;
   /** config.json: the same where generation_config.json says nothing of them, and the size of the model's own vocabulary */
   readonly config?: JsonFile | undefined;
-  /** chat_template.jinja; goes before the template of tokenizer_config.json */
+  /** chat_template.jinja: the template "default" */
   readonly chatTemplate?: string | undefined;
+  /** additional_chat_templates/NAME.jinja by NAME. With these or chat_template.jinja, those of tokenizer_config.json do not count. */
+  readonly additionalChatTemplates?: Readonly<Record<string, string>> | undefined;
 }
 
 /** Special tokens that chat templates are given. */
@@ -92,7 +94,7 @@ export function definitionFromFiles(files: TokenizerFiles): TokenizerDefinition 
       addedTokens,
     ),
     specialTokens,
-    chatTemplate: readTemplate(files.chatTemplate, own(config, "chat_template")),
+    ...readTemplates(files, own(config, "chat_template")),
   };
 }
 
@@ -114,14 +116,20 @@ function parseJson(file: JsonFile, name: string): JsonObject {
   return value;
 }
 
-/** The template "default" of a list of named templates, or the only one. */
-function readTemplate(file: string | undefined, config: unknown): string | null {
-  if (file !== undefined) return checkTemplate(file, "chat_template.jinja");
-  if (config === undefined || config === null) return null;
-  if (!Array.isArray(config)) return checkTemplate(config, "tokenizer_config.json: chat_template");
-  const named = (config as unknown[]).filter(isObject);
-  const chosen = named.find((entry) => own(entry, "name") === "default") ?? named[0];
-  return chosen === undefined
-    ? null
-    : checkTemplate(own(chosen, "template"), "tokenizer_config.json: chat_template");
+function readTemplates(
+  { chatTemplate, additionalChatTemplates = {} }: TokenizerFiles,
+  config: unknown,
+): Pick<TokenizerDefinition, "chatTemplate" | "chatTemplates"> {
+  const files = Object.entries(additionalChatTemplates);
+  if (chatTemplate !== undefined) files.unshift(["default", chatTemplate]);
+  if (files.length > 0) return nameTemplates(files, "chat_template.jinja");
+  const file = "tokenizer_config.json: chat_template";
+  if (config === undefined || config === null) return nameTemplates([], file);
+  if (!Array.isArray(config)) return nameTemplates([["default", config]], file);
+  const named = (config as unknown[]).map((entry) => {
+    const name = isObject(entry) ? own(entry, "name") : undefined;
+    if (typeof name !== "string") throw damaged("objects with a name and a template", file, entry);
+    return [name, own(entry, "template")] as const;
+  });
+  return nameTemplates(named, file);
 }

@@ -4,17 +4,17 @@ import type { NormalizerStep } from "./normalizer.js";
 import type { PreTokenizerStep } from "./pre-tokenizer.js";
 import type { DecoderRule } from "./token-decoder.js";
 import {
-  checkTemplate,
   checkTokenId,
   collectEosTokenIds,
   MAX_ADDED_TOKENS,
+  nameTemplates,
   type TokenizerDefinition,
 } from "./tokenizer-definition.js";
 import { damaged } from "./tokenizer-errors.js";
 import { type PackedStrings, packStrings, Vocabulary } from "./vocabulary.js";
 
 /**
- * The key-values of a GGUF file that make its tokenizer (`tokenizer.ggml.*`, `tokenizer.chat_template`); other keys are ignored.
+ * The key-values of a GGUF file that make its tokenizer (`tokenizer.ggml.*`, `tokenizer.chat_template*`); other keys are ignored.
  * `tokens` and `merges`: lists of strings, or packed strings, which are quicker to hand over. `token_type`, `scores`: lists or typed
  * arrays as long as `tokens`.
  */
@@ -145,7 +145,6 @@ export class GgufVocabulary {
       unk_token: this.idIfThere("unknown_token_id"),
       pad_token: this.idIfThere("padding_token_id"),
     };
-    const template = this.metadata["tokenizer.chat_template"];
     return {
       vocabulary: vocabulary.tables,
       model,
@@ -164,10 +163,17 @@ export class GgufVocabulary {
       specialTokens: Object.fromEntries(
         Object.entries(roles).flatMap(([role, id]) => (id === null ? [] : [[role, vocabulary.tokenOf(id)]])),
       ),
-      chatTemplate:
-        typeof template === "string" && template !== ""
-          ? checkTemplate(template, "tokenizer.chat_template")
-          : null,
+      ...this.#templates(),
     };
+  }
+
+  /** `tokenizer.chat_template` is the default one, `tokenizer.chat_template.NAME` the others, which `tokenizer.chat_templates` lists. */
+  #templates(): Pick<TokenizerDefinition, "chatTemplate" | "chatTemplates"> {
+    const key = "tokenizer.chat_template";
+    const names = Object.keys(this.metadata).filter((one) => one.startsWith(`${key}.`));
+    const named = names.map((one) => [one.slice(key.length + 1), this.metadata[one]] as const);
+    const template = this.metadata[key];
+    const standard = typeof template === "string" && template !== "" ? [["default", template] as const] : [];
+    return nameTemplates([...named, ...standard], key);
   }
 }

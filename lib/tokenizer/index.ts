@@ -4,7 +4,8 @@ export {
   type ChatMessage,
   type ChatTemplateOptions,
   type RenderedChat,
-} from "./chat-template.js";
+  type TemplateLimits,
+} from "../templates/index.js";
 export type { GgufMetadata } from "./gguf-vocabulary.js";
 export type { JsonFile, TokenizerFiles } from "./from-tokenizer-json.js";
 export { StopStringMatcher, type StopResult } from "./stop-string-matcher.js";
@@ -17,5 +18,5 @@ export {
   type TextJobOptions,
 } from "./text-processor.js";
 export { Tokenizer, type DecodeOptions, type EncodeOptions } from "./tokenizer.js";
-export type { TokenizerDefinition } from "./tokenizer-definition.js";
+export { chooseTemplate, type TokenizerDefinition } from "./tokenizer-definition.js";
 export type { PackedStrings } from "./vocabulary.js";

@@ -1,4 +1,4 @@
-import { ChatTemplate, type ChatMessage, type ChatTemplateOptions } from "./chat-template.js";
+import { ChatTemplate, type ChatMessage, type ChatTemplateOptions } from "../templates/index.js";
 import { definitionFromGguf } from "./from-gguf.js";
 import type { GgufMetadata } from "./gguf-vocabulary.js";
 import { definitionFromFiles, type TokenizerFiles } from "./from-tokenizer-json.js";
@@ -69,8 +69,7 @@ export class TextJobRunner {
 
   #compiled(source: string): ChatTemplate {
     if (this.#template?.source !== source) {
-      const { specialTokens = {}, addedTokens = [] } = this.#definition ?? {};
-      this.#template = { source, compiled: new ChatTemplate(source, specialTokens, addedTokens) };
+      this.#template = { source, compiled: new ChatTemplate(source, this.#definition?.specialTokens) };
     }
     return this.#template.compiled;
   }

@@ -1,11 +1,11 @@
 import type { Deadline } from "../errors/deadline.js";
 import { expected, LowrankError } from "../errors/index.js";
-import type { ChatMessage, ChatTemplateOptions } from "./chat-template.js";
+import type { ChatMessage, ChatTemplateOptions } from "../templates/index.js";
 import { readDefinition, writeDefinition } from "./packed-tokenizer.js";
 import type { TokenizerSource } from "./text-jobs.js";
 import { checkChatSize, checkTextLength, maxUnitsPerToken } from "./text-limits.js";
 import { MAX_TEXT_LENGTH, Tokenizer, type EncodeOptions } from "./tokenizer.js";
-import { MAX_TEMPLATE_LENGTH, type TokenizerDefinition } from "./tokenizer-definition.js";
+import { chooseTemplate, MAX_TEMPLATE_LENGTH, type TokenizerDefinition } from "./tokenizer-definition.js";
 import { WorkerHost, type JobOptions } from "./worker-host.js";
 
 export interface TextJobOptions {
@@ -136,7 +136,7 @@ export class TextProcessor {
 
   #chatJob(messages: readonly ChatMessage[], options: ApplyChatTemplateOptions) {
     const { chatTemplate, parseSpecialTokens = false, maxTokens } = options;
-    const { addGenerationPrompt, tools, documents, variables, now } = options;
+    const { addGenerationPrompt, tools, documents, variables, now, limits } = options;
     checkMessages(messages);
     checkChatSize({ messages, tools, documents, variables }, this.#maxLength(maxTokens));
     if (
@@ -144,13 +144,13 @@ export class TextProcessor {
       (typeof chatTemplate !== "string" || chatTemplate.length > MAX_TEMPLATE_LENGTH)
     )
       throw expected(`a text of at most ${MAX_TEMPLATE_LENGTH} characters`, "chatTemplate", chatTemplate);
-    const template = chatTemplate ?? this.tokenizer.chatTemplate;
+    const template = chatTemplate ?? chooseTemplate(this.#definition, tools);
     if (template === null)
       throw new LowrankError(
         "ERR_CHAT_TEMPLATE",
         "Expected a chat template for the model, received none: its files bring none along. Pass chatTemplate, or write the prompt yourself and use generate.",
       );
-    const templateOptions = { addGenerationPrompt, tools, documents, variables, now };
+    const templateOptions = { addGenerationPrompt, tools, documents, variables, now, limits };
     const job = { template, messages, options: templateOptions, parseSpecialTokens };
     return { job, run: runOptions(options) };
   }

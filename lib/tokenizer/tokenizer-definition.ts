@@ -5,6 +5,7 @@ import type { PreTokenizerStep } from "./pre-tokenizer.js";
 import type { DecoderRule } from "./token-decoder.js";
 import type { UnigramModel } from "./unigram-encoder.js";
 import type { VocabularyTables } from "./vocabulary.js";
+import { LowrankError } from "../errors/index.js";
 import { damaged } from "./tokenizer-errors.js";
 
 /** A word is a token as a whole, or unknown (-1: dropped). */
@@ -34,8 +35,10 @@ export interface TokenizerDefinition {
   readonly eosTokenIds: readonly number[];
   /** Special tokens by their role, as chat templates see them: bos_token, eos_token, unk_token, pad_token. */
   readonly specialTokens: Readonly<Record<string, string>>;
-  /** The model's own Jinja chat template, or null. */
+  /** The model's own Jinja chat template, the one named "default" where there are several, or null. */
   readonly chatTemplate: string | null;
+  /** All of them by name, "default" counted; such as "tool_use" beside it. See {@link chooseTemplate}. */
+  readonly chatTemplates: Readonly<Record<string, string>>;
 }
 
 /** Most added tokens (Gemma 3 has 6,415). */
@@ -86,4 +89,43 @@ export function checkTemplate(template: unknown, name: string): string {
       typeof template === "string" ? template.length : template,
     );
   return template;
+}
+
+/** Most named templates of one model. */
+const MAX_TEMPLATES = 64;
+
+/** Checks named chat templates; none, one or many. Throws ERR_TOKENIZER. */
+export function nameTemplates(
+  named: Iterable<readonly [name: string, template: unknown]>,
+  file: string,
+): Pick<TokenizerDefinition, "chatTemplate" | "chatTemplates"> {
+  const templates = new Map<string, string>();
+  for (const [name, template] of named) {
+    if (name === "") throw damaged("a name", file, name);
+    templates.set(name, checkTemplate(template, file));
+  }
+  if (templates.size > MAX_TEMPLATES)
+    throw damaged(`at most ${MAX_TEMPLATES} templates`, file, templates.size);
+  return { chatTemplate: templates.get("default") ?? null, chatTemplates: Object.fromEntries(templates) };
+}
+
+/**
+ * The chat template of a request, chosen as transformers does: "tool_use" where tools are given and the model has it, else "default";
+ * null where the model has none. Throws ERR_CHAT_TEMPLATE where it has named ones only and none of these.
+ * @param tools those of the request; an empty list counts as given
+ */
+export function chooseTemplate(
+  { chatTemplates }: Pick<TokenizerDefinition, "chatTemplates">,
+  tools: unknown,
+): string | null {
+  const own = (name: string): string | undefined =>
+    Object.hasOwn(chatTemplates, name) ? chatTemplates[name] : undefined;
+  const chosen = (tools === undefined || tools === null ? undefined : own("tool_use")) ?? own("default");
+  const names = Object.keys(chatTemplates);
+  if (chosen !== undefined || names.length === 0) return chosen ?? null;
+  throw new LowrankError(
+    "ERR_CHAT_TEMPLATE",
+    `Expected a template named "default" for the chat, received a model with ${names.sort().join(", ").slice(0, 200)} only. Pass one as chatTemplate.`,
+    { details: { names } },
+  );
 }

@@ -62,7 +62,7 @@ export class Tokenizer {
   readonly specialTokens: Readonly<Record<string, string>>;
   /** Control tokens and user-defined ones. */
   readonly addedTokens: readonly AddedToken[];
-  /** The model's own Jinja chat template, or null. */
+  /** The model's own Jinja chat template, the one named "default" where there are several, or null. See `chooseTemplate`. */
   readonly chatTemplate: string | null;
   /**
    * True where 8,192 characters are encoded in a few milliseconds whatever they are: every pattern is one of the known, linear ones, and
@@ -140,12 +140,13 @@ export class Tokenizer {
 
   /**
    * Token ids of a rendered chat template: control tokens count where the template wrote them, not where they came in with a message.
-   * @param foreign UTF-16 offsets, ascending, of characters from outside; a control token that has one of them stays text
+   * @param foreign where characters came from outside: ascending, disjoint pairs [start, end) of UTF-16 offsets; a control token that
+   *   has any of them stays text
    */
   encodeChat(text: string, foreign: Int32Array): Int32Array {
     checkText(text);
     const out = new TokenBuffer(text.length / 3 + 16);
-    const accept: Accept = (token, start, end) => !token.special || !hasBetween(foreign, start, end);
+    const accept: Accept = (token, start, end) => !token.special || !overlaps(foreign, start, end);
     this.#encodeInto(wellFormed(text), this.#chatMatcher, accept, (token) => !token.special, out);
     return out.toArray();
   }
@@ -281,13 +282,13 @@ function wellFormed(text: string): string {
   return (text as string & { toWellFormed(): string }).toWellFormed();
 }
 
-/** Does the ascending list have a number of start .. end - 1? */
-function hasBetween(ascending: Int32Array, start: number, end: number): boolean {
+/** Has any of the ascending pairs [from, to) a place in start .. end - 1? */
+function overlaps(pairs: Int32Array, start: number, end: number): boolean {
   let low = 0;
-  for (let high = ascending.length; low < high;) {
+  for (let high = pairs.length >> 1; low < high;) {
     const middle = (low + high) >> 1;
-    if (ascending[middle]! < start) low = middle + 1;
+    if (pairs[2 * middle + 1]! <= start) low = middle + 1;
     else high = middle;
   }
-  return low < ascending.length && ascending[low]! < end;
+  return 2 * low < pairs.length && pairs[2 * low]! < end;
 }

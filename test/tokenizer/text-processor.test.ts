@@ -17,7 +17,9 @@ const source = (name: string, change: (json: Loose) => void = () => {}): Tokeniz
 // eslint-disable-next-line @typescript-eslint/no-explicit-any -- JSON of any shape, to be changed
 type Loose = Record<string, any>;
 const MESSAGES = [{ role: "user", content: "Hi <|im_end|> there" }];
-const ENDLESS = "{% for a in range(1000000) %}{% for b in range(1000000) %}{% endfor %}{% endfor %}";
+const ENDLESS = "{% for a in range(100000) %}{% for b in range(100000) %}{% endfor %}{% endfor %}";
+/** Without a budget, only the worker's end ends it. */
+const limits = { work: Infinity };
 
 const code = (expected: string) => expect.objectContaining({ code: expected });
 
@@ -74,7 +76,7 @@ describe("TextProcessor", () => {
         tools: [{ a: 1 }],
         variables: { x: 2 },
       }),
-    ).toBe("false</s>12");
+    ).toBe("False</s>12");
   });
 
   test("many jobs at once each get their own answer", async () => {
@@ -85,7 +87,7 @@ describe("TextProcessor", () => {
 
   test("an endless template is ended in time, the jobs behind it go on, and the next finds a fresh worker", async () => {
     const started = performance.now();
-    const endless = text.renderChatTemplate(MESSAGES, { chatTemplate: ENDLESS, timeout: 200 });
+    const endless = text.renderChatTemplate(MESSAGES, { chatTemplate: ENDLESS, limits, timeout: 200 });
     const behind = text.applyChatTemplate(MESSAGES);
     await expect(endless).rejects.toEqual(code("ERR_TIMEOUT"));
     expect(performance.now() - started).toBeLessThan(10_000);
@@ -97,6 +99,7 @@ describe("TextProcessor", () => {
     const waiting = new AbortController();
     const first = text.renderChatTemplate(MESSAGES, {
       chatTemplate: ENDLESS,
+      limits,
       signal: running.signal,
       timeout: 60_000,
     });
@@ -116,12 +119,17 @@ describe("TextProcessor", () => {
     );
   });
 
-  test("a template that eats memory is ended, and the next job finds a fresh worker", async () => {
+  test("a template that eats memory or time ends at its budget", async () => {
     const greedy =
       "{% set n = namespace(x=['a']) %}{% for i in range(40) %}{% set n.x = n.x + n.x %}{% endfor %}";
-    await expect(
-      text.renderChatTemplate(MESSAGES, { chatTemplate: greedy, timeout: 60_000 }),
-    ).rejects.toEqual(code("ERR_OUT_OF_MEMORY"));
+    for (const chatTemplate of [greedy, ENDLESS])
+      await expect(
+        text.renderChatTemplate(MESSAGES, { chatTemplate, timeout: 60_000 }),
+      ).rejects.toMatchObject({
+        code: "ERR_CHAT_TEMPLATE",
+        message: expect.stringContaining('budget "work"'),
+        details: expect.objectContaining({ budget: "work" }),
+      });
     expect((await text.applyChatTemplate(MESSAGES)).length).toBeGreaterThan(5);
   });
 
@@ -246,7 +254,7 @@ describe("beginning and end", () => {
 
   test("after dispose every job is refused, those under way too, and the synchronous tokenizer goes on", async () => {
     const text = await TextProcessor.create(source("gpt2"));
-    const running = text.renderChatTemplate(MESSAGES, { chatTemplate: ENDLESS, timeout: 60_000 });
+    const running = text.renderChatTemplate(MESSAGES, { chatTemplate: ENDLESS, limits, timeout: 60_000 });
     const waiting = text.applyChatTemplate(MESSAGES);
     const disposal = text.dispose();
     await expect(running).rejects.toEqual(code("ERR_DISPOSED"));

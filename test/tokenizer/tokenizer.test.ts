@@ -67,7 +67,8 @@ describe("control tokens", () => {
     const text = "<|im_end|><|im_end|>";
     const count = (foreign: number[]): number =>
       tokenizer.encodeChat(text, Int32Array.from(foreign)).filter((id) => id === 4).length;
-    expect([count([]), count([0]), count([9]), count([10]), count([0, 19])]).toEqual([2, 1, 1, 1, 0]);
+    const counts = [[], [0, 1], [9, 10], [10, 11], [0, 1, 19, 20], [8, 12], [0, 20]].map(count);
+    expect(counts).toEqual([2, 1, 1, 1, 0, 0, 0]);
   });
 
   test.each(Object.keys(tiny.tokenizers))("%s: no text becomes one", (name) => {

@@ -6,3 +6,4 @@ export type { ResolveModelOptions } from "./source-context.js";
 export type { ModelSourceProgress, OnModelSourceProgress } from "./progress.js";
 export { MODEL_ALIASES, type ModelAlias, type ModelWheel } from "./aliases.js";
 export { hashFile, type FileChecksum } from "./checked-file.js";
+export { TEMPLATE_FOLDER } from "./model-files.js";

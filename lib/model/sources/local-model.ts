@@ -5,7 +5,13 @@ import { LowrankError } from "../../errors/index.js";
 import { fileSize } from "./checked-file.js";
 import { ggufFiles, ggufModelName, ggufModels, requireAllParts } from "./gguf-parts.js";
 import { containedPath, notRegularFile, readContainedFile } from "./contained-file.js";
-import { MAX_INDEX_BYTES, SAFETENSORS_INDEX, selectMetadata, selectWeights } from "./model-files.js";
+import {
+  MAX_INDEX_BYTES,
+  SAFETENSORS_INDEX,
+  selectMetadata,
+  selectWeights,
+  TEMPLATE_FOLDER,
+} from "./model-files.js";
 import { knownForms } from "./model-name.js";
 import type { ResolvedModel } from "./resolved-model.js";
 
@@ -55,7 +61,8 @@ export async function missingOf(files: readonly string[]): Promise<string[]> {
 /** Reads what a model folder consists of. Throws ERR_MODEL_FORMAT or ERR_MODEL_UNSUPPORTED. */
 export async function readModelFolder(folder: string): Promise<ResolvedModel> {
   const names: string[] = [];
-  for (const name of await readdir(folder)) {
+  const templates = await readdir(join(folder, TEMPLATE_FOLDER)).catch(() => []);
+  for (const name of [...(await readdir(folder)), ...templates.map((one) => `${TEMPLATE_FOLDER}/${one}`)]) {
     // Through symbolic links, which the hub's cache consists of; a broken one counts as not there.
     if ((await fileSize(join(folder, name))) !== undefined) names.push(name);
     else await refusePipe(join(folder, name));

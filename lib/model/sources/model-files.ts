@@ -8,7 +8,10 @@ export const MAX_INDEX_BYTES = 64 * 1024 * 1024;
 
 const MAX_SHARDS = 4096;
 const METADATA =
-  /^(?:(?:config|generation_config|special_tokens_map)\.json|tokenizer[^/\\]*\.json|chat_template\.jinja)$/;
+  /^(?:(?:config|generation_config|special_tokens_map)\.json|tokenizer[^/\\]*\.json|chat_template\.jinja|additional_chat_templates\/[^/\\]+\.jinja)$/;
+
+/** The folder of chat templates beside `chat_template.jinja`, each in a file named after it. */
+export const TEMPLATE_FOLDER = "additional_chat_templates";
 
 /** True for a path with `/` that stays below the folder it is joined to, on POSIX and on Windows. */
 export function isSafeRelativePath(path: string): boolean {

@@ -1,23 +1,18 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { ChatTemplate, Tokenizer, type ChatMessage } from "#lib/tokenizer/index.js";
-import { strftime } from "#lib/tokenizer/strftime.js";
-import { readChat, readTiny } from "./golden.js";
+import { strftime } from "#lib/templates/strftime.js";
+import { readChat, readTiny } from "../tokenizer/golden.js";
 
 const golden = readChat();
 const tiny = readTiny();
 const ROLES = { bos_token: "<s>", eos_token: "</s>" };
 const tokenizer = Tokenizer.fromFiles({ tokenizerJson: tiny.tokenizers["llama3"]!.json });
-const make = (source: string): ChatTemplate => new ChatTemplate(source, ROLES, tokenizer.addedTokens);
+const make = (source: string): ChatTemplate => new ChatTemplate(source, ROLES);
 
 describe("as transformers renders", () => {
-  // A list of parts where a template wants text, and Python's own way to print a list or to title words, have no counterpart.
-  const cases = golden.cases.filter(
-    ({ template, chat }) => !(template === "blocks" && (chat === "parts" || chat === "turns")),
-  );
-
   test.each(
-    cases.map(
+    golden.cases.map(
       (each) =>
         [`${each.template}, ${each.chat}, ${Object.keys(each.options).length} options`, each] as const,
     ),
@@ -29,7 +24,9 @@ describe("as transformers renders", () => {
         tools: tools as unknown[] | undefined,
         variables,
       });
-    if (text !== undefined) expect(render()).toBe(text);
+    // transformers prints the list, as Python writes it, into a prompt for a model that has never seen such a thing.
+    if (template === "blocks" && chat === "parts") expect(render).toThrow(/takes text only/);
+    else if (text !== undefined) expect(render()).toBe(text);
     else expect(render, error).toThrow(expect.objectContaining({ code: "ERR_CHAT_TEMPLATE" }));
   });
 
@@ -120,16 +117,14 @@ describe("messages bring no control tokens in", () => {
     expect(controlTokens(THINKING, chat(`<think>${attack}</think>${attack}`))).toEqual(own);
   });
 
-  test("nothing is guessed: a template that looks for control tokens in messages is refused them", () => {
+  test("a template that looks for control tokens in messages finds them, and they stay text", () => {
     const source =
       "{% for message in messages %}{% if '<|im_end|>' in message.content %}found{% endif %}{{ message.content }}<|im_end|>{% endfor %}";
     expect(controlTokens(source, [{ role: "user", content: "fine <b>" }])).toEqual(["<|im_end|>"]);
-    expect(() => make(source).renderMarked([{ role: "user", content: "<|im_end|>" }])).toThrow(
-      expect.objectContaining({
-        code: "ERR_CHAT_TEMPLATE",
-        message: expect.stringContaining("parseSpecialTokens: true"),
-      }),
-    );
+    const { text, foreign } = make(source).renderMarked([{ role: "user", content: "<|im_end|>" }]);
+    expect(text).toBe("found<|im_end|><|im_end|>");
+    expect([...foreign]).toEqual([5, 15]);
+    expect(controlTokens(source, [{ role: "user", content: "<|im_end|>" }])).toEqual(["<|im_end|>"]);
   });
 
   test("any messages at all", () => {
@@ -164,14 +159,9 @@ describe("messages bring no control tokens in", () => {
           const roles = ["user", "assistant"];
           const chat = (texts: string[]): ChatMessage[] =>
             texts.map((text, i) => ({ role: roles[i % 2]!, content: text }));
-          let tokens: string[];
-          try {
-            tokens = controlTokens(source, chat(contents));
-          } catch (error) {
-            expect(error).toMatchObject({ code: "ERR_CHAT_TEMPLATE" }); // refused rather than guessed
-            return;
-          }
-          expect(tokens).toEqual(controlTokens(source, chat(contents.map(() => "x"))));
+          expect(controlTokens(source, chat(contents))).toEqual(
+            controlTokens(source, chat(contents.map(() => "x"))),
+          );
           expect(make(source).renderMarked(chat(contents)).text).toBe(make(source).render(chat(contents)));
         },
       ),
@@ -253,7 +243,7 @@ describe("bad input", () => {
       make(
         "{{ messages[0]['__proto__'].a }}{{ messages[0].constructor }}{{ messages[0].toString is defined }}{{ messages[0].hasOwnProperty is defined }}",
       ).render([message]),
-    ).toBe("12falsefalse");
+    ).toBe("12FalseFalse");
     expect(({} as Record<string, unknown>)["a"]).toBeUndefined();
   });
 });

@@ -1,0 +1,8 @@
+export {
+  ChatTemplate,
+  MAX_RENDERED_LENGTH,
+  type ChatMessage,
+  type ChatTemplateOptions,
+  type RenderedChat,
+} from "./chat-template.js";
+export type { TemplateLimits } from "./meter.js";
