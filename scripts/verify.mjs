@@ -210,6 +210,13 @@ function partsOf(instructionSets) {
         ]),
     },
     {
+      name: "schedules",
+      about: "500 random schedules: each request gets the bits that it gets alone",
+      tools: [],
+      env: { LOWRANK_FULL: "1" },
+      commands: () => [[...vitest, "test/generate/schedules"]],
+    },
+    {
       name: "fuzz",
       about: "libFuzzer on the readers",
       tools: [],

@@ -7,7 +7,7 @@ namespace {
 
 // A waiting request gains one level of priority in so many seconds, so that it is served at last whatever else comes.
 constexpr double kSecondsPerPriority = 5;
-// Rows of a step that answers leave to prompts, at most; a quarter of the step where it is small.
+// Rows of a step that answers leave to prompts, at most; a quarter of the step where it is small, and one at least where it has two.
 constexpr int32_t kRowsForPrompts = 16;
 
 bool before(const Sequence& a, const Sequence& b) {
@@ -148,7 +148,7 @@ void Scheduler::plan_answers() {
     else
       prompts = true;
   }
-  const int32_t most = options_.max_rows - (prompts ? std::min(kRowsForPrompts, options_.max_rows / 4) : 0);
+  const int32_t most = options_.max_rows - (prompts ? std::clamp(options_.max_rows / 4, std::min(1, options_.max_rows - 1), kRowsForPrompts) : 0);
   // Where not all fit into a step, the next one begins with those that were left out.
   const auto first = std::find_if(answers.begin(), answers.end(), [&](const Sequence* s) { return s->arrival == first_answer_; });
   if (first != answers.end()) std::rotate(answers.begin(), first, answers.end());
@@ -173,7 +173,8 @@ void Scheduler::plan_answers() {
 void Scheduler::plan_prompts() {
   std::vector<Sequence*> prompts;
   for (Sequence& sequence : active_)
-    if (!sequence.done && !sequence.planned && sequence.pending() > 0) prompts.push_back(&sequence);
+    // An answer that this step has no row for is first in the next: it takes none of the prompts'.
+    if (!sequence.done && !sequence.planned && !sequence.decoding() && sequence.pending() > 0) prompts.push_back(&sequence);
   if (prompts.empty()) return;
   int32_t left = std::min(budget_.prompt_rows(answer_rows_ > 0), options_.max_rows - rows_);
   int32_t others = 0;

@@ -46,6 +46,44 @@ std::vector<double> sampled_column_rms(const RowReader& read, const MatrixSpec& 
   return rms;
 }
 
+// The channels that are largest on either side of the product, ascending. What is left of a channel on either side once it is
+// smoothed is the square root of its size here.
+std::vector<int32_t> largest_channels(const std::vector<float>& input_rms, const std::vector<double>& weight_rms) {
+  std::vector<double> sizes(input_rms.size());
+  for (size_t k = 0; k < sizes.size(); ++k) {
+    const double size = static_cast<double>(input_rms[k]) * weight_rms[k];
+    sizes[k] = std::isnan(size) ? std::numeric_limits<double>::infinity() : size;  // NaN has no place in an order
+  }
+  std::vector<int32_t> channels(input_rms.size());
+  std::iota(channels.begin(), channels.end(), 0);
+  std::stable_sort(channels.begin(), channels.end(), [&](int32_t a, int32_t b) {
+    return sizes[static_cast<size_t>(a)] > sizes[static_cast<size_t>(b)];
+  });
+  channels.resize(std::min(static_cast<size_t>(kOutliers), channels.size() / 8));
+  std::sort(channels.begin(), channels.end());
+  return channels;
+}
+
+std::vector<float> smoothing_of(const std::vector<float>& input_rms, const std::vector<double>& weight_rms) {
+  // Half the weight of the median over channels: the few tokens may have left a channel silent that others will not.
+  std::vector<float> ordered = input_rms;
+  for (float& rms : ordered)
+    if (std::isnan(rms)) rms = std::numeric_limits<float>::infinity();
+  const auto middle = ordered.begin() + static_cast<std::ptrdiff_t>(ordered.size() / 2);
+  std::nth_element(ordered.begin(), middle, ordered.end());
+  const double floor = static_cast<double>(*middle) * static_cast<double>(*middle);
+  std::vector<float> smoothing(input_rms.size());
+  for (size_t k = 0; k < input_rms.size(); ++k) {
+    const double x = static_cast<double>(input_rms[k]);
+    const double factor = std::sqrt(weight_rms[k] / std::sqrt(x * x + floor));
+    // NaN and infinity where a channel is zero in input or weights: then no smoothing.
+    smoothing[k] = factor > 0 && std::isfinite(factor)
+                       ? std::clamp(static_cast<float>(factor), 1 / kSmoothingBound, kSmoothingBound)
+                       : 1.0f;
+  }
+  return smoothing;
+}
+
 }  // namespace
 
 Calibration::Calibration(const ModelConfig& config, const Weights& weights, const Backend& backend, int threads,
@@ -107,41 +145,12 @@ std::vector<float> Calibration::column_rms(const float* rows, int32_t cols, int3
   return rms;
 }
 
-void Calibration::choose_transform(const std::vector<float>& input_rms, const RowReader& read, MatrixSpec& spec) {
-  spec.rotated = true;
+void Calibration::choose_transform(const std::vector<float>& input_rms, const RowReader& read, const CalibrationRecipe& recipe,
+                                   MatrixSpec& spec) {
+  spec.rotated = recipe.rotation;
   const std::vector<double> weight_rms = sampled_column_rms(read, spec);
-
-  // What is left of a channel on either side of the product once it is smoothed is the square root of this.
-  std::vector<double> sizes(input_rms.size());
-  for (size_t k = 0; k < sizes.size(); ++k) {
-    const double size = static_cast<double>(input_rms[k]) * weight_rms[k];
-    sizes[k] = std::isnan(size) ? std::numeric_limits<double>::infinity() : size;  // NaN has no place in an order
-  }
-  std::vector<int32_t> channels(input_rms.size());
-  std::iota(channels.begin(), channels.end(), 0);
-  std::stable_sort(channels.begin(), channels.end(), [&](int32_t a, int32_t b) {
-    return sizes[static_cast<size_t>(a)] > sizes[static_cast<size_t>(b)];
-  });
-  channels.resize(static_cast<size_t>(std::min(kOutliers, spec.cols / 8)));
-  std::sort(channels.begin(), channels.end());
-  spec.outliers = channels;
-
-  // Half the weight of the median over channels: the few tokens may have left a channel silent that others will not.
-  std::vector<float> ordered = input_rms;
-  for (float& rms : ordered)
-    if (std::isnan(rms)) rms = std::numeric_limits<float>::infinity();
-  const auto middle = ordered.begin() + static_cast<std::ptrdiff_t>(ordered.size() / 2);
-  std::nth_element(ordered.begin(), middle, ordered.end());
-  const double floor = static_cast<double>(*middle) * static_cast<double>(*middle);
-  spec.smoothing.resize(input_rms.size());
-  for (size_t k = 0; k < input_rms.size(); ++k) {
-    const double x = static_cast<double>(input_rms[k]);
-    const double factor = std::sqrt(weight_rms[k] / std::sqrt(x * x + floor));
-    // NaN and infinity where a channel is zero in input or weights: then no smoothing.
-    spec.smoothing[k] = factor > 0 && std::isfinite(factor)
-                            ? std::clamp(static_cast<float>(factor), 1 / kSmoothingBound, kSmoothingBound)
-                            : 1.0f;
-  }
+  if (recipe.outliers) spec.outliers = largest_channels(input_rms, weight_rms);
+  if (recipe.smoothing) spec.smoothing = smoothing_of(input_rms, weight_rms);
 }
 
 }  // namespace lowrank

@@ -113,7 +113,7 @@ class Loader {
       matrix = packed_->next(wanted);
     } else {
       const std::vector<float> rms = calibration_ ? input_rms() : std::vector<float>();
-      if (!rms.empty()) Calibration::choose_transform(rms, read, wanted);
+      if (!rms.empty()) Calibration::choose_transform(rms, read, options_.recipe, wanted);
       matrix = backend_.pack(wanted, read, options_.threads);
       if (calibrates_apart_ && host != nullptr) *host = cpu_.pack(wanted, read, options_.threads);
     }

@@ -43,6 +43,14 @@ struct Weights {
   PackedState packed = PackedState::kNone;
 };
 
+// Which parts of an int8 product's input transform the calibration chooses; see InputTransform. A model is loaded with all of
+// them: leaving one out serves to measure what it is worth.
+struct CalibrationRecipe {
+  bool rotation = true;
+  bool outliers = true;
+  bool smoothing = true;
+};
+
 struct WeightsOptions {
   Precision precision = Precision::kInt8;
   int threads = 1;
@@ -51,6 +59,8 @@ struct WeightsOptions {
   // kInt8 only: tokens of the text to calibrate by, asked for when they are needed. May be empty, and may give none; see
   // Calibration.
   std::function<std::vector<int32_t>()> calibration_ids;
+  // Weights of another recipe must not be kept: `packed_path` says nothing of it.
+  CalibrationRecipe recipe;
   // kInt8 only: gives the file to restore the packed weights from, and where that cannot be, to write them to. May be empty, and
   // may give "": none. Asked for when the model's own files have been found in order. A file that is damaged or not this model's
   // is replaced; one that cannot be written is no error.

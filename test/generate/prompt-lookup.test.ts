@@ -27,6 +27,7 @@ describe.each([
       expect(looked.logprobs).toEqual(plain.logprobs);
       expect(plain.usage).toMatchObject({ draftedTokens: 0, acceptedTokens: 0 });
       expect(looked.usage.completionTokens).toBe(plain.usage.completionTokens);
+      expect(looked.usage.draftedTokens).toBeGreaterThan(0);
       expect(looked.usage.acceptedTokens).toBeLessThanOrEqual(looked.usage.draftedTokens);
     },
   );

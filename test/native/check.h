@@ -24,6 +24,11 @@ inline int& failures_in_case() {
   static int count = 0;
   return count;
 }
+// Why the running case ended without its checks; empty where it did not.
+inline std::string& skip_reason() {
+  static std::string reason;
+  return reason;
+}
 struct Register {
   Register(const char* name, void (*body)()) { cases().push_back({name, body}); }
 };
@@ -52,6 +57,12 @@ std::string shown(const T& value) {
   static void LOWRANK_JOIN(test_body_, id)()
 #define TEST(name) LOWRANK_TEST(name, __COUNTER__)
 
+// Ends a case that this machine cannot run. It is counted and printed with the reason.
+#define SKIP(reason)                           \
+  do {                                         \
+    ::lowrank::test::skip_reason() = (reason); \
+    return;                                    \
+  } while (0)
 #define CHECK(condition)                                                      \
   do {                                                                        \
     if (!(condition)) ::lowrank::test::fail(__FILE__, __LINE__, #condition);  \

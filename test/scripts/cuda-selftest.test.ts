@@ -31,10 +31,6 @@ describe("the wrappers of a device against the golden file", () => {
     }
   });
 
-  it("takes itself for equal", () => {
-    expect(differing(copy())).toEqual([]);
-  });
-
   it("notices one bit in any exact wrapper", () => {
     for (const [i, one] of golden.wrappers.entries()) {
       if (one.ulp_of_each + one.ulp_of_largest > 0) continue;

@@ -6,7 +6,6 @@
 
 #include "check.h"
 #include "core/philox.h"
-#include "engine/exponential.h"
 #include "engine/sampler.h"
 #include "ops/logits_case.h"
 
@@ -67,8 +66,9 @@ Draw random_draw(uint64_t seed) {
   return draw;
 }
 
-// The definition: every token, sorted; sums from the first on; `total` as the op has it where nothing else says what all is.
-int32_t by_definition(const Draw& draw, double total_of_op) {
+// The definition: every token, sorted; sums from the first on, of exponentials by the C library; `total` as the op has it where
+// nothing else says what all is. What is drawn, and the mass that top-p keeps, are moved by such parts of themselves.
+int32_t by_definition(const Draw& draw, double total_of_op, double target_moved = 0, double mass_moved = 0) {
   const SamplingOptions& options = draw.options;
   struct Token {
     float logit;
@@ -96,7 +96,7 @@ int32_t by_definition(const Draw& draw, double total_of_op) {
   const float factor = 1 / options.temperature;
   const auto exponent = [&](const Token& token) { return (token.logit - tokens[0].logit) * factor; };
   uint64_t sum = 0;
-  for (Token& token : tokens) token.sum = sum += static_cast<uint64_t>(exp_of_negative(exponent(token)) * 0x1p42f);
+  for (Token& token : tokens) token.sum = sum += static_cast<uint64_t>(std::exp(double{exponent(token)}) * 0x1p42);
   uint64_t total = static_cast<uint64_t>(std::ceil(total_of_op * 0x1p42));
   if (options.top_k > 0) {
     tokens.resize(std::min(tokens.size(), static_cast<size_t>(options.top_k)));
@@ -104,7 +104,7 @@ int32_t by_definition(const Draw& draw, double total_of_op) {
   }
   uint64_t kept = total;
   if (options.top_p < 1) {
-    const double mass = std::ceil(double{options.top_p} * static_cast<double>(total));
+    const double mass = std::ceil(double{options.top_p} * static_cast<double>(total) * (1 + mass_moved));
     size_t count = 1;
     while (count < tokens.size() && static_cast<double>(tokens[count - 1].sum) < mass) ++count;
     kept = std::min(kept, tokens[count - 1].sum);
@@ -114,10 +114,19 @@ int32_t by_definition(const Draw& draw, double total_of_op) {
     while (count < tokens.size() && exponent(tokens[count]) >= std::log(options.min_p)) ++count;
     kept = std::min(kept, tokens[count - 1].sum);
   }
-  const auto target = static_cast<uint64_t>(uniform_draw(options.seed, draw.position) * static_cast<double>(kept));
+  const auto target = static_cast<uint64_t>(uniform_draw(options.seed, draw.position) * static_cast<double>(kept) * (1 + target_moved));
   for (const Token& token : tokens)
     if (token.sum > std::min(target, kept - 1)) return token.id;
   return tokens[0].id;
+}
+
+// Whether it is what the definition draws with exponentials that are off by a few roundings of float32.
+bool next_to_definition(int32_t drawn, const Draw& draw, double total_of_op) {
+  constexpr double kMoved = 1e-6;
+  for (const double target : {-kMoved, 0.0, kMoved})
+    for (const double mass : {-kMoved, 0.0, kMoved})
+      if (by_definition(draw, total_of_op, target, mass) == drawn) return true;
+  return false;
 }
 
 }  // namespace
@@ -125,6 +134,7 @@ int32_t by_definition(const Draw& draw, double total_of_op) {
 TEST("draw: equals that of the sorted vocabulary, with few candidates and with many") {
   Sampler sampler(cpu_backend());
   int behind_the_first = 0;
+  int on_a_border = 0;
   for (uint64_t seed = 1; seed <= 6000; ++seed) {
     Draw draw = random_draw(seed);
     const LogitsRow row = draw.row();
@@ -137,13 +147,19 @@ TEST("draw: equals that of the sorted vocabulary, with few candidates and with m
     }
     one.run(cpu_backend(), 1);
     const int32_t expected = by_definition(draw, one.row(0).summary->sum);
-    for (size_t i = 0; i < 4; ++i)
-      if (const int32_t drawn = sampler.draw(one.row(i), draw.vocabulary(), draw.options, draw.position); drawn != expected)
+    for (size_t i = 0; i < 4; ++i) {
+      const int32_t drawn = sampler.draw(one.row(i), draw.vocabulary(), draw.options, draw.position);
+      if (drawn == expected) continue;
+      if (next_to_definition(drawn, draw, one.row(0).summary->sum))
+        ++on_a_border;
+      else
         fail(__FILE__, __LINE__, "seed " + std::to_string(seed) + ", candidates " + std::to_string(one.row(i).candidate_limit) +
                                      ": " + std::to_string(drawn) + " and not " + std::to_string(expected));
+    }
     if (draw.options.temperature > 0 && expected != one.row(0).candidates[0].id) ++behind_the_first;
   }
   CHECK(behind_the_first > 1000);
+  CHECK(on_a_border <= 8);  // of 24000
 }
 
 TEST("draw: the same for every number of parts, with other rows beside it") {

@@ -39,7 +39,7 @@ std::shared_ptr<const Adapter> plain_adapter(const Engine& engine) {
 
 }  // namespace
 
-TEST("engine: lives and ends without a request") {
+TEST("engine: without a request it ends, twice over, and does not hang") {
   EngineCase one;
   one.engine->shut_down();
   one.engine->shut_down();

@@ -167,6 +167,7 @@ TEST("prefix cache: gives up the least recent leaf that nobody uses, and never a
 
 TEST("prefix cache: a very deep tree is freed without recursion") {
   KvCacheSpec spec = kSpec;
+  // Destructors that called each other would need some 100 bytes of stack a block at least, of 8 MiB.
   spec.max_pages = 200000;
   KvCache pages(cpu_backend(), spec);
   auto cache = std::make_unique<PrefixCache>(pages);

@@ -24,7 +24,7 @@ RowReader reader_of(const std::vector<float>& weights, int32_t cols) {
 
 MatrixSpec choose(const std::vector<float>& input_rms, const std::vector<float>& weights, int32_t rows) {
   MatrixSpec spec = {rows, static_cast<int32_t>(input_rms.size()), WeightFormat::kInt8, ActivationFormat::kInt8};
-  Calibration::choose_transform(input_rms, reader_of(weights, spec.cols), spec);
+  Calibration::choose_transform(input_rms, reader_of(weights, spec.cols), {}, spec);
   // What it chooses, a backend takes.
   CHECK(cpu_backend().pack(spec, reader_of(weights, spec.cols), 1) != nullptr);
   return spec;
@@ -102,5 +102,7 @@ TEST("model/calibration: the tokens of the text are what calibrates, and ids tha
   CHECK_EQ(checksum({5, 6, 7}), checksum({5, 6, 7}));
   CHECK(checksum({5, 6, 7}) != checksum({8, 9, 10}));
   CHECK(checksum({5, 6, 7}) != checksum({}));
-  checksum({INT32_MAX, 0, INT32_MAX - 1});
+  // An id beyond the vocabulary of 272 counts from the beginning again.
+  CHECK_EQ(checksum({INT32_MAX, 0, INT32_MAX - 1}), checksum({INT32_MAX % 272, 0, (INT32_MAX - 1) % 272}));
+  CHECK(checksum({INT32_MAX, 0, INT32_MAX - 1}) != checksum({0, 0, 0}));
 }

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <cmath>
 #include <cstring>
 #include <limits>
@@ -10,9 +11,9 @@
 #include <string>
 #include <vector>
 
-#include "backend/matrix_rows.h"
 #include "check.h"
 #include "ops/op_case.h"
+#include "ops/transform_case.h"
 
 using namespace lowrank;
 using namespace lowrank::test;
@@ -162,8 +163,8 @@ class Product {
  private:
   static size_t size(int32_t value) { return static_cast<size_t>(value); }
 
-  // The weight that input k is multiplied with: what the matrix holds where it is rotated (every backend quantises by
-  // RowQuantizer, which the tests of packing prove), else the logical weight, but for outlier channels.
+  // The weight that input k is multiplied with: what the matrix must hold where it is rotated, else the logical weight, but for
+  // outlier channels.
   double weight(int32_t n, int32_t k) const {
     if (shape_.rotated) return held_[size(n) * size(x_.view.stride) + size(k)];
     if (k >= shape_.k || std::binary_search(outliers_.begin(), outliers_.end(), k)) return 0;
@@ -178,14 +179,42 @@ class Product {
     if (shape_.weights == WeightFormat::kBFloat16) weights = random_.bfloat16_floats(count, -0.3f, 0.3f);
     if (shape_.weights == WeightFormat::kFloat32) weights = random_.floats(count, -0.3f, 0.3f);
     if (shape_.outliers > 0) take_outliers(weights);
+    if (shape_.rotated)
+      for (int32_t n = 0; n < shape_.n; ++n) {
+        float* row = weights.data() + size(n) * size(shape_.k);
+        while (!hold(row))
+          for (int32_t k = 0; k < shape_.k; ++k)
+            if (!std::binary_search(outliers_.begin(), outliers_.end(), k)) row[k] *= 1.001f;
+      }
     const MatrixSpec spec = {shape_.n, shape_.k, shape_.weights, shape_.activation, shape_.rotated, outliers_, {}};
     matrix_ = make_matrix(backend_, spec, std::move(weights));
-    if (!shape_.rotated) return;
-    RowQuantizer quantizer(spec);
-    for (int32_t n = 0; n < shape_.n; ++n) {
-      const QuantizedRow row = quantizer.quantize(n, matrix_.weights.data() + size(n) * size(shape_.k));
-      for (int32_t k = 0; k < x_.view.stride; ++k) held_.push_back(double{row.scale[k / kScaleGroup]} * row.q[k]);
+  }
+
+  // Adds to held_ what a matrix must hold of a row: its rotation by the dense matrix in double precision, in steps of absmax / 127 of
+  // a group, rounded up to bfloat16. False, and adds nothing, where float32 may round to another step.
+  bool hold(const float* row) {
+    TestTransform transform;
+    transform.cols = shape_.k;
+    transform.outliers = outliers_;
+    transform.rotated = true;
+    std::vector<double> held = transform.weights(row);
+    for (size_t begin = 0; begin < held.size(); begin += kScaleGroup) {
+      const size_t end = std::min(begin + kScaleGroup, held.size());
+      double absmax = 0;
+      for (size_t k = begin; k < end; ++k) absmax = std::max(absmax, std::fabs(held[k]));
+      const auto next_up = [](double step) {
+        return static_cast<double>(std::bit_cast<float>((std::bit_cast<uint32_t>(static_cast<float>(step)) + 0xffffu) & 0xffff0000u));
+      };
+      const double scale = next_up(absmax / 127);
+      if (next_up(absmax / 127 * (1 - 1e-5)) != scale || next_up(absmax / 127 * (1 + 1e-5)) != scale) return false;
+      for (size_t k = begin; k < end; ++k) {
+        const double steps = scale == 0 ? 0 : held[k] / scale;
+        if (std::fabs(std::fabs(steps - std::floor(steps)) - 0.5) < 1e-4) return false;
+        held[k] = scale * std::nearbyint(steps);
+      }
     }
+    held_.insert(held_.end(), held.begin(), held.end());
+    return true;
   }
 
   // Chooses the outlier channels, the last one among them, and makes bfloat16 numbers of their columns. The largest of
