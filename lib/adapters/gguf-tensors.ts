@@ -14,6 +14,30 @@ const PROJECTION_OF: Readonly<Record<string, ProjectionName>> = {
 /** GGUF's names of the architectures that Hugging Face names otherwise. */
 const GGUF_ARCHITECTURE: Readonly<Record<string, string>> = { mistral: "llama", gemma3_text: "gemma3" };
 
+/** Keys of an adapter's header that are used, and those of a task's name and prompt, which change no result. */
+const KNOWN_KEYS = new Set([
+  "adapter.type",
+  "adapter.lora.alpha",
+  "adapter.lora.task_name",
+  "adapter.lora.prompt_prefix",
+  "adapter.alora.invocation_tokens",
+]);
+
+function invocationTokensOf(metadata: Record<string, unknown>): number[] | null {
+  const tokens = metadata["adapter.alora.invocation_tokens"];
+  if (tokens === undefined) return null;
+  if (
+    !(tokens instanceof Float64Array) ||
+    tokens.length > 4096 ||
+    tokens.some((token) => !Number.isInteger(token) || token < 0)
+  )
+    throw new LowrankError(
+      "ERR_ADAPTER_FORMAT",
+      "Expected at most 4096 token ids for adapter.alora.invocation_tokens in the GGUF adapter.",
+    );
+  return tokens.length > 0 ? Array.from(tokens) : null;
+}
+
 function placeOf(name: string): { module: AdapterEntry["module"]; layer: number } | undefined {
   if (name === "output") return { module: "lm_head", layer: -1 };
   if (name === "token_embd") return { module: "embed_tokens", layer: -1 };
@@ -52,6 +76,12 @@ export function ggufEntries(
       "ERR_ADAPTER_FORMAT",
       "Expected a number from 0 to 1e6 for adapter.lora.alpha in the GGUF adapter.",
     );
+  const unknown = Object.keys(metadata).find((key) => key.startsWith("adapter.") && !KNOWN_KEYS.has(key));
+  if (unknown !== undefined)
+    throw new LowrankError(
+      "ERR_ADAPTER_UNSUPPORTED",
+      `Expected keys that are known in the GGUF adapter, received ${unknown.slice(0, 200)}. It might change the result.`,
+    );
   const halves = new Map<string, number>();
   const entries = tensors.map((tensor): AdapterEntry => {
     const found = /^(.+)\.weight\.lora_(a|b)$/.exec(tensor.name);
@@ -83,9 +113,5 @@ export function ggufEntries(
         "ERR_ADAPTER_FORMAT",
         `Expected lora_a and lora_b for ${name}, one of them is missing.`,
       );
-  const tokens = metadata["adapter.alora.invocation_tokens"];
-  return {
-    entries,
-    invocationTokens: tokens instanceof Float64Array && tokens.length > 0 ? Array.from(tokens) : null,
-  };
+  return { entries, invocationTokens: invocationTokensOf(metadata) };
 }

@@ -67,7 +67,9 @@ export async function buildAdapter(
   throwIfAborted(signal, "The load of the adapter");
   const built = await engine.loadAdapter(files.weights, entries, precision === "int8");
   engine.setAdapterContent(built.id, contentHash);
-  const used = new Set(entries.map((entry) => entry.tensor));
+  // The base's own tables are compared: what they bring is the base's, as a rule.
+  const own = entries.filter(({ role }) => role !== "base_layer.weight" && role !== "copy");
+  const used = new Set(own.map((entry) => entry.tensor));
   const parameters = inspection.tensors
     .filter((tensor) => used.has(tensor.name))
     .reduce((sum, tensor) => sum + tensor.shape.reduce((product, size) => product * size, 1), 0);
@@ -75,7 +77,7 @@ export async function buildAdapter(
     contentHash,
     origin: files.origin,
     rank: built.maxRank,
-    targets: [...new Set(entries.map((entry) => entry.module))].sort(),
+    targets: [...new Set(own.map((entry) => entry.module))].sort(),
     parameters,
     bytes: built.bytes,
     dora: entries.some((entry) => entry.role === "lora_magnitude_vector"),

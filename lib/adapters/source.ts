@@ -5,12 +5,14 @@ import { setImmediate as nextTurn } from "node:timers/promises";
 import { expected, LowrankError } from "../errors/index.js";
 import { belongsTo } from "./containment.js";
 import { identityOf, type FileIdentity } from "./file-identity.js";
+import { joinBytes } from "./join-bytes.js";
 import { safetensorsOf, type AdapterTensor } from "./typed-tensors.js";
 
 /**
  * Where an adapter comes from: a PEFT folder, a `.safetensors` file with adapter_config.json beside it, a `.gguf` file; or memory: GGUF
  * bytes as they are, safetensors bytes with their adapter_config.json as an object, or tensors under the names that PEFT gives them
- * ("base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight"). What is given in memory is copied at the call.
+ * ("base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight"). What is given in memory is copied: up to 16 MiB at the call, more
+ * of it block by block, so that the event loop goes on; leave it as it is until the load has ended.
  */
 export type AdapterSource =
   | string
@@ -186,7 +188,7 @@ function canonical(config: unknown): string {
         ? Object.fromEntries(Object.entries(part).sort(([a], [b]) => (a < b ? -1 : 1)))
         : part,
     );
-    if (typeof text === "string") return text;
+    if (typeof text === "string" && text.length <= MAX_CONFIG_BYTES) return text;
   } catch (cause) {
     throw new LowrankError(
       "ERR_ADAPTER_FORMAT",
@@ -194,7 +196,10 @@ function canonical(config: unknown): string {
       { cause },
     );
   }
-  throw new LowrankError("ERR_ADAPTER_FORMAT", "Expected an object for adapter_config.json.");
+  throw new LowrankError(
+    "ERR_ADAPTER_FORMAT",
+    `Expected an object of at most ${MAX_CONFIG_BYTES} characters for adapter_config.json.`,
+  );
 }
 
 async function hash(config: string, weights: Uint8Array): Promise<string> {
@@ -207,7 +212,7 @@ async function hash(config: string, weights: Uint8Array): Promise<string> {
 }
 
 /** What is in memory is copied, since the caller may go on to change what it gave. */
-function readMemory(source: Exclude<AdapterSource, string>): Read {
+async function readMemory(source: Exclude<AdapterSource, string>): Promise<Read> {
   const from = (config: unknown, weights: Uint8Array): Read => ({
     config,
     weights,
@@ -219,7 +224,7 @@ function readMemory(source: Exclude<AdapterSource, string>): Read {
     const magic = Buffer.from(source.buffer, source.byteOffset, Math.min(4, source.length)).toString(
       "latin1",
     );
-    if (magic === "GGUF") return from(null, source.slice());
+    if (magic === "GGUF") return from(null, await joinBytes([source]));
     throw expected(
       "GGUF bytes, or { config, weights } for safetensors bytes",
       "the adapter's source",
@@ -228,9 +233,9 @@ function readMemory(source: Exclude<AdapterSource, string>): Read {
   }
   const config = (given: object): unknown => JSON.parse(canonical(given));
   if ("weights" in source && source.weights instanceof Uint8Array)
-    return from(config(source.config), source.weights.slice());
+    return from(config(source.config), await joinBytes([source.weights]));
   if ("tensors" in source && typeof source.tensors === "object" && source.tensors !== null)
-    return from(config(source.config), safetensorsOf(source.tensors, MAX_ADAPTER_BYTES));
+    return from(config(source.config), await safetensorsOf(source.tensors, MAX_ADAPTER_BYTES));
   throw expected("{ config, weights } or { config, tensors }", "the adapter's source", source);
 }
 
@@ -242,7 +247,7 @@ export const contentHashOf = (config: unknown, weights: Uint8Array): Promise<str
 export async function readAdapter(source: AdapterSource): Promise<AdapterFiles> {
   let read: Read;
   if (typeof source === "string" && source !== "" && !source.includes("\0")) read = await readPath(source);
-  else if (typeof source === "object" && source !== null) read = readMemory(source);
+  else if (typeof source === "object" && source !== null) read = await readMemory(source);
   else
     throw expected(
       "a path, GGUF bytes, { config, weights } or { config, tensors }",

@@ -1,5 +1,6 @@
 import { expected } from "../errors/index.js";
 import { checkKnown } from "../errors/check.js";
+import { joinBytes } from "./join-bytes.js";
 
 /** A tensor in memory, row after row. */
 export interface AdapterTensor {
@@ -11,7 +12,8 @@ export interface AdapterTensor {
   dtype?: "f32" | "bf16" | "f16";
 }
 
-const MAX_TENSORS = 2 ** 17;
+/** As many as an adapter's file may have. */
+const MAX_TENSORS = 2 ** 14;
 const MAX_DIMENSIONS = 8;
 const MAX_NAME_BYTES = 1024;
 
@@ -43,7 +45,10 @@ function checkShape(at: string, { data, shape }: AdapterTensor): void {
  * A safetensors file of tensors in memory, at most `most` bytes. In the order of the names, so that equal tensors make equal bytes,
  * whatever their order in the object. Throws ERR_INVALID_ARGUMENT, which names the tensor.
  */
-export function safetensorsOf(tensors: Record<string, AdapterTensor>, most: number): Uint8Array {
+export async function safetensorsOf(
+  tensors: Record<string, AdapterTensor>,
+  most: number,
+): Promise<Uint8Array> {
   const names = Object.keys(tensors).sort();
   if (names.length > MAX_TENSORS) throw expected(`at most ${MAX_TENSORS} tensors`, "tensors", names);
   const header: Record<string, unknown> = Object.create(null) as Record<string, unknown>;
@@ -64,14 +69,12 @@ export function safetensorsOf(tensors: Record<string, AdapterTensor>, most: numb
   // Offsets of float32 numbers are multiples of 4 in memory, too.
   const padded = Math.ceil(text.length / 8) * 8;
   if (8 + padded + offset > most) throw expected(`at most ${most} bytes`, "tensors", 8 + padded + offset);
-  const bytes = Buffer.alloc(8 + padded + offset, " ");
-  bytes.writeBigUInt64LE(BigInt(padded));
-  text.copy(bytes, 8);
-  let at = 8 + padded;
-  for (const name of names) {
-    const { data } = tensors[name]!;
-    bytes.set(new Uint8Array(data.buffer, data.byteOffset, data.byteLength), at);
-    at += data.byteLength;
-  }
-  return bytes;
+  const head = Buffer.alloc(8 + padded, " ");
+  head.writeBigUInt64LE(BigInt(padded));
+  text.copy(head, 8);
+  const data = names.map((name) => tensors[name]!.data);
+  return joinBytes([
+    head,
+    ...data.map(({ buffer, byteOffset, byteLength }) => new Uint8Array(buffer, byteOffset, byteLength)),
+  ]);
 }

@@ -69,7 +69,7 @@ export function shown(value: unknown): string {
   if (Array.isArray(value)) return `an array of ${value.length}`;
   const name: unknown = value.constructor?.name;
   if (typeof name !== "string" || name === "" || name === "Object") return "an object";
-  return `${/^[AEIOU]/i.test(name) ? "an" : "a"} ${name.slice(0, 80)}`;
+  return `${/^[AEIO]/i.test(name) ? "an" : "a"} ${name.slice(0, 80)}`;
 }
 
 /** The one message form for arguments: "Expected <what> for <name>, received <value>." and then the remedy. */
