@@ -205,8 +205,8 @@ const isOfDevice = (error: unknown): error is LowrankError =>
   (error.code === "ERR_OUT_OF_MEMORY" || error.code === "ERR_BACKEND_UNAVAILABLE");
 
 /**
- * Loads a model: an alias ("smollm2-135m-instruct"), `hf:owner/name`, a folder with config.json and safetensors, or a `.gguf` file.
- * Downloads what is missing. Weights are read, quantised and packed off the event loop. With `device: "auto"`, a model that a CUDA
+ * Loads a model: an alias ("smollm2-135m-instruct"), `hf:owner/name`, a folder with config.json and safetensors, or a `.gguf` file
+ * (of a split one the first part). Downloads what is missing. Biases that config.json switches off are left out with a process warning. Weights are read, quantised and packed off the event loop. With `device: "auto"`, a model that a CUDA
  * device has no room for is loaded on the CPU.
  *
  * Throws LowrankError: ERR_MODEL_NOT_FOUND, ERR_DOWNLOAD, ERR_MODEL_FORMAT, ERR_MODEL_UNSUPPORTED, ERR_TOKENIZER, ERR_OUT_OF_MEMORY,

@@ -7,6 +7,7 @@
 #include <iterator>
 #include <numeric>
 #include <optional>
+#include <unordered_map>
 #include <utility>
 
 #include "core/error.h"
@@ -111,18 +112,18 @@ std::optional<int64_t> find_int(const std::vector<GgufMember>& members, std::str
 }
 
 // A part after the first holds its number, and of the rest of the metadata nothing or the same.
-void check_part(const std::vector<GgufMember>& first, const std::vector<GgufMember>& part, int64_t number,
-                const std::string& name) {
+void check_part(const std::unordered_map<std::string_view, const GgufValue*>& first, const std::vector<GgufMember>& part,
+                int64_t number, const std::string& name) {
   const auto fail = [&](const std::string& expected) {
     throw Error(ErrorCode::kModelFormat,
                 "Expected " + expected + " for " + name + ", received another. The parts are of several models: fetch them again.");
   };
   if (find_int(part, kSplitNumberKey) != number) fail("split.no " + std::to_string(number));
-  if (find_int(part, kSplitCountKey) != find_int(first, kSplitCountKey)) fail("split.count of the first part");
+  if (!find_int(part, kSplitCountKey)) fail("the first part's split.count");
   for (const GgufMember& member : part) {
     if (member.key == kSplitNumberKey || member.key == kAlignmentKey) continue;
-    const auto same = std::find_if(first.begin(), first.end(), [&](const GgufMember& one) { return one.key == member.key; });
-    if (same == first.end() || !(same->value == member.value)) fail("the first part's " + quote_text(member.key));
+    const auto same = first.find(member.key);
+    if (same == first.end() || !(*same->second == member.value)) fail("the first part's " + quote_text(member.key));
   }
 }
 
@@ -216,9 +217,12 @@ std::unique_ptr<GgufFile> GgufFile::open_model(const std::string& path) {
 }
 
 std::unique_ptr<GgufFile> GgufFile::assemble(Header first, std::vector<std::shared_ptr<ByteSource>> parts) {
+  std::unordered_map<std::string_view, const GgufValue*> by_key;
+  if (parts.size() > 1)
+    for (const GgufMember& member : first.members) by_key.emplace(member.key, &member.value);
   for (uint32_t i = 1; i < parts.size(); ++i) {
     Header part = Header::read(*parts[i], i);
-    check_part(first.members, part.members, i, parts[i]->name());
+    check_part(by_key, part.members, i, parts[i]->name());
     std::move(part.tensors.begin(), part.tensors.end(), std::back_inserter(first.tensors));
     if (first.tensors.size() > kMaxTensors) {
       throw Error(ErrorCode::kModelFormat, "Expected at most " + std::to_string(kMaxTensors) + " tensors up to " +

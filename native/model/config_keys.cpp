@@ -178,9 +178,9 @@ void check_gguf(const ModelFile& file) {
     if (std::find(std::begin(kGgufMeaningless), std::end(kGgufMeaningless), key) != std::end(kGgufMeaningless)) continue;
     const Setting* setting = find_setting(kGgufSettings, key);
     if (setting == nullptr) unsupported("no value", member.key, file.architecture());
-    if (!is_neutral(member.value, member.key, setting->neutral, context))
-      unsupported(setting->neutral == Neutral::kOne && member.value.is_bool() ? "true" : neutral_text(setting->neutral), member.key,
-                  file.architecture());
+    if (is_neutral(member.value, member.key, setting->neutral, context)) continue;
+    const bool must_be_true = setting->neutral == Neutral::kOne && member.value.is_bool();
+    unsupported(must_be_true ? "true" : neutral_text(setting->neutral), member.key, file.architecture());
   }
 }
 

@@ -47,7 +47,9 @@ ModelFile ModelFile::open(const std::string& path) {
                 "Expected weights that are not quantised yet: config.json has a quantization_config. Load the original "
                 "checkpoint; it is quantised to int8 here.");
   file.tensors_ = open_safetensors(path);
-  file.has_prefix_ = file.tensors_->find("model.embed_tokens.weight") != nullptr || file.tensors_->find("embed_tokens.weight") == nullptr;
+  const bool is_bare =
+      file.tensors_->find("model.embed_tokens.weight") == nullptr && file.tensors_->find("embed_tokens.weight") != nullptr;
+  file.has_prefix_ = !is_bare;
   return file;
 }
 

@@ -45,6 +45,8 @@ class ModelFile {
 
   int32_t get_int(const char* hf, const char* gguf, int32_t least, int32_t most) const;
 
+  // Counts a key of config.json as read: the architecture is the same whatever it says.
+  void ignore(const char* hf) const { read_keys_.insert(hf); }
   // True where a key of config.json's top level, or a GGUF key with its prefix, has been asked for by one of the above.
   bool was_read(const std::string& key) const { return read_keys_.contains(key); }
 

@@ -2,6 +2,9 @@
 // (model/graph.h) apart. To add one: write its file and name it in architecture.cpp.
 #pragma once
 
+#include <optional>
+#include <vector>
+
 #include "model/config.h"
 #include "model/model_file.h"
 
@@ -38,9 +41,9 @@ ModelConfig read_decoder_config(const ModelFile& file, const DecoderDefaults& de
 void read_attention_biases(const ModelFile& file, ModelConfig& config);
 void read_mlp_biases(const ModelFile& file, ModelConfig& config);
 
-// The windows of Qwen, and of all whose layer_types say so: a `window` for "sliding_attention", 0 for "full_attention". Nothing where
-// config.json has no layer_types.
+// Which layers have a window, by config.json's layer_types; nothing where there are none.
 std::optional<std::vector<bool>> read_sliding_layers(const ModelFile& file, size_t layers);
+// The windows of Qwen: where use_sliding_window is on, of the layers that layer_types names, or from max_window_layers on.
 void read_optional_windows(const ModelFile& file, ModelConfig& config);
 
 // One RoPE for all layers: config.json's rope_parameters, or rope_scaling and rope_theta, or GGUF's keys.

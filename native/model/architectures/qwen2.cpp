@@ -8,7 +8,7 @@ ModelConfig read_config(const ModelFile& file) {
   ModelConfig config = read_decoder_config(file, {});
   for (const Projection projection : {Projection::kQ, Projection::kK, Projection::kV})
     config.biases[static_cast<size_t>(projection)] = BiasRule::kRequired;
-  file.has("attention_bias");  // transformers has no such switch for it; the tensors above must be there
+  file.ignore("attention_bias");  // in transformers the biases above are there whatever it says
   read_rope(file, config);
   read_optional_windows(file, config);
   return config;

@@ -94,7 +94,23 @@ double read_theta(const ModelFile& file, const Parameters& parameters, const cha
   return inner.value_or(outer ? static_cast<double>(*outer) : otherwise);
 }
 
-RopeConfig scaled_rope(const ModelFile& file, int32_t head_dim, const Parameters& parameters, double theta, const std::string& type) {
+std::string type_of(const Parameters& parameters) {
+  for (const char* key : {"rope_type", "type"})
+    if (const Json* found = parameters.find(key)) return found->as_string(parameters.name(key));
+  return "default";
+}
+
+// transformers prefers the one at the top level where there is one RoPE, and falls back on the context.
+float original_context(const ModelFile& file, const Parameters& parameters, bool only) {
+  constexpr const char* kKey = "original_max_position_embeddings";
+  if (const auto outer = file.find_int(kKey, "", 1, 1 << 24); outer && only) return static_cast<float>(*outer);
+  if (const auto inner = parameters.find_number(kKey, 1, 1 << 24)) return static_cast<float>(*inner);
+  return static_cast<float>(file.get_int("max_position_embeddings", "", 1, 1 << 24));
+}
+
+// `only`: the RoPE of all layers.
+RopeConfig scaled_rope(const ModelFile& file, int32_t head_dim, const Parameters& parameters, double theta, bool only) {
+  const std::string type = type_of(parameters);
   if (parameters.find("partial_rotary_factor") != nullptr && !parameters.find("partial_rotary_factor")->is_null() &&
       parameters.find_number("partial_rotary_factor", 0, 1) != 1)
     unsupported("Expected 1 for " + parameters.name("partial_rotary_factor") + ": RoPE of a part of the head is not supported.");
@@ -116,22 +132,11 @@ RopeConfig scaled_rope(const ModelFile& file, int32_t head_dim, const Parameters
                            "original_max_position_embeddings"},
                           type);
     RopeConfig rope = plain_rope(head_dim, static_cast<float>(theta), 1);
-    // transformers prefers the one at the top level, and falls back on the context.
-    const auto outer = file.find_int("original_max_position_embeddings", "", 1, 1 << 24);
-    const float original = outer                                                                  ? static_cast<float>(*outer)
-                           : parameters.find("original_max_position_embeddings") != nullptr ? number("original_max_position_embeddings")
-                                                                                            : static_cast<float>(file.get_int(
-                                                                                                  "max_position_embeddings", "", 1, 1 << 24));
-    scale_llama3(rope, number("factor"), number("low_freq_factor"), number("high_freq_factor"), original);
+    scale_llama3(rope, number("factor"), number("low_freq_factor"), number("high_freq_factor"),
+                 original_context(file, parameters, only));
     return rope;
   }
   unsupported("Expected default, linear or llama3 for the RoPE type, received " + quote_text(type) + ".");
-}
-
-std::string type_of(const Parameters& parameters) {
-  for (const char* key : {"rope_type", "type"})
-    if (const Json* found = parameters.find(key)) return found->as_string(parameters.name(key));
-  return "default";
 }
 
 void check_whole_head(const ModelFile& file) {
@@ -196,8 +201,7 @@ void read_rope(const ModelFile& file, ModelConfig& config) {
     if (lost && *lost != theta)
       unsupported("Expected rope_parameters or rope_scaling, received both with another base for RoPE. Write one rope_parameters.");
   }
-  config.ropes = {scaled_rope(file, config.head_dim, chosen, theta, type_of(chosen))};
-  file.has("original_max_position_embeddings");  // of llama3 alone
+  config.ropes = {scaled_rope(file, config.head_dim, chosen, theta, true)};
 }
 
 void read_gemma_ropes(const ModelFile& file, ModelConfig& config) {
@@ -222,9 +226,8 @@ void read_gemma_ropes(const ModelFile& file, ModelConfig& config) {
   const Parameters sliding({file.find_object("rope_parameters.sliding_attention")}, "rope_parameters.sliding_attention");
   const double theta = read_theta(file, full, "rope_theta", kGemmaTheta);
   const double local = read_theta(file, sliding, "rope_local_base_freq", kDefaultTheta);
-  config.ropes = {scaled_rope(file, config.head_dim, full, theta, type_of(full)),
-                  scaled_rope(file, config.head_dim, sliding, local, type_of(sliding))};
-  file.has("original_max_position_embeddings");  // transformers has it for one RoPE alone
+  config.ropes = {scaled_rope(file, config.head_dim, full, theta, false),
+                  scaled_rope(file, config.head_dim, sliding, local, false)};
 }
 
 }  // namespace lowrank

@@ -310,3 +310,44 @@ TEST("gguf: a file that is cut short after it was opened gives an error on readi
   CHECK_THROWS_CODE(open_gguf(path), kFormat);
   CHECK_THROWS_CODE(open_gguf((folder.path() / "missing.gguf").string()), ErrorCode::kIo);
 }
+
+TEST("gguf: the parts of a split model are one source, and other parts are refused") {
+  const TemporaryFolder folder;
+  // Part `number` from 0 on; `first` has the metadata.
+  const auto part = [](uint16_t number, uint16_t count, bool first) {
+    GgufBuilder builder;
+    if (first) builder.add_string("general.name", "split");
+    builder.add_scalar<uint16_t>("split.no", 2, number);
+    builder.add_scalar<uint16_t>("split.count", 2, count);
+    builder.add_scalar<int32_t>("split.tensors.count", 5, count);
+    const std::vector<float> values(8, static_cast<float>(number + 1));
+    builder.add_tensor("t" + std::to_string(number), {8}, 0, bytes_of(values));
+    return builder;
+  };
+  const std::string path = folder.write("m-00001-of-00003.gguf", part(0, 3, true).build());
+  const std::string second = folder.write("m-00002-of-00003.gguf", part(1, 3, false).build());
+  CHECK_THROWS_CODE(GgufFile::open_model(path), ErrorCode::kIo);  // the third is missing
+  folder.write("m-00003-of-00003.gguf", part(2, 3, false).build());
+
+  const auto model = GgufFile::open_model(path);
+  CHECK_EQ(model->tensors().size(), size_t{3});
+  CHECK_EQ(std::string(model->find_value("general.name")->as_string("general.name")), std::string("split"));
+  for (int number = 0; number < 3; ++number) {
+    std::vector<float> values(8);
+    model->read_rows(*model->find("t" + std::to_string(number)), 0, 1, values.data());
+    CHECK_EQ(values[7], static_cast<float>(number + 1));
+  }
+
+  CHECK_THROWS_CODE(GgufFile::open_model(second), kFormat);
+  CHECK_THROWS_CODE(GgufFile::open_model(folder.write("m.gguf", part(0, 3, true).build())), kFormat);
+  CHECK_THROWS_CODE(GgufFile::open_model(folder.write("m-00001-of-60000.gguf", part(0, 60000, true).build())), kFormat);
+  for (const GgufBuilder& other : {part(2, 3, false), part(1, 4, false), part(1, 3, true), with_tensor()}) {
+    folder.write("m-00002-of-00003.gguf", other.build());
+    // A part may repeat the first one's metadata.
+    const bool is_same = other.build() == part(1, 3, true).build();
+    if (is_same)
+      CHECK_EQ(GgufFile::open_model(path)->tensors().size(), size_t{3});
+    else
+      CHECK_THROWS_CODE(GgufFile::open_model(path), kFormat);
+  }
+}
