@@ -178,7 +178,7 @@ class AddedTokenList {
         id,
         content,
         special,
-        normalized: normalized && normalizer !== null ? inText : null,
+        normalized: normalized ? inText : null,
         singleWord,
         lstrip,
         rstrip,

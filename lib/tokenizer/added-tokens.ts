@@ -7,7 +7,7 @@ export interface AddedToken {
   readonly content: string;
   /** A control token, such as <|im_start|>: it steers the model, so text from outside must not become one. */
   readonly special: boolean;
-  /** What is looked for in the normalised text: the normalised content; null where the content is looked for in the raw text. */
+  /** What is looked for in the normalised text, once the raw text has been searched: the normalised content; null for a token of the raw text. */
   readonly normalized: string | null;
   /** Found only where no word character touches it. */
   readonly singleWord: boolean;

@@ -23,3 +23,6 @@ export const BYTE_OF_CHARACTER: Int16Array = (() => {
   for (let byte = 0; byte < 256; ++byte) bytes[CHARACTER_OF_BYTE[byte]!] = byte;
   return bytes;
 })();
+
+/** The token that stands for a byte where there is no token for a character: <0x00> .. <0xFF>. */
+export const byteToken = (byte: number): string => `<0x${byte.toString(16).toUpperCase().padStart(2, "0")}>`;

@@ -1,4 +1,4 @@
-import { CHARACTER_OF_BYTE } from "./byte-alphabet.js";
+import { byteToken, CHARACTER_OF_BYTE } from "./byte-alphabet.js";
 import { mergeByHeap } from "./merge-by-heap.js";
 import { rankOf, type MergeTables } from "./merge-table.js";
 import type { TokenBuffer } from "./token-buffer.js";
@@ -50,9 +50,7 @@ export class BytePairEncoder {
     this.#model = model;
     this.#byteIds = new Int32Array(256).map((_, byte) =>
       vocabulary.idOf(
-        model.symbols === "bytes"
-          ? String.fromCharCode(CHARACTER_OF_BYTE[byte]!)
-          : `<0x${byte.toString(16).toUpperCase().padStart(2, "0")}>`,
+        model.symbols === "bytes" ? String.fromCharCode(CHARACTER_OF_BYTE[byte]!) : byteToken(byte),
       ),
     );
     this.#joined = model.joinedBeforeSpace && new Set(model.joinedBeforeSpace);

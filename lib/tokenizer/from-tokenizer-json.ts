@@ -2,13 +2,13 @@ import { readAddedTokens, readExtraSpecialTokens, readRoles } from "./added-toke
 import { buildAddedTokenTables } from "./added-tokens.js";
 import { isObject, type JsonObject, own } from "./json.js";
 import { readModel, readVocabulary } from "./model-json.js";
-import { compileNormalizer, readNormalizer } from "./normalizer.js";
+import { compileNormalizer, type NormalizerStep, readNormalizer } from "./normalizer.js";
 import { compilePostProcessor } from "./post-processor.js";
-import { compilePreTokenizer, readPreTokenizer } from "./pre-tokenizer.js";
+import { compilePreTokenizer, type PreTokenizerStep, readPreTokenizer } from "./pre-tokenizer.js";
 import { compileDecoder, decodedContents, TokenDecoder } from "./token-decoder.js";
 import { readBosTokenId, readEosTokenIds } from "./named-token-ids.js";
 import { collectEosTokenIds, nameTemplates, type TokenizerDefinition } from "./tokenizer-definition.js";
-import { damaged } from "./tokenizer-errors.js";
+import { damaged, unsupported } from "./tokenizer-errors.js";
 import { packStrings, Vocabulary } from "./vocabulary.js";
 
 /** A file of a model folder: its text, its bytes, or what JSON.parse made of it. */
@@ -78,6 +78,7 @@ export function definitionFromFiles(files: TokenizerFiles): TokenizerDefinition 
   const decoder = compileDecoder(own(json, "decoder"));
   new TokenDecoder(vocabulary, decoder, decodedContents(addedTokens)).check();
   const preTokenizer = readPreTokenizer(own(json, "pre_tokenizer"));
+  checkFirst(normalizer, preTokenizer);
   return {
     vocabulary: vocabulary.tables,
     model: readModel(model, vocabulary, find, hidden, compilePreTokenizer(preTokenizer).byteLevel),
@@ -96,6 +97,22 @@ export function definitionFromFiles(files: TokenizerFiles): TokenizerDefinition 
     specialTokens,
     ...readTemplates(files, own(config, "chat_template")),
   };
+}
+
+/**
+ * Metaspace's "first" goes by the place in the raw text, which is lost here where a normalizer takes characters off the beginning.
+ * Throws ERR_TOKENIZER.
+ */
+function checkFirst(normalizer: readonly NormalizerStep[], preTokenizer: readonly PreTokenizerStep[]): void {
+  const shortens = normalizer.find(
+    (step) => (step.type === "Strip" && step.left) || (step.type === "Replace" && step.content === ""),
+  );
+  if (shortens && preTokenizer.some((step) => step.type === "Metaspace" && step.scheme === "first"))
+    throw unsupported(
+      'no prepend_scheme "first"',
+      `pre_tokenizer behind a normalizer of type ${shortens.type}`,
+      "one",
+    );
 }
 
 function parseJson(file: JsonFile, name: string): JsonObject {

@@ -1,5 +1,5 @@
 import type { BytePairModel } from "./byte-pair-encoder.js";
-import { isObject, type JsonObject, own } from "./json.js";
+import { isObject, type JsonObject, own, ownFlag } from "./json.js";
 import { MAX_MERGES, MergeTableBuilder, type MergeTables } from "./merge-table.js";
 import { checkTokenId, type WordLevelModel } from "./tokenizer-definition.js";
 import { damaged, unsupported } from "./tokenizer-errors.js";
@@ -28,6 +28,7 @@ export function readVocabulary(model: JsonObject): (string | undefined)[] {
   } else {
     throw damaged("an object or a list", "tokenizer.json: model.vocab", vocab);
   }
+  if (tokens.length === 0) throw damaged("at least one token", "tokenizer.json: model.vocab", undefined);
   return tokens;
 }
 
@@ -41,12 +42,17 @@ export function readModel(
 ): BytePairModel | UnigramModel | WordLevelModel {
   const vocab = own(model, "vocab");
   const unknown = own(model, "unk_token");
+  if (unknown !== undefined && unknown !== null && typeof unknown !== "string")
+    throw damaged("a string", "tokenizer.json: model.unk_token", unknown);
+  const flag = (key: string): boolean =>
+    own(model, key) !== null && ownFlag(model, key, false, "tokenizer.json: model");
   const unknownId = typeof unknown === "string" ? find(unknown) : -1;
   const type =
     own(model, "type") ??
     (Array.isArray(vocab) ? "Unigram" : own(model, "merges") !== undefined ? "BPE" : undefined);
   switch (type) {
     case "WordLevel":
+      if (unknownId < 0) throw damaged("a token", "tokenizer.json: model.unk_token", unknown);
       return { type: "WordLevel", unknownId };
     case "Unigram":
       return readUnigram(model, vocab, vocabulary, hidden);
@@ -58,13 +64,12 @@ export function readModel(
         type: "BPE",
         merges,
         symbols: byteLevel ? "bytes" : "characters",
-        byteFallback: own(model, "byte_fallback") === true,
-        fuseUnknown: own(model, "fuse_unk") === true,
-        ignoreMerges: own(model, "ignore_merges") === true,
+        byteFallback: flag("byte_fallback"),
+        fuseUnknown: flag("fuse_unk"),
+        ignoreMerges: flag("ignore_merges"),
         unknownId,
         // ignore_merges looks at whole words, which must then be left whole.
-        joinedBeforeSpace:
-          byteLevel || own(model, "ignore_merges") === true ? null : joinedBeforeSpace(vocabulary, merges),
+        joinedBeforeSpace: byteLevel || flag("ignore_merges") ? null : joinedBeforeSpace(vocabulary, merges),
       };
     }
     default:
@@ -94,7 +99,7 @@ function readUnigram(
       unknown === undefined || unknown === null
         ? -1
         : checkTokenId(unknown, vocabulary.size, "tokenizer.json: model.unk_id"),
-    byteFallback: own(model, "byte_fallback") === true,
+    byteFallback: ownFlag(model, "byte_fallback", false, "tokenizer.json: model"),
     tokens: buildPieces(vocabulary, hidden),
   };
 }

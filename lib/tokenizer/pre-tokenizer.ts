@@ -86,7 +86,9 @@ function readStep(step: JsonObject): PreTokenizerStep {
   const type = own(step, "type");
   const flag = (key: string, otherwise: boolean): boolean => ownFlag(step, key, otherwise, NAME);
   switch (type) {
-    case "ByteLevel": // Hugging Face's default is to add a blank
+    case "ByteLevel":
+      if (own(step, "add_prefix_space") === undefined)
+        throw unsupported("true or false", `${NAME}.add_prefix_space`, undefined);
       return { type, addPrefixSpace: flag("add_prefix_space", true), useRegex: flag("use_regex", true) };
     case "Split":
       return {
@@ -129,10 +131,15 @@ function behaviorOf(behavior: unknown): SplitBehavior {
 }
 
 /** One code point. */
-function characterOf(step: JsonObject, key: string, otherwise: string | undefined): string {
+export function characterOf(
+  step: JsonObject,
+  key: string,
+  otherwise: string | undefined,
+  name = NAME,
+): string {
   const value = own(step, key) ?? otherwise;
   if (typeof value !== "string" || value.length === 0 || [...value.slice(0, 3)].length !== 1)
-    throw refuse(`one character as ${key}`, value);
+    throw unsupported("one character", `${name}.${key}`, value);
   return value;
 }
 

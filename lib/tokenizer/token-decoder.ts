@@ -1,8 +1,8 @@
 import type { AddedToken } from "./added-tokens.js";
-import { BYTE_OF_CHARACTER } from "./byte-alphabet.js";
+import { BYTE_OF_CHARACTER, byteToken } from "./byte-alphabet.js";
 import { ByteBuffer } from "./byte-buffer.js";
 import { flattenSteps, own } from "./json.js";
-import { schemeOf } from "./pre-tokenizer.js";
+import { characterOf, schemeOf } from "./pre-tokenizer.js";
 import { replaceString } from "./text-builder.js";
 import { unsupported } from "./tokenizer-errors.js";
 import { MAX_TOKEN_BYTES, MAX_VOCABULARY_BYTES, type Vocabulary } from "./vocabulary.js";
@@ -27,6 +27,9 @@ const NAME = "decoder";
 /** Longest string to replace, to put in its place, or to take off, in UTF-16 units. */
 const MAX_TEXT = 1024;
 
+/** <0x00> .. <0xFF>, between characters that no string to replace can have at both ends. */
+const BYTE_TOKENS = Array.from({ length: 256 }, (_, byte) => byteToken(byte)).join("\0");
+
 /** Reads the `decoder` of a tokenizer.json. Throws ERR_TOKENIZER for a kind whose output is no plain sequence of bytes. */
 export function compileDecoder(config: unknown): DecoderRule {
   const rule = {
@@ -46,11 +49,18 @@ export function compileDecoder(config: unknown): DecoderRule {
   for (const step of flattenSteps(config, "decoders", NAME)) {
     const type = own(step, "type");
     if (fused && type !== "Fuse" && type !== "Strip") throw refuse("Strip alone behind Fuse", type);
+    if (rule.byteLevel && type !== "Fuse") throw refuse("Fuse alone behind ByteLevel", type);
+    if (rule.byteFallback && (type === "Replace" || type === "Metaspace"))
+      throw refuse("no Replace behind ByteFallback", type);
     switch (type) {
       case "ByteLevel":
+        if (rule.replacements.length > 0 || rule.byteFallback)
+          throw refuse("ByteLevel as the first step", type);
         rule.byteLevel = true;
         break;
       case "ByteFallback":
+        if (rule.replacements.some(({ from }) => BYTE_TOKENS.includes(from)))
+          throw refuse("no Replace that changes byte tokens before ByteFallback", type);
         rule.byteFallback = true;
         break;
       case "Fuse":
@@ -63,22 +73,20 @@ export function compileDecoder(config: unknown): DecoderRule {
         break;
       }
       case "Metaspace": {
-        const mark = text(own(step, "replacement") ?? "\u2581", "replacement");
-        if (mark === "") throw refuse("one character as replacement", mark);
+        const mark = characterOf(step, "replacement", "\u2581", NAME);
         if (schemeOf(step, NAME) !== "never") rule.dropFromFirst = mark;
         rule.replacements.push({ from: mark, to: " " });
         break;
       }
       case "Strip": {
-        const content = text(own(step, "content") ?? " ", "content");
-        const start = own(step, "start") ?? 0;
+        const content = characterOf(step, "content", undefined, NAME);
+        const start = own(step, "start");
         if (
           !fused ||
           rule.strip !== null ||
-          content === "" ||
           !Number.isSafeInteger(start) ||
           (start as number) < 0 ||
-          (own(step, "stop") ?? 0) !== 0
+          own(step, "stop") !== 0
         )
           throw refuse("one Strip of the beginning behind Fuse", type);
         rule.strip = { content, count: start as number };

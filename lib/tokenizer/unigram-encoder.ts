@@ -1,3 +1,4 @@
+import { byteToken } from "./byte-alphabet.js";
 import type { TokenBuffer } from "./token-buffer.js";
 import { unsupported } from "./tokenizer-errors.js";
 import { buildTrie, childOf, rootsOf, type Trie } from "./trie.js";
@@ -121,7 +122,7 @@ export class UnigramEncoder {
   #pushUnknown(text: Buffer, start: number, end: number, unknownId: number, out: TokenBuffer): void {
     const ids: number[] = [];
     for (let i = start; i < end && this.#model.byteFallback; ++i)
-      ids.push(this.#vocabulary.idOf(`<0x${text[i]!.toString(16).toUpperCase().padStart(2, "0")}>`));
+      ids.push(this.#vocabulary.idOf(byteToken(text[i]!)));
     if (ids.length > 0 && ids.every((id) => id >= 0)) out.append(ids);
     else if (unknownId >= 0) out.push(unknownId);
   }

@@ -86,14 +86,15 @@ test("U+FEFF is no white space: it stays with what is around it, as in the Rust 
   expect([...joined.encode(text, { addSpecialTokens: false })]).toHaveLength(ids.length - 1);
 });
 
-/** The same tokenizer with one more merge, of two tokens that it has. */
+/** The same tokenizer with one more merge, of two tokens that it has, and the added tokens of its vocabulary alone. */
 function withMerge(json: Record<string, unknown>, left: string, right: string): Record<string, unknown> {
   const copy = structuredClone(json) as {
     model: { vocab: Record<string, number>; merges: string[][] };
-    added_tokens: { id: number }[];
+    added_tokens: { content: string }[];
   };
-  copy.model.vocab[left + right] =
-    1 + Math.max(...Object.values(copy.model.vocab), ...copy.added_tokens.map(({ id }) => id));
-  copy.model.merges.push([left, right]);
+  const { vocab, merges } = copy.model;
+  copy.added_tokens = copy.added_tokens.filter(({ content }) => Object.hasOwn(vocab, content));
+  vocab[left + right] = Object.keys(vocab).length;
+  merges.push([left, right]);
   return copy;
 }

@@ -1,5 +1,6 @@
 /** Vocabularies as GGUF files hold them. The real ones are in exactness.test.ts. */
 import { describe, expect, test } from "vitest";
+import { IGNORED_KEYS } from "#lib/tokenizer/ignored-keys.js";
 import { Tokenizer, type PackedStrings } from "#lib/tokenizer/index.js";
 import { readTiny } from "./golden.js";
 
@@ -162,6 +163,86 @@ describe("llama: SentencePiece BPE with scores", () => {
     const ids = tokenizer.encode("ab");
     expect([...ids].map((id) => tokenizer.idToToken(id))).toEqual(["<s>", "▁ab"]);
     expect(tokenizer.decode(ids)).toBe("ab");
+  });
+});
+
+describe("ids past the vocabulary", () => {
+  const NONE = 4294967295;
+  test.each(["padding_token_id", "unknown_token_id", "eot_token_id", "eom_token_id", "seperator_token_id"])(
+    "%s: as if it were not there",
+    (key) => {
+      for (const metadata of [byteLevelMetadata("smollm", "smollm"), sentencePiece()]) {
+        delete metadata[`tokenizer.ggml.${key}`];
+        const tokenizer = Tokenizer.fromGguf({ ...metadata, [`tokenizer.ggml.${key}`]: NONE });
+        const without = Tokenizer.fromGguf(metadata);
+        expect(tokenizer.definition).toEqual(without.definition);
+      }
+    },
+  );
+  test.each(["bos_token_id", "eos_token_id"])("%s: an error that names the key", (key) => {
+    expect(() =>
+      Tokenizer.fromGguf({ ...byteLevelMetadata("smollm", "smollm"), [`tokenizer.ggml.${key}`]: NONE }),
+    ).toThrow(expect.objectContaining({ code: "ERR_TOKENIZER", message: expect.stringContaining(key) }));
+  });
+});
+
+describe("no key is silently unused", () => {
+  const KEYS: Record<string, unknown[]> = {
+    "tokenizer.ggml.model": ["t5"],
+    "tokenizer.ggml.pre": ["qwen2", "no-such"],
+    "tokenizer.ggml.tokens": [["a"]],
+    "tokenizer.ggml.token_type": [undefined, [1]],
+    "tokenizer.ggml.scores": [[1], undefined],
+    "tokenizer.ggml.merges": [["a b c"], []],
+    "tokenizer.ggml.bos_token_id": [2, undefined],
+    "tokenizer.ggml.eos_token_id": [1, undefined],
+    "tokenizer.ggml.eot_token_id": [5],
+    "tokenizer.ggml.eom_token_id": [5],
+    "tokenizer.ggml.unknown_token_id": [undefined, 1],
+    "tokenizer.ggml.padding_token_id": [1],
+    "tokenizer.ggml.add_bos_token": [true, "yes"],
+    "tokenizer.ggml.add_eos_token": [true, 1],
+    "tokenizer.ggml.add_space_prefix": [true, "yes"],
+    "tokenizer.ggml.add_sep_token": [true],
+    "tokenizer.ggml.remove_extra_whitespaces": [true],
+    "tokenizer.ggml.precompiled_charsmap": [[1, 2]],
+    "tokenizer.ggml.token_type_count": [2],
+    "tokenizer.ggml.seperator_token_id": [1],
+    "tokenizer.ggml.cls_token_id": [1],
+    "tokenizer.ggml.mask_token_id": [1],
+    "tokenizer.ggml.added_tokens": [["a"]],
+    "tokenizer.huggingface.json": ["{}"],
+    "tokenizer.chat_template": ["x"],
+  };
+  const TEXTS = ["a  b   <s>c", " é\n\nab ab 12345's", "日本<|im_end|>\u0001", "</s>"];
+  const outcome = (metadata: Record<string, unknown>): string => {
+    try {
+      const tokenizer = Tokenizer.fromGguf(metadata);
+      const { eosTokenIds, bosTokenId, specialTokens, chatTemplate } = tokenizer;
+      const ids = TEXTS.map((text) => [...tokenizer.encode(text)]);
+      return JSON.stringify([
+        ids,
+        eosTokenIds,
+        bosTokenId,
+        specialTokens,
+        chatTemplate,
+        tokenizer.decode(ids.flat()),
+      ]);
+    } catch (error) {
+      expect(error).toMatchObject({ code: "ERR_TOKENIZER" });
+      return "refused";
+    }
+  };
+
+  test.each([
+    ["gpt2", byteLevelMetadata("smollm", "smollm")],
+    ["llama", sentencePiece()],
+  ])("%s: a changed key changes what comes out, or is refused, or is on the list", (_, metadata) => {
+    expect(Object.keys(metadata).filter((key) => key.startsWith("tokenizer.") && !(key in KEYS))).toEqual([]);
+    const unchanged = outcome(metadata);
+    for (const [key, values] of Object.entries(KEYS))
+      if (values.every((value) => outcome({ ...metadata, [key]: value }) === unchanged))
+        expect(Object.keys(IGNORED_KEYS), key).toContain(key);
   });
 });
 

@@ -32,6 +32,45 @@ describe("facts", () => {
     expect(tokenizer.idToToken(4)).toBe("<|im_end|>");
   });
 
+  describe("ends of text in config.json", () => {
+    const plain = { tokenizerConfig: { eos_token: "</s>" } };
+    const ends = (files: object): readonly number[] => make("gpt2", { ...plain, ...files }).eosTokenIds;
+    const usual = [2, 4];
+
+    test("count where generation_config.json does not name any, a number or a list", () => {
+      expect(ends({})).toEqual(usual);
+      expect(ends({ config: { eos_token_id: 7 } })).toEqual([2, 7, 4]);
+      expect(ends({ config: { eos_token_id: [2, 262] } })).toEqual([2, 262, 4]);
+      expect(ends({ config: { eos_token_id: 7 }, generationConfig: {} })).toEqual([2, 7, 4]);
+      expect(ends({ config: { text_config: { eos_token_id: [1, 106] } } })).toEqual([2, 1, 106, 4]);
+    });
+
+    test("give way to generation_config.json", () => {
+      expect(ends({ config: { eos_token_id: 7 }, generationConfig: { eos_token_id: [8, 9] } })).toEqual([
+        2, 8, 9, 4,
+      ]);
+      expect(ends({ config: { eos_token_id: 7 }, generationConfig: { eos_token_id: null } })).toEqual(usual);
+    });
+
+    test("past the tokenizer's vocabulary count where the model's own is larger; others are left out", () => {
+      const ids = [905, 2000, -1, 7];
+      expect(ends({ config: { eos_token_id: ids } })).toEqual([2, 7, 4]);
+      expect(ends({ config: { eos_token_id: ids, vocab_size: 1024 } })).toEqual([2, 905, 7, 4]);
+      expect(ends({ config: { vocab_size: 4096 }, generationConfig: { eos_token_id: ids } })).toEqual([
+        2, 905, 2000, 7, 4,
+      ]);
+      expect(ends({ generationConfig: { eos_token_id: 1e9 } })).toEqual(usual);
+    });
+
+    test("bos_token_id likewise", () => {
+      expect(make("gpt2", { config: { bos_token_id: 7 } }).bosTokenId).toBe(7);
+      expect(
+        make("gpt2", { config: { bos_token_id: 7 }, generationConfig: { bos_token_id: 8 } }).bosTokenId,
+      ).toBe(8);
+      expect(make("gpt2", { config: { bos_token_id: 1e9 } }).bosTokenId).toBeNull();
+    });
+  });
+
   test("the default chat template among several; the file goes first", () => {
     expect(tokenizer.chatTemplate).toBe("D");
     expect(make("llama3", { chatTemplate: "F", tokenizerConfig: { chat_template: "C" } }).chatTemplate).toBe(
