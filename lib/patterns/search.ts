@@ -5,10 +5,10 @@ import { holds, isWord, stepBack, width } from "./positions.js";
 import { Op, type Program, Span, STRIDE, UNBOUNDED } from "./program.js";
 
 /** Steps that a search may take: so many for each character of the text, and some more. */
-const STEPS_PER_CHARACTER = 64;
+const STEPS_PER_CHARACTER = 48;
 const EXTRA_STEPS = 50_000;
 /** Steps after which the search begins to remember what has failed. */
-const PLAIN_STEPS_PER_CHARACTER = 8;
+const PLAIN_STEPS_PER_CHARACTER = 6;
 const PLAIN_STEPS = 4_096;
 /** Steps between two looks at the budget. */
 const CHECK = 1_024;
@@ -187,7 +187,7 @@ export class Search {
               break;
             }
             memo.mark(code[pc + 5]!, at, this.#top);
-            steps += 2;
+            steps += 3;
           }
           const guard = code[pc + 3]!;
           if (guard >= 0 && !(at < length && contains(sets[guard]!, text, at))) {
@@ -218,7 +218,7 @@ export class Search {
               break;
             }
             memo.mark(state, at, this.#top);
-            steps += 2;
+            steps += 3;
           }
           const set = sets[code[pc + 1]!]!;
           const least = code[pc + 2]!;
