@@ -15,7 +15,9 @@ const CHECK = 1_024;
 /** What it costs to work out a page of a set, or a block of a property, in steps; the first blocks are free. */
 const PAGE_STEPS = 64;
 const BLOCK_STEPS = 20_000;
-const FREE_BLOCKS = 200;
+const FREE_BLOCKS = 3_000;
+/** Pages that are free for each character: each may need one of its own in every set. */
+const FREE_PAGES = 64;
 /** Numbers of the stack, three a choice: 48 MB. */
 const MAX_STACK = 12_000_000;
 
@@ -38,6 +40,9 @@ export class Search {
   #pages = effort.pages;
   #blocks = effort.blocks;
   #freeBlocks = FREE_BLOCKS;
+  /** Pages that were worked out for this text, and those charged. */
+  #used = 0;
+  #paid = 0;
   #memo: Memo | null = null;
   #from = 0;
   #whole = false;
@@ -79,6 +84,8 @@ export class Search {
   restart(text: string): void {
     this.#text = text;
     this.#steps = 0;
+    this.#used = 0;
+    this.#paid = 0;
     this.#memo = null;
   }
 
@@ -117,7 +124,10 @@ export class Search {
     const blocks = effort.blocks - this.#blocks;
     const free = Math.min(blocks, this.#freeBlocks);
     this.#freeBlocks -= free;
-    this.#steps += PAGE_STEPS * (effort.pages - this.#pages) + BLOCK_STEPS * (blocks - free);
+    this.#used += effort.pages - this.#pages;
+    const paid = Math.max(0, this.#used - FREE_PAGES * this.#text.length - this.#paid);
+    this.#paid += paid;
+    this.#steps += PAGE_STEPS * paid + BLOCK_STEPS * (blocks - free);
     this.#pages = effort.pages;
     this.#blocks = effort.blocks;
   }

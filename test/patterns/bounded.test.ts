@@ -176,6 +176,6 @@ test("any text is a pattern or refused, quickly, and matches without a crash", (
         }
       },
     ),
-    { numRuns: 20_000, seed: 15 },
+    { numRuns: 5_000, seed: 15 },
   );
 }, 120_000);
