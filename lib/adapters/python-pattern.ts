@@ -4,7 +4,7 @@ import { checkPattern, Pattern, PatternError } from "../patterns/index.js";
 const MAX_PATTERN_LENGTH = 4096;
 const MAX_PATTERNS = 4096;
 /** Steps that all patterns of a key may take together, about 20 ms: they come from a file. */
-const MAX_STEPS = 1_000_000;
+const MAX_STEPS = 400_000;
 /** What it costs to compile one character or one instruction, in steps. */
 const COMPILE_STEPS = 10;
 

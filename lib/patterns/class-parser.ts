@@ -72,14 +72,14 @@ function pythonClass(cursor: Cursor, flags: Flags): Collected {
   for (let first = true; first || cursor.peek() !== "]"; first = false) {
     if (cursor.ended) throw cursor.malformed("a character class that is not closed", start);
     const at = cursor.at;
-    const low = pythonItem(cursor, flags);
+    const low = classItem(cursor, flags);
     if (cursor.peek() !== "-" || cursor.peek(1) === "]" || cursor.peek(1) === "") {
       if (typeof low === "number") collected.range(low, low);
       else collected.set(low);
       continue;
     }
     cursor.at++;
-    const high = pythonItem(cursor, flags);
+    const high = classItem(cursor, flags);
     if (typeof low !== "number" || typeof high !== "number" || high < low)
       throw cursor.malformed("a range that is none", at);
     collected.range(low, high);
@@ -88,7 +88,8 @@ function pythonClass(cursor: Cursor, flags: Flags): Collected {
   return { collected, negated };
 }
 
-function pythonItem(cursor: Cursor, flags: Flags): number | CharSet {
+/** Takes a character, or an escape for one or for a set. */
+function classItem(cursor: Cursor, flags: Flags): number | CharSet {
   if (!cursor.eat("\\")) return cursor.next("a character");
   return setEscape(cursor, flags, true) ?? classCodePoint(cursor);
 }
@@ -149,13 +150,13 @@ function onigurumaClass(cursor: Cursor, flags: Flags, depth: number): Collected 
         continue;
       }
       if (before === "set") throw cursor.malformed("a range that begins with a class", at);
-      const high = onigurumaItem(cursor, flags);
+      const high = classItem(cursor, flags);
       if (typeof high !== "number") throw cursor.malformed("a range that ends with a class", at);
       if (high < low) throw cursor.malformed("a range whose end lies before its start", at);
       collected.range(low, high);
       before = "range";
     } else {
-      const item = onigurumaItem(cursor, flags);
+      const item = classItem(cursor, flags);
       if (typeof item === "number") single(item);
       else add(item);
     }
@@ -167,11 +168,6 @@ function onigurumaClass(cursor: Cursor, flags: Flags, depth: number): Collected 
   if (sets.length > MAX_PARTS) throw cursor.unsupported(`more than ${MAX_PARTS} intersections`, start);
   all.set(intersection(sets));
   return { collected: all, negated };
-}
-
-function onigurumaItem(cursor: Cursor, flags: Flags): number | CharSet {
-  if (!cursor.eat("\\")) return cursor.next("a character");
-  return setEscape(cursor, flags, true) ?? classCodePoint(cursor);
 }
 
 /** Is there a closing bracket behind the one here? */

@@ -9,8 +9,9 @@ import { classEscape, type Dialect } from "./properties.js";
 import { eatQuantifier, repeat } from "./quantifier.js";
 import { type Assertion, EMPTY, type Node, widthOf } from "./syntax-tree.js";
 
-/** Groups within groups, and quantifiers upon quantifiers, at most. */
+/** Groups within groups, and quantifiers in a row, at most: what works on the tree goes as deep as their product. */
 const MAX_DEPTH = 100;
+const MAX_STACKED = 8;
 
 const NEWLINE = 10;
 const NOT_NEWLINE = anyBut(NEWLINE);
@@ -79,7 +80,8 @@ class Parser {
         if (target === undefined || !(grouped || isRepeatable(target)))
           throw cursor.malformed("a quantifier without a target", at);
         if (++stacked > 1 && cursor.dialect === "python") throw cursor.malformed("a second quantifier", at);
-        if (stacked > MAX_DEPTH) throw cursor.unsupported(`more than ${MAX_DEPTH} quantifiers in a row`, at);
+        if (stacked > MAX_STACKED)
+          throw cursor.unsupported(`more than ${MAX_STACKED} quantifiers in a row`, at);
         items.push(repeat(target, quantifier));
         continue;
       }

@@ -49,7 +49,9 @@ export function eatQuantifier(cursor: Cursor): Quantifier | null {
 export function repeat(body: Node, { min, max, mode, optional }: Quantifier): Node {
   if (optional === true) return repeat(repeat(body, { min, max, mode }), { min: 0, max: 1, mode });
   if (mode === "greedy" && body.type === "repeat" && body.mode === "greedy" && isPlain(min, max)) {
-    if (isPlain(body.min, body.max))
+    // So does any number of X{1,3}, where X is one character.
+    const one = body.body.type === "set" || body.body.type === "char";
+    if (isPlain(body.min, body.max) || (one && body.min <= 1 && max === Infinity))
       return { ...body, min: Math.min(min, body.min), max: Math.max(max, body.max) };
   }
   return { type: "repeat", body, min, max, mode };

@@ -5,17 +5,19 @@ import { holds, isWord, stepBack, width } from "./positions.js";
 import { Op, type Program, Span, STRIDE, UNBOUNDED } from "./program.js";
 
 /** Steps that a search may take: so many for each character of the text, and some more. */
-const STEPS_PER_CHARACTER = 64;
+const STEPS_PER_CHARACTER = 48;
 const EXTRA_STEPS = 50_000;
 /** Steps after which the search begins to remember what has failed. */
-const PLAIN_STEPS_PER_CHARACTER = 8;
+const PLAIN_STEPS_PER_CHARACTER = 6;
 const PLAIN_STEPS = 4_096;
 /** Steps between two looks at the budget. */
 const CHECK = 1_024;
 /** What it costs to work out a page of a set, or a block of a property, in steps; the first blocks are free. */
 const PAGE_STEPS = 64;
 const BLOCK_STEPS = 20_000;
-const FREE_BLOCKS = 200;
+const FREE_BLOCKS = 3_000;
+/** Pages that are free for each character: each may need one of its own in every set. */
+const FREE_PAGES = 64;
 /** Numbers of the stack, three a choice: 48 MB. */
 const MAX_STACK = 12_000_000;
 
@@ -38,6 +40,9 @@ export class Search {
   #pages = effort.pages;
   #blocks = effort.blocks;
   #freeBlocks = FREE_BLOCKS;
+  /** Pages that were worked out for this text, and those charged. */
+  #used = 0;
+  #paid = 0;
   #memo: Memo | null = null;
   #from = 0;
   #whole = false;
@@ -79,6 +84,8 @@ export class Search {
   restart(text: string): void {
     this.#text = text;
     this.#steps = 0;
+    this.#used = 0;
+    this.#paid = 0;
     this.#memo = null;
   }
 
@@ -117,7 +124,10 @@ export class Search {
     const blocks = effort.blocks - this.#blocks;
     const free = Math.min(blocks, this.#freeBlocks);
     this.#freeBlocks -= free;
-    this.#steps += PAGE_STEPS * (effort.pages - this.#pages) + BLOCK_STEPS * (blocks - free);
+    this.#used += effort.pages - this.#pages;
+    const paid = Math.max(0, this.#used - FREE_PAGES * this.#text.length - this.#paid);
+    this.#paid += paid;
+    this.#steps += PAGE_STEPS * paid + BLOCK_STEPS * (blocks - free);
     this.#pages = effort.pages;
     this.#blocks = effort.blocks;
   }
@@ -187,7 +197,7 @@ export class Search {
               break;
             }
             memo.mark(code[pc + 5]!, at, this.#top);
-            steps += 2;
+            steps += 3;
           }
           const guard = code[pc + 3]!;
           if (guard >= 0 && !(at < length && contains(sets[guard]!, text, at))) {
@@ -218,7 +228,7 @@ export class Search {
               break;
             }
             memo.mark(state, at, this.#top);
-            steps += 2;
+            steps += 3;
           }
           const set = sets[code[pc + 1]!]!;
           const least = code[pc + 2]!;

@@ -102,10 +102,9 @@ function compileStep(step: NormalizerStep): Normalizer {
       const { pattern, content } = step;
       const compiled = compilePattern(pattern, `${NAME}.pattern`);
       const literal = "String" in pattern ? pattern.String : "";
-      regex.lastIndex = 0;
       // What the library does with empty matches depends on its version.
-      if (regex.exec("") !== null)
-        throw unsupported("an expression that matches no empty text", `${NAME}.pattern`, regex.source);
+      if (compiled.matchesEmpty())
+        throw unsupported("an expression that matches no empty text", `${NAME}.pattern`, pattern);
       const growth = 1 + content.length;
       return literal === ""
         ? {

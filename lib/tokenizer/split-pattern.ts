@@ -6,6 +6,8 @@ import { shown, unsupported } from "./tokenizer-errors.js";
 export type Pattern = { readonly Regex: string } | { readonly String: string };
 
 export interface CompiledPattern {
+  /** Is there a match in the empty text? */
+  readonly matchesEmpty: () => boolean;
   /** True where 8,192 characters take less than 10 ms; else they may take 10 times as long, and a worker should run them. */
   readonly trusted: boolean;
   /**
@@ -83,7 +85,11 @@ export function compilePattern(pattern: unknown, name: string): CompiledPattern 
   if (known !== undefined) return expressionPattern(new RegExp(known, "gu"));
   try {
     const bounded = new BoundedPattern(source, "oniguruma");
-    return { trusted: bounded.quick, each: eachBounded(bounded, source, name) };
+    return {
+      matchesEmpty: () => bounded.search("").next(0),
+      trusted: bounded.quick,
+      each: eachBounded(bounded, source, name),
+    };
   } catch (cause) {
     if (!(cause instanceof PatternError)) throw cause;
     const what =
@@ -100,6 +106,10 @@ export function compilePattern(pattern: unknown, name: string): CompiledPattern 
 
 /** The matches of a global, Unicode-aware expression that takes linear time. */
 export const expressionPattern = (regex: RegExp): CompiledPattern => ({
+  matchesEmpty: () => {
+    regex.lastIndex = 0;
+    return regex.test("");
+  },
   trusted: true,
   each: (text, visit) => {
     let last = -1;

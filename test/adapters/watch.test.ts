@@ -2,6 +2,7 @@
 import { cp, mkdir, mkdtemp, readFile, rename, rm, symlink, utimes, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { monitorEventLoopDelay } from "node:perf_hooks";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import {
@@ -14,7 +15,7 @@ import {
 import { readAdapter } from "#lib/adapters/source.js";
 import { locate, sameFiles } from "#lib/adapters/watched-entry.js";
 import { failureOf, tinyGguf, tinyModel, untilIdle } from "../generate/tiny-models.js";
-import { forcingAdapter, writeAdapter } from "./forcing-adapter.js";
+import { forcingAdapter, pairAdapter, writeAdapter } from "./forcing-adapter.js";
 
 const prompt = { tokens: [1, 2, 3] };
 let model: Model;
@@ -208,6 +209,36 @@ describe("what is not whole", () => {
     await until(["loaded a", "error a", "error a", "swapped a"]);
     expect(await tokenWith("a")).toBe(7);
   });
+
+  test("with a pattern that backtracks without end elsewhere blocks nothing", async () => {
+    const bombs = ["(([a-z_.0-9])+)+!", "(.*)*(.*)*(.*)*!", "((a|[a-z_.0-9])+)+!", "(?=(.+)+!).*"];
+    await write("a", 5);
+    await begin();
+    const { config, weights } = pairAdapter(model.facts, 4, 1);
+    let longest = Infinity;
+    // Six rounds at most: other processes may hold the processor.
+    for (let round = 1; round <= 6 && longest >= 50; round++) {
+      const delay = monitorEventLoopDelay({ resolution: 5 });
+      delay.enable();
+      for (let index = 0; index < 40; index++) {
+        const name = `bomb-${round}-${index}`;
+        await writeAdapter(join(folder, name), {
+          config: { ...config, target_modules: bombs[index % bombs.length] },
+          weights,
+        });
+      }
+      await expect.poll(() => events.length, { timeout: 30_000, interval: 10 }).toBe(1 + 40 * round);
+      delay.disable();
+      longest = delay.max / 1e6;
+    }
+    expect(longest).toBeLessThan(50);
+    for (const event of events.slice(1))
+      expect(event).toMatchObject({
+        type: "error",
+        error: { message: expect.stringContaining("target_modules") },
+      });
+    expect(await tokenWith("a")).toBe(5);
+  }, 120_000);
 
   test("is told from what was looked at, whatever lies there when it is read", async () => {
     await write("a", 5);
