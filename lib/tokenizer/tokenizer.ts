@@ -133,7 +133,7 @@ export class Tokenizer {
     const out = new TokenBuffer(text.length / 3 + 16);
     if (addSpecialTokens) out.append(this.definition.prefix);
     const accept: Accept = (token) => parseSpecialTokens || !token.special;
-    this.#encodeInto(wellFormed(text), this.#rawMatcher, accept, accept, out);
+    withinStack(() => this.#encodeInto(wellFormed(text), this.#rawMatcher, accept, accept, out));
     if (addSpecialTokens) out.append(this.definition.suffix);
     return out.toArray();
   }
@@ -147,7 +147,9 @@ export class Tokenizer {
     checkText(text);
     const out = new TokenBuffer(text.length / 3 + 16);
     const accept: Accept = (token, start, end) => !token.special || !overlaps(foreign, start, end);
-    this.#encodeInto(wellFormed(text), this.#chatMatcher, accept, (token) => !token.special, out);
+    withinStack(() =>
+      this.#encodeInto(wellFormed(text), this.#chatMatcher, accept, (token) => !token.special, out),
+    );
     return out.toArray();
   }
 
@@ -274,6 +276,16 @@ function checkText(text: string): void {
   if (typeof text !== "string") throw expected("a string", "text", text);
   if (text.length > MAX_TEXT_LENGTH)
     throw expected(`at most ${MAX_TEXT_LENGTH} UTF-16 units`, "text", text.length, "Split the text.");
+}
+
+/** JavaScript's expressions give up, with a RangeError, on a match of millions of characters. */
+function withinStack(encode: () => void): void {
+  try {
+    encode();
+  } catch (error) {
+    if (!(error instanceof RangeError)) throw error;
+    throw expected("shorter runs of letters or signs", "text", "one of millions", "Split the text.");
+  }
 }
 
 /** Lone surrogates become U+FFFD, as UTF-8 has none. Offsets stay the same. */

@@ -213,6 +213,23 @@ describe("models", () => {
     expect(tokenizer.encode(character.repeat(1_000_000)).length).toBeGreaterThan(1_000);
   });
 
+  test("millions of characters that one pattern matches: ids, or a refusal", () => {
+    for (const [name, character] of [
+      ["gpt2", "日"],
+      ["word_level", "日"],
+      ["punctuation", "\u0301"],
+    ] as const)
+      for (const count of [1 << 20, 1 << 22, 1 << 24]) {
+        const tokenizer = make(name);
+        try {
+          expect(tokenizer.encode(character.repeat(count)).length).toBeGreaterThan(0);
+        } catch (error) {
+          expect(error).toEqual(code("ERR_INVALID_ARGUMENT"));
+          expect(count).toBeGreaterThan(1 << 20);
+        }
+      }
+  }, 60_000);
+
   test("16 million separate tokens", () => {
     const ids = make("gpt2", (json) => add(json, [added("\n")])).encode("\n".repeat(1 << 24));
     expect(ids).toHaveLength(1 << 24);
