@@ -1,4 +1,4 @@
-import { LowrankError } from "../errors/index.js";
+import { LowrankError, shown } from "../errors/index.js";
 import {
   arrayOr,
   boolean,
@@ -83,12 +83,20 @@ export const WITHOUT_EFFECT: Readonly<Record<string, string>> = {
   qalora_group_size: "of use_qalora, which is refused",
   revision: "of base_model_name_or_path",
   runtime_config: "where PEFT computes; PEFT never writes it",
-  task_type: "the head of the base: a causal language model here, whatever it says",
+  task_type:
+    "the head of the base: a causal language model here, whatever it says (of an activated adapter it must say so)",
   velora_config: "how activations were kept for the gradient, while training only",
 };
 
-function isDefault(value: unknown): boolean {
-  if (value === null || value === undefined || value === false || value === "") return true;
+/** Kinds of LoRA that are not supported; in PEFT an empty object asks for them, too. */
+const VARIANTS = new Set(["arrow_config", "kasa_config", "monteclora_config", "use_bdlora"]);
+
+/** Whether a key that is not read is not set, either. */
+function isUnset(key: string, value: unknown): boolean {
+  if (value === null || value === undefined) return true;
+  if (VARIANTS.has(key)) return false;
+  if (key === "target_parameters") return Array.isArray(value) && value.length === 0;
+  if (value === false || value === "") return true;
   return typeof value === "object" && Object.keys(value).length === 0;
 }
 
@@ -147,7 +155,7 @@ export function parsePeftConfig(json: unknown): PeftConfig {
       key !== "init_lora_weights" &&
       !Object.hasOwn(READERS, key) &&
       !Object.hasOwn(WITHOUT_EFFECT, key) &&
-      !isDefault(value)
+      !isUnset(key, value)
     )
       throw unsupported(
         `Expected ${key.slice(0, 100)} not to be set in adapter_config.json: it changes the result and is not supported.`,
@@ -160,6 +168,11 @@ export function parsePeftConfig(json: unknown): PeftConfig {
     Object.keys(READERS).map((key) => [key, read(key as keyof PeftConfig)]),
   ) as unknown as PeftConfig;
   checkStart(given["init_lora_weights"]);
+  // PEFT looks for the invocation in models of this task alone.
+  if (config.alora_invocation_tokens && given["task_type"] !== "CAUSAL_LM")
+    throw unsupported(
+      `Expected "CAUSAL_LM" for task_type beside alora_invocation_tokens, received ${shown(given["task_type"])}.`,
+    );
   checkCombinations(config);
   return config;
 }

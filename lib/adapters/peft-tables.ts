@@ -52,8 +52,15 @@ export function tableEntries(
   }
   const headTable = head.tensors.get("weight");
   const embeddingTable = embedding.tensors.get("weight");
-  const tiesSaved = config.ensure_weight_tying && facts.tiedEmbeddings && embedding.saved;
-  if (tiesSaved && headTable && embeddingTable) copy(headTable, embeddingTable);
+  if (config.ensure_weight_tying && facts.tiedEmbeddings) {
+    const saves = embedding.saved || head.saved;
+    if (embedding.adapted !== head.adapted || (saves && !(headTable && embeddingTable)))
+      throw new LowrankError(
+        "ERR_ADAPTER_UNSUPPORTED",
+        "Expected the same change of embed_tokens and lm_head in the file beside ensure_weight_tying, received one without the other.",
+      );
+    if (saves) copy(headTable!, embeddingTable!);
+  }
   for (const uses of facts.tiedEmbeddings ? [[embedding, head]] : [[embedding], [head]]) {
     const tables = uses.map(baseTable).filter((table) => table !== undefined);
     // Of two that PEFT loads into one parameter, the last one stays.

@@ -129,11 +129,14 @@ function sortTensors(
   return roles;
 }
 
+const TABLES: readonly string[] = ["model.embed_tokens", "lm_head"];
+
 function checkComplete(
   roles: RolesByPath,
   paths: ReadonlyMap<string, ModulePath>,
   config: PeftConfig,
   saved: ReadonlySet<string>,
+  facts: ModelFacts,
 ): void {
   const isAdapted = (path: string): boolean => [...(roles.get(path)?.keys() ?? [])].some(isPart);
   // "3 q_proj" of what a fused projection of the file stands for.
@@ -153,11 +156,13 @@ function checkComplete(
         `Expected lora_A and lora_B for ${path}, which target_modules names; the file has neither.`,
       );
   }
+  // Tied embeddings that were adapted together: one of the two pairs is not named as a target.
+  const tied = config.ensure_weight_tying && facts.tiedEmbeddings ? TABLES : [];
+  const tablesTargeted = tied.some((path) => targeted.has(path));
   for (const [path, at] of roles) {
     if (!isAdapted(path)) continue;
     const place = paths.get(path)!;
-    // Tied embeddings that were adapted together (PEFT's ensure_weight_tying): the head's pair is not named as a target.
-    if (!targeted.has(path) && !isTable(place.module))
+    if (!targeted.has(path) && !(tablesTargeted && tied.includes(path)))
       throw malformed(`Expected ${path} among target_modules, since the file has LoRA tensors for it.`);
     for (const role of requiredRoles(place, config))
       if (!at.has(role))
@@ -184,7 +189,7 @@ export function peftEntries(
   const paths = modulePaths(facts);
   const saved = savedModules(config, paths);
   const roles = sortTensors(tensors, paths, config, saved, facts);
-  checkComplete(roles, paths, config, saved);
+  checkComplete(roles, paths, config, saved, facts);
   const useOf = (path: string, module: TableUse["module"]): TableUse => {
     const at = roles.get(path) ?? new Map<TensorRole, NamedTensor>();
     return { module, tensors: at, adapted: [...at.keys()].some(isPart), saved: saved.has(path) };
