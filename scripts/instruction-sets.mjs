@@ -12,8 +12,21 @@ export const TRAITS = ["rounding", "bfloat16_attention", "bfloat16_low_rank", "b
 const KEYS = ["name", "extends", "architecture", "description", "features", "permissions", "flags", "traits"];
 
 /**
+ * @typedef {object} InstructionSet
+ * @property {string} name
+ * @property {string} extends "" for the last one
+ * @property {string} architecture as Node calls it; "" for any
+ * @property {string} description
+ * @property {string[]} features
+ * @property {string[]} permissions
+ * @property {string[]} flags
+ * @property {Record<string, string | boolean>} traits
+ */
+
+/**
  * Checks a table and adds to each set what it inherits: `features`, `permissions`, `flags` and `traits` of what it extends come first.
  * The order, best first, stays.
+ * @returns {InstructionSet[]}
  */
 export function resolveTable(table) {
   const names = table.map(({ name }) => name);
@@ -61,5 +74,5 @@ export function resolveTable(table) {
 /** Best first. */
 export const instructionSets = resolveTable(JSON.parse(readFileSync(join(root, TABLE), "utf8")));
 
-/** Those with a folder of sources that are compiled with flags of their own. */
-export const compiledApart = instructionSets.filter(({ flags }) => flags.length > 0);
+/** Those of one architecture: their folders are compiled there alone, with flags of their own. */
+export const compiledApart = instructionSets.filter(({ architecture }) => architecture !== "");

@@ -13,9 +13,11 @@
 
 #include "backend/backend.h"
 #include "check.h"
+#include "cpu/backend.h"
 #include "cpu/emulated_vpdpbusd.h"
 #include "cpu/features.h"
 #include "generated/instruction_sets.h"
+#include "model/packed_weights.h"
 #include "ops/op_case.h"
 
 using namespace lowrank;
@@ -83,6 +85,15 @@ TEST("cpu/instruction_set: packed weights of every one lie alike") {
   const std::string layout = cpu_backend("reference").weights_layout();
   CHECK(!layout.empty());
   for (const Backend* backend : product_backends()) CHECK_EQ(std::string(backend->weights_layout()), layout);
+}
+
+TEST("cpu/instruction_set: packed weights are shared by those that round alike") {
+  const OpTable& ops = cpu::reference::ops();
+  const NumericTraits one = {"one", false, false, false}, other = {"other", false, false, false};
+  const auto id = [&](const char* name, const NumericTraits& traits) { return packed_weights_id(*cpu::make_backend(name, traits, ops)); };
+  CHECK_EQ(id("first", one), id("second", one));
+  CHECK(id("first", one) != id("first", other));
+  CHECK(id("first", one).find(cpu_backend("reference").weights_layout()) != std::string::npos);
 }
 
 TEST("cpu/instruction_set: products of those of one rounding are the same bits") {
