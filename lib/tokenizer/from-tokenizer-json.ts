@@ -187,7 +187,7 @@ function readTemplates(
   const named = (config as unknown[]).map((entry) => {
     const name = isObject(entry) ? own(entry, "name") : undefined;
     if (typeof name !== "string") throw damaged("objects with a name and a template", file, entry);
-    return [name, own(entry as JsonObject, "template")] as const;
+    return [name, own(entry, "template")] as const;
   });
   return nameTemplates(named, file);
 }
