@@ -1,5 +1,5 @@
 import { fail, refuse } from "./failure.js";
-import type { Meter } from "./meter.js";
+import { ELEMENT, type Meter } from "./meter.js";
 import { Markup, Str } from "./text.js";
 import { typeName } from "./type-names.js";
 import {
@@ -55,6 +55,7 @@ export function hashKey(meter: Meter, value: Value): HashKey {
 
 /** Python's `==`. */
 export function equals(meter: Meter, left: Value, right: Value): boolean {
+  meter.spend(ELEMENT);
   if (left === right) return !(left instanceof Float && Number.isNaN(left.value));
   const text = textOf(left);
   if (text !== undefined) {

@@ -206,6 +206,8 @@ export class ExpressionParser {
       if (pairs.length > 0) this.stream.expect("operator", ",");
       if (this.stream.isOperator("}")) break;
       const key = this.expression();
+      // jinja2 computes what is constant before it renders, and fails there.
+      if (key.kind === "list" || key.kind === "dict") throw fail(`unhashable type: ${key.kind}`);
       this.stream.expect("operator", ":");
       pairs.push([key, this.expression()]);
     }

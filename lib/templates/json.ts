@@ -105,7 +105,7 @@ function writeString(meter: Meter, source: Str, style: JsonStyle, out: TextBuild
   const pattern = style.ascii ? /[^ -~]|["\\]/ : /[\0-\x1f"\\]/;
   const all = new RegExp(pattern, "g");
   out.own('"');
-  writeMapped(source, out, (part) => (pattern.test(part) ? part.replace(all, escapeUnit) : part));
+  writeMapped(meter, source, out, (part) => (pattern.test(part) ? part.replace(all, escapeUnit) : part));
   out.own('"');
 }
 

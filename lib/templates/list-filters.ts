@@ -156,6 +156,7 @@ function* inBatches(runtime: Runtime, value: Value, size: Value, fill: Value): G
   let batch: Value[] = [];
   for (const item of iterate(runtime.meter, value)) {
     if (equals(runtime.meter, batch.length, size)) {
+      runtime.meter.elements(8);
       yield new List(batch);
       batch = [];
     }
@@ -179,7 +180,7 @@ function* inSlices(runtime: Runtime, value: Value, count: Value, fill: Value): G
   let start = 0;
   for (let i = 0; i < slices; ++i) {
     const end = start + each + (i < longer ? 1 : 0);
-    runtime.meter.elements(4 + end - start);
+    runtime.meter.elements(10 + end - start);
     const slice = items.slice(start, end);
     if (fill !== null && i >= longer) slice.push(fill);
     yield new List(slice);
@@ -192,6 +193,7 @@ function* unique(runtime: Runtime, value: Value, key: Getter): Generator<Value> 
   for (const item of iterate(runtime.meter, value)) {
     const one = key(item);
     if (one instanceof Tuple) throw refuse("unique with tuples");
+    runtime.meter.elements(4);
     const hashed = hash(runtime)(one);
     if (seen.has(hashed)) continue;
     seen.add(hashed);

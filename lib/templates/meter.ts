@@ -18,7 +18,9 @@ export const DEFAULT_LIMITS = { output: 1 << 24, work: 1 << 27, depth: 500 } as 
 /** Costs in units of work. */
 export const NODE = 24;
 /** A value with its wrapper, such as a piece of a string. */
-export const OBJECT = 48;
+export const OBJECT = 64;
+/** A character that is looked at by itself, with its class or case looked up. */
+export const POINT = 24;
 /** An element of a list. */
 export const ELEMENT = 16;
 

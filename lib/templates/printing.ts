@@ -121,6 +121,7 @@ function writeEntries(meter: Meter, entries: readonly (readonly [Value, Value])[
 
 /** Needs an escape in a repr: what Python's `isprintable` denies, and the backslash and both quotes. */
 const ESCAPED = /["'\\]|(?! )[\p{C}\p{Z}]/u;
+const ALL_ESCAPED = new RegExp(ESCAPED, "gu");
 const NAMED: Readonly<Record<string, string>> = { "\n": "\\n", "\r": "\\r", "\t": "\\t", "\\": "\\\\" };
 
 function writeQuoted(meter: Meter, source: Str, out: TextBuilder): void {
@@ -128,21 +129,29 @@ function writeQuoted(meter: Meter, source: Str, out: TextBuilder): void {
   meter.scan(text.length);
   const quote = text.includes("'") && !text.includes('"') ? '"' : "'";
   out.own(quote);
-  writeMapped(source, out, (part) => (ESCAPED.test(part) ? escapeAll(part, quote) : part));
+  writeMapped(meter, source, out, (part) => (ESCAPED.test(part) ? escapeAll(part, quote) : part));
   out.own(quote);
 }
 
+/** What a character costs that an escape adds. */
+const ESCAPE = 16;
 /** Units that are mapped at once: what comes of them is counted before the next ones are. */
 const CHUNK = 16_384;
 
 /** Writes a text through a function of code points, keeping account of what is foreign. */
-export function writeMapped(source: Str, out: TextBuilder, map: (part: string) => string): void {
+export function writeMapped(
+  meter: Meter,
+  source: Str,
+  out: TextBuilder,
+  map: (part: string) => string,
+): void {
   const { text, foreign } = source;
   const write = (start: number, end: number, outside: boolean): void => {
     for (let at = start; at < end;) {
       let stop = Math.min(at + CHUNK, end);
       if (stop < end && (text.charCodeAt(stop) & 0xfc00) === 0xdc00) ++stop;
       const mapped = map(text.slice(at, stop));
+      meter.spend(ESCAPE * Math.max(0, mapped.length - (stop - at)));
       if (outside) out.outside(mapped);
       else out.own(mapped);
       at = stop;
@@ -158,14 +167,10 @@ export function writeMapped(source: Str, out: TextBuilder, map: (part: string) =
 }
 
 function escapeAll(text: string, quote: string): string {
-  let escaped = "";
-  for (const point of text) {
-    if (!ESCAPED.test(point)) escaped += point;
-    else if (NAMED[point] !== undefined) escaped += NAMED[point];
-    else if (point === "'" || point === '"') escaped += point === quote ? `\\${point}` : point;
-    else escaped += numericEscape(point.codePointAt(0)!);
-  }
-  return escaped;
+  return text.replace(ALL_ESCAPED, (point) => {
+    if (point === "'" || point === '"') return point === quote ? `\\${point}` : point;
+    return NAMED[point] ?? numericEscape(point.codePointAt(0)!);
+  });
 }
 
 function numericEscape(code: number): string {
@@ -178,7 +183,7 @@ function numericEscape(code: number): string {
 export function toAscii(meter: Meter, value: Value): Str {
   const repr = toRepr(meter, value);
   const builder = new TextBuilder(meter);
-  writeMapped(repr, builder, (part) =>
+  writeMapped(meter, repr, builder, (part) =>
     part.replace(/[^\0-\x7f]/gu, (point) => numericEscape(point.codePointAt(0)!)),
   );
   return builder.finish();

@@ -2,6 +2,7 @@ import { equals, hashKey, textOf } from "./equality.js";
 import { fail, refuse } from "./failure.js";
 import { OBJECT, type Meter } from "./meter.js";
 import { offsetOf, pointCount, points } from "./points.js";
+import { Finder } from "./search.js";
 import { EMPTY, Markup, Str, TextBuilder } from "./text.js";
 import { typeName } from "./type-names.js";
 import {
@@ -162,8 +163,7 @@ export function contains(meter: Meter, container: Value, item: Value): boolean {
         ? item.failure()
         : fail(`"in <string>" needs a string, not ${typeName(item)}`);
     }
-    meter.scan(container.text.length);
-    return findIn(meter, container.text, part, 0) >= 0;
+    return new Finder(meter, part).next(container.text, 0) >= 0;
   }
   if (container instanceof Markup) throw refuse('"in" with text marked as safe');
   if (container instanceof Dict) return container.get(item, (key) => hashKey(meter, key)) !== undefined;
@@ -178,13 +178,4 @@ export function contains(meter: Meter, container: Value, item: Value): boolean {
   for (const element of iterate(meter, container))
     if (element === item || equals(meter, element, item)) return true;
   return false;
-}
-
-/** The first offset of `part` from `start` on, or -1. Not within a surrogate pair. */
-export function findIn(meter: Meter, text: string, part: string, start: number): number {
-  meter.scan(text.length - start);
-  let at = text.indexOf(part, start);
-  if (part === "" || (part.charCodeAt(0) & 0xfc00) !== 0xdc00) return at;
-  while (at > 0 && (text.charCodeAt(at - 1) & 0xfc00) === 0xd800) at = text.indexOf(part, at + 1);
-  return at;
 }

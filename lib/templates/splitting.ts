@@ -1,4 +1,5 @@
 import { ELEMENT, OBJECT, type Meter } from "./meter.js";
+import { Finder } from "./search.js";
 import type { Str } from "./text.js";
 import { isSpace, skipSpace, trimmedEnd } from "./whitespace.js";
 
@@ -15,12 +16,9 @@ export function split(meter: Meter, self: Str, separator: string | null, most: n
     pieces.push(self.slice(start, end));
   };
   if (separator !== null) {
+    const finder = new Finder(meter, separator);
     let from = 0;
-    for (
-      let at = text.indexOf(separator);
-      at >= 0 && pieces.length < limit;
-      at = text.indexOf(separator, from)
-    ) {
+    for (let at = finder.next(text, 0); at >= 0 && pieces.length < limit; at = finder.next(text, from)) {
       push(from, at);
       from = at + separator.length;
     }
@@ -51,9 +49,10 @@ export function rsplit(meter: Meter, self: Str, separator: string | null, most: 
     pieces.push(self.slice(start, end));
   };
   if (separator !== null) {
+    const finder = new Finder(meter, separator);
     let end = text.length;
     while (pieces.length < most) {
-      const at = end < separator.length ? -1 : text.lastIndexOf(separator, end - separator.length);
+      const at = finder.last(text, end);
       if (at < 0) break;
       push(at + separator.length, end);
       end = at;

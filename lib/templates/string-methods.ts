@@ -1,10 +1,11 @@
 import { bind, needInteger } from "./arguments.js";
 import { formatBraces } from "./brace-format.js";
 import { fail, refuse } from "./failure.js";
-import { OBJECT, type Meter } from "./meter.js";
+import { OBJECT, POINT, type Meter } from "./meter.js";
 import { offsetOf, pointAt, pointCount, points } from "./points.js";
 import { needStr } from "./printing.js";
-import { findIn, iterate } from "./sequences.js";
+import { Finder } from "./search.js";
+import { iterate } from "./sequences.js";
 import { rsplit, split, splitLines } from "./splitting.js";
 import { Str, TextBuilder } from "./text.js";
 import { typeName } from "./type-names.js";
@@ -28,7 +29,7 @@ export function strip(meter: Meter, self: Str, characters: Value, sides: "both" 
     return self.slice(start, end);
   }
   const set = needStr(characters, "strip").text;
-  meter.scan(set.length);
+  meter.elements(4 * set.length);
   const members = new Set(set);
   const before = (at: number): number =>
     at >= 2 && (text.charCodeAt(at - 1) & 0xfc00) === 0xdc00 && (text.charCodeAt(at - 2) & 0xfc00) === 0xd800
@@ -37,12 +38,14 @@ export function strip(meter: Meter, self: Str, characters: Value, sides: "both" 
   if (sides !== "right")
     while (start < end) {
       const point = String.fromCodePoint(text.codePointAt(start)!);
+      meter.spend(POINT);
       if (!members.has(point)) break;
       start += point.length;
     }
   if (sides !== "left")
     while (end > start) {
       const size = before(end);
+      meter.spend(POINT);
       if (!members.has(text.slice(end - size, end))) break;
       end -= size;
     }
@@ -59,6 +62,7 @@ const caseMethod =
   (name: string, change: (text: string) => string): Method =>
   (meter, self, positional, named) => {
     bind(name, [], positional, named);
+    if (change !== upper && change !== lower) meter.spend(POINT * self.text.length);
     return recase(meter, self, change);
   };
 
@@ -66,7 +70,7 @@ const classMethod =
   (name: string, test: (text: string) => boolean): Method =>
   (meter, self, positional, named) => {
     bind(name, [], positional, named);
-    meter.spend(2 * self.text.length);
+    meter.spend(POINT * self.text.length);
     return test(self.text);
   };
 
@@ -99,8 +103,8 @@ function find(meter: Meter, self: Str, args: readonly (Value | undefined)[], las
   if (bounds === null) return -1;
   const [start, end] = bounds;
   const within = text.slice(start, end);
-  meter.scan(within.length);
-  const at = last ? within.lastIndexOf(part) : findIn(meter, within, part, 0);
+  const finder = new Finder(meter, part);
+  const at = last ? finder.last(within, within.length) : finder.next(within, 0);
   return at < 0 ? -1 : pointAt(meter, text, start + at);
 }
 
@@ -140,9 +144,9 @@ const partitionMethod =
     const [argument] = bind(name, ["sep"], positional, named, { required: 1, ...BY_POSITION });
     const separator = needStr(argument!, name);
     if (separator.text === "") throw fail("empty separator");
-    meter.scan(self.text.length);
     meter.spend(4 * OBJECT);
-    const at = last ? self.text.lastIndexOf(separator.text) : findIn(meter, self.text, separator.text, 0);
+    const finder = new Finder(meter, separator.text);
+    const at = last ? finder.last(self.text, self.text.length) : finder.next(self.text, 0);
     const empty = new Str("");
     if (at < 0) return new Tuple(last ? [empty, empty, self] : [self, empty, empty]);
     return new Tuple([self.slice(0, at), separator, self.slice(at + separator.text.length)]);
@@ -161,8 +165,8 @@ export function replace(meter: Meter, self: Str, old: Str, fresh: Str, count: nu
     return out.finish();
   }
   let from = 0;
-  meter.scan(text.length);
-  for (let at = text.indexOf(old.text); at >= 0 && left > 0; at = text.indexOf(old.text, from), --left) {
+  const finder = new Finder(meter, old.text);
+  for (let at = finder.next(text, 0); at >= 0 && left > 0; at = finder.next(text, from), --left) {
     out.add(self.slice(from, at));
     out.add(fresh);
     from = at + old.text.length;
@@ -258,9 +262,9 @@ function count(meter: Meter, self: Str, args: readonly (Value | undefined)[]): n
   if (bounds === null) return 0;
   const within = self.text.slice(...bounds);
   if (part === "") return pointCount(meter, within) + 1;
-  meter.scan(within.length);
+  const finder = new Finder(meter, part);
   let found = 0;
-  for (let at = within.indexOf(part); at >= 0; at = within.indexOf(part, at + part.length)) ++found;
+  for (let at = finder.next(within, 0); at >= 0; at = finder.next(within, at + part.length)) ++found;
   return found;
 }
 

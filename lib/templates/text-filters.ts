@@ -1,6 +1,7 @@
 import { bind, needInteger } from "./arguments.js";
 import { fail, refuse } from "./failure.js";
 import type { Filter } from "./filters.js";
+import { POINT } from "./meter.js";
 import { toJson, type JsonStyle } from "./json.js";
 import { truth } from "./equality.js";
 import { formatPercent } from "./percent-format.js";
@@ -25,7 +26,9 @@ const recased =
   (name: string, change: (text: string) => string): Filter =>
   (runtime, value, positional, named) => {
     bind(name, [], positional, named);
-    return recase(runtime.meter, softStr(runtime, value, name), change);
+    const text = softStr(runtime, value, name);
+    if (change === capitalize || change === titled) runtime.meter.spend(POINT * text.text.length);
+    return recase(runtime.meter, text, change);
   };
 
 const STARTS_WORD = /[-({[<]/;
@@ -68,7 +71,9 @@ const HTML: Readonly<Record<string, string>> = {
 function escape(runtime: Runtime, value: Value): Markup {
   if (value instanceof Markup) return value;
   const out = new TextBuilder(runtime.meter);
-  writeMapped(toStr(runtime.meter, value), out, (part) => part.replace(/[&<>'"]/g, (unit) => HTML[unit]!));
+  writeMapped(runtime.meter, toStr(runtime.meter, value), out, (part) =>
+    part.replace(/[&<>'"]/g, (unit) => HTML[unit]!),
+  );
   return new Markup(out.finish());
 }
 
@@ -193,7 +198,7 @@ export const TEXT_FILTERS: readonly (readonly [string, Filter])[] = [
       const { text } = softStr(runtime, value, "wordcount");
       let count = 0;
       let within = false;
-      runtime.meter.spend(4 * text.length);
+      runtime.meter.spend(POINT * text.length);
       for (const point of text) {
         const letter = /[\p{L}\p{N}_]/u.test(point);
         if (letter && !within) ++count;
@@ -239,7 +244,7 @@ export const TEXT_FILTERS: readonly (readonly [string, Filter])[] = [
       const text = toStr(runtime.meter, value);
       if (/\p{Surrogate}/u.test(text.text)) throw fail("half a surrogate pair cannot be encoded");
       const out = new TextBuilder(runtime.meter);
-      writeMapped(text, out, (part) =>
+      writeMapped(runtime.meter, text, out, (part) =>
         encodeURIComponent(part)
           .replace(/[!'()*]/g, (unit) => `%${unit.charCodeAt(0).toString(16).toUpperCase()}`)
           .replaceAll("%2F", "/"),

@@ -64,6 +64,9 @@ function sliceRuns(runs: Runs, start: number, end: number): Runs {
   return result;
 }
 
+/** What adding a piece costs, however short it is. */
+const APPEND = 24;
+
 /** Joins pieces; each is metered before it is added. */
 export class TextBuilder {
   #text = "";
@@ -80,7 +83,7 @@ export class TextBuilder {
 
   /** Characters of the template's own. */
   own(text: string): void {
-    this.meter.characters(text.length);
+    this.meter.spend(APPEND + 2 * text.length);
     this.#text += text;
   }
 

@@ -2,7 +2,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import { asHubError, hubError, isRetryable } from "./hub-errors.js";
 import type { HubFile } from "./hub-download.js";
 import { hubFetch } from "./hub-fetch.js";
-import { isSafeRelativePath } from "./model-files.js";
+import { isSafeRelativePath, TEMPLATE_FOLDER } from "./model-files.js";
 import { throwIfAborted, type SourceContext } from "./source-context.js";
 
 const METADATA_RETRIES = 2;
@@ -28,7 +28,7 @@ export async function findHubCommit(repo: string, revision: string, context: Sou
 }
 
 /**
- * The files that lie directly in `folder` ("" for the root) of a repository, by path. An entry that no honest repository
+ * The files that lie directly in `folder` ("" for the root, with its folder of chat templates) of a repository, by path. An entry that no honest repository
  * has, such as a path out of its folder, makes the whole list untrusted: ERR_DOWNLOAD.
  */
 export async function listHubFiles(
@@ -39,7 +39,8 @@ export async function listHubFiles(
 ): Promise<ReadonlyMap<string, HubFile>> {
   const what = `the list of files of ${repo}`;
   const { listFiles } = await import("@huggingface/hub");
-  return retried(what, context, async () => {
+  let hasTemplates = false;
+  const files = await retried(what, context, async () => {
     const files = new Map<string, HubFile>();
     const refuse = (received: string): Error =>
       hubError(
@@ -67,6 +68,7 @@ export async function listHubFiles(
       const { type, path, size, lfs, oid } = entry;
       if (typeof path !== "string" || !isSafeRelativePath(path))
         throw refuse(`the path ${JSON.stringify(path ?? null).slice(0, 200)}`);
+      hasTemplates ||= path === TEMPLATE_FOLDER && type === "directory";
       if (type !== "file") continue;
       const bytes: unknown = lfs?.size ?? size;
       if (!Number.isSafeInteger(bytes) || (bytes as number) < 0)
@@ -85,6 +87,8 @@ export async function listHubFiles(
     }
     return files;
   });
+  if (!hasTemplates) return files;
+  return new Map([...files, ...(await listHubFiles(repo, commit, TEMPLATE_FOLDER, context))]);
 }
 
 async function retried<T>(what: string, context: SourceContext, ask: () => Promise<T>): Promise<T> {

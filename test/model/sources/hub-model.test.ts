@@ -16,6 +16,26 @@ const NEEDED = [
 ];
 
 describe("a folder model from the hub", () => {
+  it("brings its additional chat templates along", async () => {
+    const hub = await startHub();
+    const template = "additional_chat_templates/tool_use.jinja";
+    const commit = hub.publish("acme/named", {
+      ...modelFiles(),
+      [template]: "{{ tools }}",
+      "other/x.jinja": "x",
+    });
+    const cacheDirectory = await temporaryFolder();
+    const model = await resolveModel("hf:acme/named", { cacheDirectory });
+    const snapshot = join(cacheDirectory, "models--acme--named", "snapshots", commit);
+    expect(model.files.map((path) => path.slice(snapshot.length + 1)).sort()).toEqual(
+      [...NEEDED, template].sort(),
+    );
+    expect(await readFile(join(snapshot, template), "utf8")).toBe("{{ tools }}");
+    expect((await resolveModel("hf:acme/named", { cacheDirectory, offline: true })).files.sort()).toEqual(
+      [...model.files].sort(),
+    );
+  });
+
   it("brings the needed files, and only these, into the hub's cache layout", async () => {
     const hub = await startHub();
     const commit = hub.publish("acme/tiny", modelFiles());

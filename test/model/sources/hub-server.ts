@@ -120,11 +120,15 @@ export class HubServer {
     }
     const prefix = folder === "" ? "" : `${folder}/`;
     const entries: unknown[] = [];
+    const folders = new Set<string>();
     for (const [path, content] of repository.files) {
       if (!path.startsWith(prefix)) continue;
-      if (path.slice(prefix.length).includes("/")) continue;
-      entries.push(listEntry(path, content));
+      const [name, ...inner] = path.slice(prefix.length).split("/");
+      if (inner.length === 0) entries.push(listEntry(path, content));
+      else folders.add(prefix + name!);
     }
+    for (const path of folders)
+      entries.push({ type: "directory", path, size: 0, oid: gitId(Buffer.from(path)) });
     sendJson(response, entries);
   }
 }
