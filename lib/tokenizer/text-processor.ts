@@ -4,7 +4,8 @@ import type { ChatMessage, ChatTemplateOptions } from "./chat-template.js";
 import { readDefinition, writeDefinition } from "./packed-tokenizer.js";
 import type { TokenizerSource } from "./text-jobs.js";
 import { checkChatSize, checkTextLength, maxUnitsPerToken } from "./text-limits.js";
-import { MAX_TEXT_LENGTH, Tokenizer, type EncodeOptions } from "./tokenizer.js";
+import type { EncodeOptions } from "./text-options.js";
+import { MAX_TEXT_LENGTH, Tokenizer } from "./tokenizer.js";
 import { MAX_TEMPLATE_LENGTH, type TokenizerDefinition } from "./tokenizer-definition.js";
 import { WorkerHost, type JobOptions } from "./worker-host.js";
 
