@@ -7,6 +7,8 @@ export {
   ROLLBACK,
   SWAP,
   UNLOAD,
+  WATCH,
+  type AdapterWatchOptions,
   type AliasAdapterOptions,
   type LoadAdapterOptions,
   type RollbackAdapterOptions,
@@ -19,4 +21,4 @@ export type { AdapterSource } from "./source.js";
 export type { AdapterStoreOptions } from "./store.js";
 export type { AdapterTensor } from "./typed-tensors.js";
 export type { AdapterState } from "./version.js";
-export type { AdapterWatch, AdapterWatchEvent, AdapterWatchOptions } from "./watch.js";
+export type { AdapterWatch, AdapterWatchEvent } from "./watch.js";

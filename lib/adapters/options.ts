@@ -1,5 +1,6 @@
 import type { AdapterPrecision } from "../native/types.js";
-import { boolean, choice, integer, signal, text, type OptionsOf } from "../schema/index.js";
+import { boolean, callback, choice, integer, signal, text, type OptionsOf } from "../schema/index.js";
+import type { AdapterWatchEvent } from "./watch.js";
 
 const MAX_NAME = 256;
 
@@ -47,11 +48,42 @@ export const ALIAS = {
   }),
 };
 
+export const WATCH = {
+  /** Ends the watch. */
+  signal: signal({ description: "Ends the watch." }),
+  /** Called with each load, swap, unload and failure, also those before `watch` resolves. */
+  onEvent: callback<(event: AdapterWatchEvent) => void>({
+    description: "Called with each load, swap, unload and failure.",
+  }),
+  /** Milliseconds for which files must stay as they are before they are read. 10 … 60000, default 300. */
+  settleMs: integer({
+    description: "How long files must stay as they are before they are read.",
+    unit: "milliseconds",
+    min: 10,
+    max: 60_000,
+    default: 300,
+  }),
+  /** Unload adapters whose subfolder or file is deleted. Default true. */
+  unloadRemoved: boolean({
+    description: "Unload adapters whose subfolder or file is deleted.",
+    default: true,
+  }),
+  /** Look at the files every so many milliseconds, for network shares that tell of no changes. 100 … 3600000; default: no polling. */
+  pollMs: integer({
+    description: "How often to look at the files, for network shares that tell of no changes.",
+    unit: "milliseconds",
+    min: 100,
+    max: 3_600_000,
+    default: { says: "no polling", value: undefined },
+  }),
+};
+
 export interface LoadAdapterOptions extends OptionsOf<typeof LOAD> {}
 export interface RollbackAdapterOptions extends OptionsOf<typeof ROLLBACK> {}
 export interface SwapAdapterOptions extends LoadAdapterOptions, RollbackAdapterOptions {}
 export interface UnloadAdapterOptions extends OptionsOf<typeof UNLOAD> {}
 export interface AliasAdapterOptions extends OptionsOf<typeof ALIAS> {}
+export interface AdapterWatchOptions extends OptionsOf<typeof WATCH> {}
 
 const NAME = text<never>({ description: "A name.", minLength: 1, maxLength: MAX_NAME, required: true });
 

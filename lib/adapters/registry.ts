@@ -12,6 +12,7 @@ import {
   ROLLBACK,
   SWAP,
   UNLOAD,
+  type AdapterWatchOptions,
   type AliasAdapterOptions,
   type LoadAdapterOptions,
   type RollbackAdapterOptions,
@@ -22,7 +23,7 @@ import type { AdapterUse } from "./selection.js";
 import type { AdapterFiles, AdapterSource } from "./source.js";
 import { AdapterStore, type AdapterStoreOptions, type Obtained } from "./store.js";
 import { Turns } from "./turns.js";
-import { watchFolder, type AdapterWatch, type AdapterWatchOptions } from "./watch.js";
+import { watchFolder, type AdapterWatch } from "./watch.js";
 
 /** An adapter that is known already: by a name, or by its content hash in full. */
 export type AdapterReference = { name: string; generation?: number } | { version: string };

@@ -1,6 +1,7 @@
 import { expected } from "../errors/index.js";
 import { boolean, namesOf, number, option, text, type OptionsOf } from "../schema/index.js";
 import type { ApplyChatTemplateOptions } from "../tokenizer/index.js";
+import { TIMEOUT } from "../tokenizer/text-options.js";
 import { MAX_TEMPLATE_LENGTH } from "../tokenizer/tokenizer-definition.js";
 
 /** Milliseconds from 1970 that a date may have. */
@@ -57,13 +58,7 @@ export const TEMPLATE = {
     default: false,
   }),
   /** Milliseconds of run time, after which the request fails with ERR_TIMEOUT. 1 … 600000, default 5000. */
-  timeout: number({
-    description: "Run time of the template, after which the request fails.",
-    unit: "milliseconds",
-    min: 1,
-    max: 600_000,
-    default: 5_000,
-  }),
+  timeout: TIMEOUT,
 } satisfies { [Name in keyof ApplyChatTemplateOptions]?: unknown };
 
 export interface TemplateOptions extends OptionsOf<typeof TEMPLATE> {}

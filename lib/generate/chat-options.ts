@@ -3,7 +3,10 @@ import { boolean, checkOptions, options, type OptionsOf } from "../schema/index.
 import { ANSWERING, withRequestParts, type AnswerOptions } from "./options.js";
 
 const CHATTING = {
-  /** For the chat template: `tools`, `documents`, `variables`, or another template in place of the model's own (`chatTemplate`). */
+  /**
+   * For the chat template: `tools`, `documents`, `variables`, or another template in place of the model's own (`chatTemplate`). Default:
+   * none of them.
+   */
   template: options<typeof TEMPLATE, TemplateOptions>(TEMPLATE, { description: "For the chat template." }),
   /** Let control tokens be written in the messages: for trusted ones only. Default: `template.parseSpecialTokens`, or false. */
   parseSpecialTokens: boolean({

@@ -1,4 +1,4 @@
-import { boolean, type OptionsOf } from "../schema/index.js";
+import { boolean, number, type OptionsOf } from "../schema/index.js";
 
 /** How texts become tokens. */
 export const ENCODING = {
@@ -34,3 +34,12 @@ export const DECODING = {
 };
 
 export interface DecodeOptions extends OptionsOf<typeof DECODING> {}
+
+/** Run time of a job. */
+export const TIMEOUT = number({
+  description: "Run time, after which the job fails.",
+  unit: "milliseconds",
+  min: 1,
+  max: 600_000,
+  default: 5_000,
+});
