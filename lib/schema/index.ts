@@ -16,6 +16,7 @@ export {
   checkNamed,
   checkOptions,
   defaultText,
+  helpText,
   namesOf,
   options,
   pick,

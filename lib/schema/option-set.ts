@@ -71,15 +71,30 @@ export function pick<Set extends OptionSet>(checked: CheckedOf<Set>, set: Set): 
   return Object.fromEntries(namesOf(set).map((name) => [name, checked[name]])) as CheckedOf<Set>;
 }
 
+/** The default as help and docs say it; undefined where leaving the option out has no meaning of its own. */
+export function defaultText({ default: fallback }: Option<unknown, unknown, never>): string | undefined {
+  if (fallback === undefined) return undefined;
+  if (isComputed(fallback)) return (fallback as Computed<unknown>).says;
+  return JSON.stringify(fallback);
+}
+
+/** What a schema, or the help of a flag, says in words: the description, the unit, and a default that is no value. */
+export function helpText({ description, unit, default: fallback }: Option<unknown, unknown, never>): string {
+  const parts = [description];
+  if (unit !== undefined) parts.push(`Unit: ${unit}.`);
+  if (isComputed(fallback)) parts.push(`Default: ${fallback.says}.`);
+  return parts.join(" ");
+}
+
 /** The JSON schema of a set: what of its values JSON can say. Bounds that depend on a context are in it where one is given. */
 export function toJsonSchema<Set extends OptionSet>(set: Set, context?: ContextOf<Set>): JsonSchema {
   const properties: Record<string, JsonSchema> = {};
   for (const name of namesOf(set)) {
-    const { json, description, default: fallback } = set[name]!;
+    const { json, default: fallback } = set[name]!;
     const values = json(context as never);
     if (values === null) continue;
     const stated = fallback === undefined || isComputed(fallback) ? {} : { default: fallback };
-    properties[name] = { description, ...values, ...stated };
+    properties[name] = { description: helpText(set[name]!), ...values, ...stated };
   }
   const required = namesOf(set).filter((name) => set[name]!.required);
   return {
@@ -88,13 +103,6 @@ export function toJsonSchema<Set extends OptionSet>(set: Set, context?: ContextO
     ...(required.length > 0 && { required }),
     additionalProperties: false,
   };
-}
-
-/** The default as help and docs say it; undefined where leaving the option out has no meaning of its own. */
-export function defaultText({ default: fallback }: Option<unknown, unknown, never>): string | undefined {
-  if (fallback === undefined) return undefined;
-  if (isComputed(fallback)) return (fallback as Computed<unknown>).says;
-  return JSON.stringify(fallback);
 }
 
 /** An option that is a set of its own; left out, all its options are. `Given` names what users write. */
