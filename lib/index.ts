@@ -14,7 +14,6 @@ export {
   loadModel,
   Model,
   MODEL_ALIASES,
-  type ChatOptions,
   type DeviceName,
   type LoadModelOptions,
   type LoadProgress,
@@ -49,6 +48,9 @@ export {
 } from "./compare/index.js";
 export {
   AdapterRegistry,
+  type AliasAdapterOptions,
+  type RollbackAdapterOptions,
+  type UnloadAdapterOptions,
   type AdapterFacts,
   type AdapterGeneration,
   type LoadAdapterOptions,
@@ -66,6 +68,7 @@ export {
 } from "./adapters/index.js";
 export {
   Generation,
+  type ChatOptions,
   type FinishReason,
   type GenerateOptions,
   type GenerationPart,

@@ -1,6 +1,4 @@
-import { checkInt8Choice, checkKnown, checkNumber, checkSignal } from "../errors/check.js";
-import { expected, LowrankError } from "../errors/index.js";
-import type { AdapterPrecision, Precision } from "../native/types.js";
+import { LowrankError } from "../errors/index.js";
 import type { KeptPrecision } from "./load.js";
 import type { AdapterState, Version } from "./version.js";
 
@@ -18,51 +16,6 @@ export interface AdapterGeneration {
   current: boolean;
   /** "gone": neither memory nor disk holds it any more, so that it cannot be gone back to. */
   state: AdapterState | "gone";
-}
-
-export interface LoadAdapterOptions {
-  /**
-   * What the low-rank factors A and B are kept in: "bfloat16", or "int8" with a scale for each rank, which takes half the memory and
-   * half the reading; see the README for what that costs. Embeddings, norms, biases and whole tables stay as they are. Default: the
-   * model's `adapterPrecision`. Models of another precision than "int8" keep float32 and refuse the option.
-   */
-  precision?: AdapterPrecision;
-  /** Ends it with ERR_ABORTED; everything stays as it was. */
-  signal?: AbortSignal;
-}
-
-export interface SwapAdapterOptions extends LoadAdapterOptions {
-  /** Throw ERR_ADAPTER_CONFLICT where the name is at another generation. 1 … 2^53-1; default: swap whatever is there. */
-  expectedGeneration?: number;
-}
-
-/** Checked options of a load; undefined where they are left out. */
-interface CheckedLoadOptions {
-  precision: AdapterPrecision | undefined;
-  signal: AbortSignal | undefined;
-}
-
-/** `model`: the model's own precision. */
-export function checkLoadOptions(options: LoadAdapterOptions, model: Precision): CheckedLoadOptions {
-  checkKnown("options", options, ["precision", "signal"]);
-  return {
-    precision: checkInt8Choice("precision", options.precision, ["bfloat16", "int8"], model),
-    signal: checkSignal(options.signal),
-  };
-}
-
-/** Of a swap or rollback; 0 stands for any. */
-export const checkGeneration = (expectedGeneration: unknown): number =>
-  checkNumber("expectedGeneration", expectedGeneration, {
-    min: 1,
-    max: 2 ** 53 - 1,
-    default: 0,
-    integer: true,
-  });
-
-export function checkName(name: unknown): void {
-  if (typeof name !== "string" || name === "" || name.length > 256)
-    throw expected("a string of 1 to 256 characters", "the adapter's name", name);
 }
 
 /** A version under a name. */

@@ -1,6 +1,7 @@
 import { LowrankError } from "../errors/index.js";
 import type { KeptPrecision } from "./load.js";
-import { checkName, type AdapterGeneration, type NamedAdapter } from "./named-adapter.js";
+import type { AdapterGeneration, NamedAdapter } from "./named-adapter.js";
+import { checkName } from "./options.js";
 import type { AdapterStore } from "./store.js";
 import type { AdapterState, Version } from "./version.js";
 

@@ -1,22 +1,29 @@
-import { checkBoolean, checkKnown } from "../errors/check.js";
 import { expected, LowrankError } from "../errors/index.js";
+import { requireInt8 } from "../native/precision.js";
 import type { AdapterPrecision, ModelFacts, NativeEngine, Precision } from "../native/types.js";
+import { checkKnown, checkOptions } from "../schema/index.js";
 import { AdapterLease } from "./lease.js";
-import {
-  checkGeneration,
-  checkLoadOptions,
-  checkName,
-  NamedAdapter,
-  type AdapterGeneration,
-  type LoadAdapterOptions,
-  type SwapAdapterOptions,
-} from "./named-adapter.js";
+import { NamedAdapter, type AdapterGeneration } from "./named-adapter.js";
 import { AdapterNames, type AdapterFacts } from "./names.js";
+import {
+  ALIAS,
+  checkName,
+  LOAD,
+  ROLLBACK,
+  SWAP,
+  UNLOAD,
+  type AdapterWatchOptions,
+  type AliasAdapterOptions,
+  type LoadAdapterOptions,
+  type RollbackAdapterOptions,
+  type SwapAdapterOptions,
+  type UnloadAdapterOptions,
+} from "./options.js";
 import type { AdapterUse } from "./selection.js";
 import type { AdapterFiles, AdapterSource } from "./source.js";
 import { AdapterStore, type AdapterStoreOptions, type Obtained } from "./store.js";
 import { Turns } from "./turns.js";
-import { watchFolder, type AdapterWatch, type AdapterWatchOptions } from "./watch.js";
+import { watchFolder, type AdapterWatch } from "./watch.js";
 
 /** An adapter that is known already: by a name, or by its content hash in full. */
 export type AdapterReference = { name: string; generation?: number } | { version: string };
@@ -47,7 +54,8 @@ export class AdapterRegistry {
    * `adapterMemory`. A failed load leaves everything as it was.
    */
   async load(name: string, source: AdapterSource, options: LoadAdapterOptions = {}): Promise<AdapterFacts> {
-    const checked = checkLoadOptions(options, this.#precision);
+    const checked = checkOptions(LOAD, options);
+    requireInt8("precision", checked.precision, this.#precision);
     return this.#inTurn(name, async () => {
       this.#names.expectNew(name);
       const obtained = await this.#store.obtain(source, checked);
@@ -66,17 +74,15 @@ export class AdapterRegistry {
     source: AdapterSource | AdapterReference,
     options: SwapAdapterOptions = {},
   ): Promise<AdapterFacts> {
-    checkKnown("options", options, ["precision", "signal", "expectedGeneration"]);
-    const { expectedGeneration, ...load } = options;
-    const checked = checkLoadOptions(load, this.#precision);
-    const generation = checkGeneration(expectedGeneration);
+    const { expectedGeneration, ...load } = checkOptions(SWAP, options);
+    requireInt8("precision", load.precision, this.#precision);
     return this.#inTurn(name, async () => {
       const named = this.#names.own(name);
-      named.expect(generation);
-      const known = this.#referred(source, checked.precision);
+      named.expect(expectedGeneration);
+      const known = this.#referred(source, load.precision);
       if (known) return this.#placeKnown(named, known);
       const leaving = named.current.version;
-      return this.#place(named, await this.#store.obtain(source as AdapterSource, { ...checked, leaving }));
+      return this.#place(named, await this.#store.obtain(source as AdapterSource, { ...load, leaving }));
     });
   }
 
@@ -84,15 +90,11 @@ export class AdapterRegistry {
    * Moves a name back to the generation before the current one, as a new generation; called again, further back. Throws
    * ERR_ADAPTER_NOT_FOUND where there is none, or where neither memory nor disk holds it any more.
    */
-  async rollback(
-    name: string,
-    options: Pick<SwapAdapterOptions, "expectedGeneration"> = {},
-  ): Promise<AdapterFacts> {
-    checkKnown("options", options, ["expectedGeneration"]);
-    const generation = checkGeneration(options.expectedGeneration);
+  async rollback(name: string, options: RollbackAdapterOptions = {}): Promise<AdapterFacts> {
+    const { expectedGeneration } = checkOptions(ROLLBACK, options);
     return this.#inTurn(name, async () => {
       const named = this.#names.own(name);
-      named.expect(generation);
+      named.expect(expectedGeneration);
       const { before } = named.current;
       if (before === null)
         throw new LowrankError(
@@ -110,9 +112,8 @@ export class AdapterRegistry {
    * `wait: false`, throws ERR_ADAPTER_IN_USE where there are such requests, and always where an alias stands for it. Of an alias, only
    * the alias goes.
    */
-  async unload(name: string, options: { wait?: boolean } = {}): Promise<void> {
-    checkKnown("options", options, ["wait"]);
-    const wait = checkBoolean("wait", options.wait, true);
+  async unload(name: string, options: UnloadAdapterOptions = {}): Promise<void> {
+    const { wait } = checkOptions(UNLOAD, options);
     const left = await this.#inTurn(name, async () => {
       if (this.#names.dropAlias(name)) return null;
       const named = this.#names.own(name);
@@ -135,14 +136,8 @@ export class AdapterRegistry {
    * atomically; with `expectedTarget`, throws ERR_ADAPTER_CONFLICT where it does not stand for that name. Throws ERR_ADAPTER_EXISTS where
    * `name` is an adapter, ERR_ADAPTER_NOT_FOUND where `target` is not loaded.
    */
-  async alias(
-    name: string,
-    target: string,
-    options: { expectedTarget?: string } = {},
-  ): Promise<AdapterFacts> {
-    checkKnown("options", options, ["expectedTarget"]);
-    const { expectedTarget } = options;
-    if (expectedTarget !== undefined) checkName(expectedTarget);
+  async alias(name: string, target: string, options: AliasAdapterOptions = {}): Promise<AdapterFacts> {
+    const { expectedTarget } = checkOptions(ALIAS, options);
     return this.#inTurn(name, async () => {
       this.#names.setAlias(name, target, expectedTarget);
       return this.#names.factsOf(name);

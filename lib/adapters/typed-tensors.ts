@@ -1,5 +1,5 @@
 import { expected } from "../errors/index.js";
-import { checkKnown } from "../errors/check.js";
+import { checkKnown } from "../schema/index.js";
 import { joinBytes } from "./join-bytes.js";
 
 /** A tensor in memory, row after row. */

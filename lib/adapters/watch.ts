@@ -1,17 +1,12 @@
 import { readdir, realpath, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import {
-  checkBoolean,
-  checkFunction,
-  checkKnown,
-  checkNumber,
-  checkSignal,
-  throwIfAborted,
-} from "../errors/check.js";
+import { throwIfAborted } from "../errors/check.js";
 import { expected, LowrankError } from "../errors/index.js";
+import { checkOptions, type CheckedOf } from "../schema/index.js";
 import { FolderEvents } from "./folder-events.js";
 import type { AdapterFacts } from "./names.js";
+import { WATCH, type AdapterWatchOptions } from "./options.js";
 import { readAdapter, type AdapterFiles } from "./source.js";
 import { Turns } from "./turns.js";
 import { locate, nameOf, sameFiles } from "./watched-entry.js";
@@ -22,19 +17,6 @@ export type AdapterWatchEvent =
   | { type: "unloaded"; name: string; path: string }
   /** What is loaded under the name stays as it was. */
   | { type: "error"; name: string; path: string; error: LowrankError };
-
-export interface AdapterWatchOptions {
-  /** Ends the watch. */
-  signal?: AbortSignal;
-  /** Called with each load, swap, unload and failure, also those before `watch` resolves. */
-  onEvent?: (event: AdapterWatchEvent) => void;
-  /** Milliseconds for which files must stay as they are before they are read. 10 … 60000, default 300. */
-  settleMs?: number;
-  /** Unload adapters whose subfolder or file is deleted. Default true. */
-  unloadRemoved?: boolean;
-  /** Look at the files every so many milliseconds, for network shares that tell of no changes. 100 … 3600000; default: no polling. */
-  pollMs?: number;
-}
 
 /** A folder being watched. */
 export interface AdapterWatch extends AsyncDisposable {
@@ -55,7 +37,7 @@ export interface WatchTarget {
   has(name: string): boolean;
 }
 
-type CheckedWatchOptions = AdapterWatchOptions & { settleMs: number; unloadRemoved: boolean };
+type CheckedWatchOptions = CheckedOf<typeof WATCH>;
 
 /** Entries that are read at once when a watch begins. */
 const FIRST_READS = 4;
@@ -257,19 +239,10 @@ export async function watchFolder(
   options: AdapterWatchOptions,
   target: WatchTarget,
 ): Promise<AdapterWatch & { readonly ended: Promise<void> }> {
-  checkKnown("options", options, ["signal", "onEvent", "settleMs", "unloadRemoved", "pollMs"]);
-  const signal = checkSignal(options.signal);
-  checkFunction("onEvent", options.onEvent);
-  const whole = { integer: true } as const;
-  checkNumber("pollMs", options.pollMs, { min: 100, max: 3_600_000, default: 0, ...whole });
-  const checked = {
-    ...options,
-    settleMs: checkNumber("settleMs", options.settleMs, { min: 10, max: 60_000, default: 300, ...whole }),
-    unloadRemoved: checkBoolean("unloadRemoved", options.unloadRemoved, true),
-  };
+  const checked = checkOptions(WATCH, options);
   if (typeof folder !== "string" || folder === "" || folder.includes("\0"))
     throw expected("a folder's path", "folder", folder);
-  throwIfAborted(signal, "The watch");
+  throwIfAborted(checked.signal, "The watch");
   const root = await realpath(folder).catch(() => null);
   if (root === null || !(await stat(root)).isDirectory())
     throw new LowrankError(

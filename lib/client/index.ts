@@ -1,9 +1,2 @@
-export {
-  Prompts,
-  TEMPLATE_KEYS,
-  type CheckedPrompt,
-  type Prompt,
-  type TemplateOptions,
-  type TextEncoding,
-  type TextRequest,
-} from "./prompts.js";
+export { Prompts, type CheckedPrompt, type Prompt, type TextEncoding, type TextRequest } from "./prompts.js";
+export { TEMPLATE, TEMPLATE_KEYS, type TemplateOptions } from "./template-options.js";

@@ -2,7 +2,8 @@ import { checkTokens } from "../errors/check.js";
 import type { Deadline } from "../errors/deadline.js";
 import { expected, LowrankError } from "../errors/index.js";
 import type { ModelFacts } from "../native/types.js";
-import type { ApplyChatTemplateOptions, ChatMessage, TextProcessor, Tokenizer } from "../tokenizer/index.js";
+import type { ChatMessage, TextProcessor, Tokenizer } from "../tokenizer/index.js";
+import type { TemplateOptions } from "./template-options.js";
 
 /** Text, or token ids as they are (then nothing is added in front). */
 export type Prompt = string | { tokens: ArrayLike<number> };
@@ -22,30 +23,6 @@ export interface TextEncoding {
   readonly addSpecialTokens: boolean;
   readonly parseSpecialTokens: boolean;
 }
-
-/** What a request may say of the chat template. */
-export type TemplateOptions = Pick<
-  ApplyChatTemplateOptions,
-  | "addGenerationPrompt"
-  | "tools"
-  | "documents"
-  | "variables"
-  | "now"
-  | "chatTemplate"
-  | "parseSpecialTokens"
-  | "timeout"
->;
-
-export const TEMPLATE_KEYS = [
-  "addGenerationPrompt",
-  "tools",
-  "documents",
-  "variables",
-  "now",
-  "chatTemplate",
-  "parseSpecialTokens",
-  "timeout",
-] as const satisfies readonly (keyof TemplateOptions)[];
 
 /** The prompts of one model: from text, chats or ids to what fits its context. */
 export class Prompts {

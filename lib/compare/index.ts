@@ -2,6 +2,7 @@ export { compare } from "./compare.js";
 export { Comparison } from "./comparison.js";
 export {
   checkCompareOptions,
+  COMPARE,
   type CompareOptions,
   type ComparePrompt,
   type CompareProgress,

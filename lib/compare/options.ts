@@ -1,10 +1,20 @@
-import { checkSelection, type AdapterSelection, type AdapterUse } from "../adapters/index.js";
-import { checkBoolean, checkFunction, checkKnown, checkNumber, checkSignal } from "../errors/check.js";
+import { ADAPTER, type AdapterSelection, type AdapterUse } from "../adapters/index.js";
 import { expected } from "../errors/index.js";
 import type { Prompt } from "../client/index.js";
-import { checkServing, type ServingOptions } from "../generate/index.js";
-import type { ServedRequest } from "../native/types.js";
-import type { ChatMessage } from "../tokenizer/index.js";
+import { SERVING, type ServingOptions } from "../generate/index.js";
+import { SERVED, type ServedRequest, type VocabularyContext } from "../native/request-options.js";
+import {
+  boolean,
+  callback,
+  checkKnown,
+  checkOptions,
+  integer,
+  namesOf,
+  number,
+  type CheckedOf,
+  type OptionsOf,
+} from "../schema/index.js";
+import { ENCODING, type ChatMessage } from "../tokenizer/index.js";
 import { scaleText } from "./result.js";
 
 /**
@@ -27,52 +37,85 @@ export interface CompareProgress {
   total: number;
 }
 
-export interface CompareOptions extends Pick<ServingOptions, "priority" | "cacheSalt" | "signal"> {
-  /** Index of the variant that the others are measured against, and that answers prompts without a completion. Default 0. */
-  reference?: number;
-  /** Tokens that an answer has at most. 1 … 2^31-1, default 128; it also ends where the context is full. */
-  maxTokens?: number;
-  /** Let each variant answer each prompt itself, too, greedily. Default false. */
-  generations?: boolean;
-  /** Level of the intervals. 0.5 … 0.999, default 0.95. */
-  confidence?: number;
-  /** Resamples of the bootstrap. 100 … 20000, default 2000. */
-  resamples?: number;
-  /** Of the bootstrap: the same seed gives the same intervals. An integer, 0 … 2^53-1, default 0. */
-  seed?: number;
-  /**
-   * Bytes of logits that are held at once; longer texts are scored in pieces. 4 bytes for each token of the vocabulary and each variant
-   * at least. Up to 2^30, default 64 MiB.
-   */
-  logitMemory?: number;
-  /** Put the tokenizer's special tokens around text prompts. Default true; `messages` have them in their template. */
-  addSpecialTokens?: boolean;
-  /** Let control tokens be written in the texts. Default false. */
-  parseSpecialTokens?: boolean;
-  /** Called when something is done. What it throws ends the comparison. */
-  onProgress?: (progress: CompareProgress) => void;
+interface CompareContext extends VocabularyContext {
+  /** Number of variants. */
+  readonly variants: number;
 }
 
-const KEYS = [
-  "reference",
-  "maxTokens",
-  "generations",
-  "confidence",
-  "resamples",
-  "seed",
-  "logitMemory",
-  "addSpecialTokens",
-  "parseSpecialTokens",
-  "onProgress",
-  "priority",
-  "cacheSalt",
-  "signal",
-] as const;
+/** Of the logits of one position under every variant. */
+const rowBytes = ({ variants, vocabularySize }: CompareContext): number => 4 * variants * vocabularySize;
+
+const MEASURING = {
+  /** Index of the variant that the others are measured against, and that answers prompts without a completion. Default 0. */
+  reference: integer<CompareContext, number>({
+    description: "Index of the variant that the others are measured against.",
+    min: 0,
+    max: ({ variants }) => variants - 1,
+    default: 0,
+  }),
+  /** Tokens that an answer has at most. 1 … 2^31-1, default 128; it also ends where the context is full. */
+  maxTokens: integer({
+    description: "Tokens that an answer has at most.",
+    unit: "tokens",
+    min: 1,
+    max: 2 ** 31 - 1,
+    default: 128,
+  }),
+  /** Let each variant answer each prompt itself, too, greedily. Default false. */
+  generations: boolean({
+    description: "Let each variant answer each prompt itself, too, greedily.",
+    default: false,
+  }),
+  /** Level of the intervals. 0.5 … 0.999, default 0.95. */
+  confidence: number({ description: "Level of the intervals.", min: 0.5, max: 0.999, default: 0.95 }),
+  /** Resamples of the bootstrap. 100 … 20000, default 2000. */
+  resamples: integer({ description: "Resamples of the bootstrap.", min: 100, max: 20_000, default: 2000 }),
+  /** Of the bootstrap: the same seed gives the same intervals. An integer, 0 … 2^53-1, default 0. */
+  seed: integer({
+    description: "Of the bootstrap: the same seed gives the same intervals.",
+    min: 0,
+    max: Number.MAX_SAFE_INTEGER,
+    default: 0,
+  }),
+  /**
+   * Bytes of logits that are held at once; longer texts are scored in pieces. 4 bytes for each token of the vocabulary and each variant
+   * at least. Up to 2^30; default: 64 MiB, or that least.
+   */
+  logitMemory: integer<CompareContext, number>({
+    description: "Logits that are held at once; longer texts are scored in pieces.",
+    unit: "bytes",
+    min: rowBytes,
+    max: 2 ** 30,
+    default: {
+      says: "64 MiB, or that least",
+      value: (context) => Math.max(rowBytes(context), 2 ** 26),
+    },
+  }),
+  /** Called when something is done. What it throws ends the comparison. */
+  onProgress: callback<(progress: CompareProgress) => void>({
+    description: "Called when something is done.",
+  }),
+};
+
+export const COMPARE: typeof MEASURING &
+  typeof ENCODING &
+  Pick<typeof SERVING, "priority" | "cacheSalt" | "signal"> = {
+  ...MEASURING,
+  ...ENCODING,
+  priority: SERVING.priority,
+  cacheSalt: SERVING.cacheSalt,
+  signal: SERVING.signal,
+};
+
+export interface CompareOptions
+  extends
+    OptionsOf<typeof MEASURING>,
+    OptionsOf<typeof ENCODING>,
+    Pick<ServingOptions, "priority" | "cacheSalt" | "signal"> {}
 
 const MAX_PROMPTS = 10_000;
 const MAX_VARIANTS = 64;
 const MAX_LABEL = 200;
-const MAX_LOGIT_MEMORY = 2 ** 30;
 
 export interface CheckedVariant {
   label: string;
@@ -87,22 +130,12 @@ export interface CheckedPrompt {
   completion: Prompt | undefined;
 }
 
-export interface CheckedCompareOptions {
+export interface CheckedCompareOptions extends CheckedOf<typeof COMPARE> {
   prompts: CheckedPrompt[];
   variants: CheckedVariant[];
-  reference: number;
-  maxTokens: number;
-  generations: boolean;
-  confidence: number;
-  resamples: number;
-  seed: number;
   /** Positions that are scored at once. */
   rows: number;
-  addSpecialTokens: boolean;
-  parseSpecialTokens: boolean;
-  onProgress: ((progress: CompareProgress) => void) | undefined;
   serving: ServedRequest;
-  signal: AbortSignal | undefined;
 }
 
 function checkPrompts(prompts: unknown): CheckedPrompt[] {
@@ -149,7 +182,7 @@ function checkVariant(given: CompareVariant, i: number): CheckedVariant {
       `adapters[${i}]`,
       given,
     );
-  const adapter = checkSelection(selection ?? undefined);
+  const adapter = ADAPTER.check("adapter", selection ?? undefined, undefined);
   if (!labelled) return { label: defaultLabel(adapter), adapter };
   const { label } = labelled;
   if (typeof label !== "string" || label === "" || label.length > MAX_LABEL)
@@ -180,26 +213,16 @@ export function checkCompareOptions(
   options: CompareOptions,
   vocabularySize: number,
 ): CheckedCompareOptions {
-  checkKnown("options", options, KEYS);
+  checkKnown("options", options, namesOf(COMPARE));
   const variants = checkVariants(adapters);
-  const integer = (name: keyof CompareOptions, min: number, max: number, fallback: number): number =>
-    checkNumber(name, options[name], { min, max, default: fallback, integer: true });
-  const rowBytes = 4 * variants.length * vocabularySize;
-  const memory = integer("logitMemory", rowBytes, MAX_LOGIT_MEMORY, Math.max(rowBytes, 2 ** 26));
+  const context = { variants: variants.length, vocabularySize };
+  const checked = checkOptions(COMPARE, options, context);
+  const { priority, cacheSalt } = checked;
   return {
+    ...checked,
     prompts: checkPrompts(prompts),
     variants,
-    reference: integer("reference", 0, variants.length - 1, 0),
-    maxTokens: integer("maxTokens", 1, 2 ** 31 - 1, 128),
-    generations: checkBoolean("generations", options.generations, false),
-    confidence: checkNumber("confidence", options.confidence, { min: 0.5, max: 0.999, default: 0.95 }),
-    resamples: integer("resamples", 100, 20_000, 2000),
-    seed: integer("seed", 0, Number.MAX_SAFE_INTEGER, 0),
-    rows: Math.floor(memory / rowBytes),
-    addSpecialTokens: checkBoolean("addSpecialTokens", options.addSpecialTokens, true),
-    parseSpecialTokens: checkBoolean("parseSpecialTokens", options.parseSpecialTokens, false),
-    onProgress: checkFunction("onProgress", options.onProgress),
-    serving: checkServing({ priority: options.priority, cacheSalt: options.cacheSalt }),
-    signal: checkSignal(options.signal),
+    rows: Math.floor(checked.logitMemory / rowBytes(context)),
+    serving: checkOptions(SERVED, { priority, cacheSalt }),
   };
 }

@@ -1,20 +1,37 @@
-import { checkSelection, type AdapterSelection, type AdapterUse } from "../adapters/index.js";
-import { checkBoolean, checkKnown, checkNumber, checkSignal } from "../errors/check.js";
+import { ADAPTER } from "../adapters/index.js";
+import { expected } from "../errors/index.js";
+import { SERVED, type ServedRequest } from "../native/request-options.js";
+import { checkOptions, integer, pick, type CheckedOf, type OptionsOf } from "../schema/index.js";
+import { ENCODING } from "../tokenizer/text-options.js";
 import { MAX_TOP_LOGPROBS } from "./options.js";
-import type { ServedRequest } from "../native/types.js";
-import { checkServing, SERVING_KEYS, type ServingOptions } from "./serving.js";
 import type { TokenLogprob } from "./result.js";
+import { SERVING, type ServingOptions } from "./serving.js";
 
-export interface ScoreOptions extends ServingOptions {
-  /** As in GenerateOptions. */
-  adapter?: AdapterSelection;
+const EVALUATED = {
+  /** Adapters for this request, as of `generate`. Default: none, the base model alone. */
+  adapter: ADAPTER,
+};
+
+const SCORED = {
   /** Report so many of the most likely tokens at each position. 0 … 100, default 0. */
-  topLogprobs?: number;
-  /** Put the tokenizer's special tokens around the prompt. Default true. */
-  addSpecialTokens?: boolean;
-  /** Let control tokens be written in the texts. Default false. */
-  parseSpecialTokens?: boolean;
-}
+  topLogprobs: integer({
+    description: "Report so many of the most likely tokens at each position.",
+    unit: "tokens",
+    min: 0,
+    max: MAX_TOP_LOGPROBS,
+    default: 0,
+  }),
+};
+
+export const SCORE: typeof EVALUATED & typeof SCORED & typeof ENCODING & typeof SERVING = {
+  ...EVALUATED,
+  ...SCORED,
+  ...ENCODING,
+  ...SERVING,
+};
+
+export interface ScoreOptions
+  extends OptionsOf<typeof EVALUATED>, OptionsOf<typeof SCORED>, OptionsOf<typeof ENCODING>, ServingOptions {}
 
 export interface ScoreResult {
   /** Sum of the completion's log-probabilities, natural logarithm. */
@@ -26,13 +43,36 @@ export interface ScoreResult {
   promptTokens: number;
 }
 
-export interface LogitsOptions extends ServingOptions {
-  adapter?: AdapterSelection;
-  /** First position whose next-token logits are wanted. Default 0. */
-  from?: number;
-  /** Position after the last one. Default: the number of tokens. */
-  to?: number;
+interface LengthContext {
+  /** Tokens. */
+  readonly length: number;
 }
+
+const POSITIONS = {
+  /** First position whose next-token logits are wanted. Default 0. */
+  from: integer<LengthContext, number>({
+    description: "First position whose next-token logits are wanted.",
+    min: 0,
+    max: ({ length }) => length - 1,
+    default: 0,
+  }),
+  /** Position after the last one. Default: the number of tokens. */
+  to: integer<LengthContext, number>({
+    description: "Position after the last one.",
+    min: 1,
+    max: ({ length }) => length,
+    default: { says: "the number of tokens", value: ({ length }) => length },
+  }),
+};
+
+export const LOGITS: typeof EVALUATED & typeof POSITIONS & typeof SERVING = {
+  ...EVALUATED,
+  ...POSITIONS,
+  ...SERVING,
+};
+
+export interface LogitsOptions
+  extends OptionsOf<typeof EVALUATED>, OptionsOf<typeof POSITIONS>, ServingOptions {}
 
 export interface LogitsResult {
   /** [positions, vocabularySize] float32: row i holds the logits of the token after position from + i. */
@@ -41,53 +81,19 @@ export interface LogitsResult {
   vocabularySize: number;
 }
 
-export function checkScoreOptions(options: ScoreOptions): {
-  adapter: Required<AdapterUse>[];
-  topLogprobs: number;
-  addSpecialTokens: boolean;
-  parseSpecialTokens: boolean;
-  serving: ServedRequest;
-  signal: AbortSignal | undefined;
-} {
-  checkKnown("options", options, [
-    "adapter",
-    "topLogprobs",
-    "addSpecialTokens",
-    "parseSpecialTokens",
-    ...SERVING_KEYS,
-  ]);
-  return {
-    adapter: checkSelection(options.adapter),
-    topLogprobs: checkNumber("topLogprobs", options.topLogprobs, {
-      min: 0,
-      max: MAX_TOP_LOGPROBS,
-      default: 0,
-      integer: true,
-    }),
-    addSpecialTokens: checkBoolean("addSpecialTokens", options.addSpecialTokens, true),
-    parseSpecialTokens: checkBoolean("parseSpecialTokens", options.parseSpecialTokens, false),
-    serving: checkServing(options),
-    signal: checkSignal(options.signal),
-  };
+export function checkScoreOptions(
+  options: ScoreOptions,
+): CheckedOf<typeof SCORE> & { serving: ServedRequest } {
+  const checked = checkOptions(SCORE, options);
+  return { ...checked, serving: pick(checked, SERVED) };
 }
 
 export function checkLogitsOptions(
   options: LogitsOptions,
   length: number,
-): {
-  adapter: Required<AdapterUse>[];
-  from: number;
-  to: number;
-  serving: ServedRequest;
-  signal: AbortSignal | undefined;
-} {
-  checkKnown("options", options, ["adapter", "from", "to", ...SERVING_KEYS]);
-  const from = checkNumber("from", options.from, { min: 0, max: length - 1, default: 0, integer: true });
-  return {
-    adapter: checkSelection(options.adapter),
-    from,
-    to: checkNumber("to", options.to, { min: from + 1, max: length, default: length, integer: true }),
-    serving: checkServing(options),
-    signal: checkSignal(options.signal),
-  };
+): CheckedOf<typeof LOGITS> & { serving: ServedRequest } {
+  const checked = checkOptions(LOGITS, options, { length });
+  if (checked.to <= checked.from)
+    throw expected(`an integer from ${checked.from + 1} to ${length}`, "to", checked.to);
+  return { ...checked, serving: pick(checked, SERVED) };
 }

@@ -1,7 +1,7 @@
 import { coded, LowrankError, type ErrorCode } from "../errors/index.js";
 import type { NativeEvent } from "../native/types.js";
 import { StopStringMatcher, StreamingDetokenizer, type Tokenizer } from "../tokenizer/index.js";
-import type { CheckedGenerateOptions } from "./options.js";
+import type { CheckedAnswerOptions } from "./options.js";
 import type { FinishReason, GenerationPart, GenerationResult, TokenLogprob } from "./result.js";
 import { tokenLogprobs } from "./token-logprobs.js";
 
@@ -20,7 +20,7 @@ export interface GenerationSource {
  * order. Leaving the loop early aborts it.
  */
 export class Generation implements AsyncIterable<GenerationPart> {
-  readonly #options: CheckedGenerateOptions;
+  readonly #options: CheckedAnswerOptions;
   readonly #tokenizer: Tokenizer | null;
   readonly #detokenizer: StreamingDetokenizer | null;
   readonly #stops: StopStringMatcher | null;
@@ -42,7 +42,7 @@ export class Generation implements AsyncIterable<GenerationPart> {
   #iterated = false;
 
   /** @internal Use `model.generate` or `model.chat`. */
-  constructor(source: GenerationSource, options: CheckedGenerateOptions) {
+  constructor(source: GenerationSource, options: CheckedAnswerOptions) {
     this.#options = options;
     this.#tokenizer = source.tokenizer;
     this.#detokenizer = source.tokenizer
@@ -120,7 +120,7 @@ export class Generation implements AsyncIterable<GenerationPart> {
     const part: GenerationPart = { text, tokens: ids };
     this.#completionTokens += counted;
     if (event.logprobs) {
-      part.logprobs = tokenLogprobs(event, this.#tokenizer, this.#options.topLogprobs).slice(0, ids.length);
+      part.logprobs = tokenLogprobs(event, this.#tokenizer, this.#options.logprobs).slice(0, ids.length);
       this.#logprobs.push(...part.logprobs);
     }
     this.#tokens.push(...ids);
@@ -176,7 +176,7 @@ export class Generation implements AsyncIterable<GenerationPart> {
         decodeTokensPerSecond: perSecond(generated - 1, timings?.decodeMs ?? 0),
       },
       seed: this.#options.sampling.seed,
-      ...(this.#options.topLogprobs >= 0 ? { logprobs: this.#logprobs } : {}),
+      ...(this.#options.logprobs >= 0 ? { logprobs: this.#logprobs } : {}),
     });
     this.#wake();
   }

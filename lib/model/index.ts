@@ -1,5 +1,6 @@
 export { loadModel } from "./load-model.js";
-export { Model, type ChatOptions, type ModelDevice, type ModelMemory } from "./model.js";
+export { Model, type ModelDevice, type ModelMemory } from "./model.js";
+export { LOAD } from "./options.js";
 export type { DeviceName, LoadModelOptions, LoadProgress } from "./options.js";
 export {
   MODEL_ALIASES,

@@ -6,14 +6,22 @@ import { expected, LowrankError } from "../errors/index.js";
 import { RequestRouter } from "../generate/index.js";
 import { addon } from "../native/addon.js";
 import { findCudaPlugin } from "../native/cuda-plugin.js";
+import { ENGINE } from "../native/engine-options.js";
 import type { NativeEngine, SelectedDevice } from "../native/types.js";
+import { pick } from "../schema/index.js";
 import { TextProcessor, type TokenizerSource } from "../tokenizer/index.js";
 import { adapterSpillFolder } from "./adapter-directory.js";
 import { Model } from "./model.js";
 import { calibrationTokens } from "./calibration.js";
 import { checkLoadOptions, type CheckedLoadOptions, type LoadModelOptions } from "./options.js";
 import { findPackedModel, tidyPackedModels, type PackedModel } from "./packed-model.js";
-import { readContainedFile, resolveModel, TEMPLATE_FOLDER, type ResolvedModel } from "./sources/index.js";
+import {
+  readContainedFile,
+  resolveModel,
+  SOURCE,
+  TEMPLATE_FOLDER,
+  type ResolvedModel,
+} from "./sources/index.js";
 
 /** Printed where NODE_DEBUG names "lowrank". */
 const log = debuglog("lowrank");
@@ -96,8 +104,7 @@ async function loadEngine(
   router: RequestRouter,
   text: Promise<TextProcessor | null>,
 ): Promise<NativeEngine> {
-  const { precision, int8KvCache, threads, contextLength, onProgress, signal } = options;
-  const { maxSequences, maxQueue, maxStepTokens, kvCacheMemory, deviceAdapterMemory } = options;
+  const { precision, kvCache, kvCacheMemory, deviceAdapterMemory, onProgress, signal } = options;
   let progressError: { thrown: unknown } | undefined;
   const load = addon().loadEngine(
     {
@@ -105,12 +112,8 @@ async function loadEngine(
       device: device.id,
       plugin: findCudaPlugin(),
       precision,
-      int8KvCache,
-      threads,
-      contextLength,
-      maxSequences,
-      maxQueue,
-      maxStepTokens,
+      ...pick(options, ENGINE),
+      int8KvCache: kvCache === "int8",
       kvCacheBytes: kvCacheMemory ?? defaultKvCacheMemory(),
       kvCacheAsked: kvCacheMemory !== undefined,
       deviceAdapterBytes: deviceAdapterMemory,
@@ -217,8 +220,8 @@ export async function loadModel(name: string, options: LoadModelOptions = {}): P
   const checked = checkLoadOptions(options);
   throwIfAborted(checked.signal, "The load");
   const device = await addon().selectDevice(checked.device, findCudaPlugin());
-  const { onProgress, signal, revision, token, offline, cacheDirectory } = options;
-  const resolved = await resolveModel(name, { onProgress, signal, revision, token, offline, cacheDirectory });
+  const { onProgress, signal } = checked;
+  const resolved = await resolveModel(name, { onProgress, signal, ...pick(checked, SOURCE) });
   const report = ({ id, fallback }: SelectedDevice): void => {
     log("%s runs on %s%s", resolved.name, id, fallback && `: ${fallback}`);
   };

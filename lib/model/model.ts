@@ -5,13 +5,7 @@ import {
   type AdapterUse,
   type LeasedAdapters,
 } from "../adapters/index.js";
-import {
-  Prompts,
-  TEMPLATE_KEYS,
-  type Prompt,
-  type TemplateOptions,
-  type TextRequest,
-} from "../client/index.js";
+import { Prompts, type Prompt, type TextRequest } from "../client/index.js";
 import {
   checkCompareOptions,
   compare,
@@ -21,17 +15,18 @@ import {
   type Comparison,
 } from "../compare/index.js";
 import { coded, expected, LowrankError, type ErrorCode } from "../errors/index.js";
-import { checkKnown, checkTokens, throwIfAborted } from "../errors/check.js";
+import { checkTokens, throwIfAborted } from "../errors/check.js";
 import { deadlineIn, timeLeft, type Deadline } from "../errors/deadline.js";
 import {
+  checkChatOptions,
   checkGenerateOptions,
   checkLogitsOptions,
   checkScoreOptions,
   Generation,
-  GENERATE_KEYS,
   RequestRouter,
   tokenLogprobs,
-  type CheckedGenerateOptions,
+  type ChatOptions,
+  type CheckedAnswerOptions,
   type GenerateOptions,
   type LogitsOptions,
   type LogitsResult,
@@ -46,22 +41,21 @@ import type {
   NativeEngine,
   NativeEvent,
   NativeRequest,
-  ServedRequest,
 } from "../native/types.js";
-import type { ChatMessage, DecodeOptions, TextProcessor, Tokenizer } from "../tokenizer/index.js";
-
-export interface ChatOptions extends Omit<GenerateOptions, "addSpecialTokens"> {
-  /** For the chat template: `tools`, `documents`, `variables`, or another template in place of the model's own (`chatTemplate`). */
-  template?: TemplateOptions;
-  /** Let control tokens be written in the messages: for trusted ones only. Default: `template.parseSpecialTokens`, or false. */
-  parseSpecialTokens?: boolean;
-}
+import type { ServedRequest } from "../native/request-options.js";
+import { checkOptions } from "../schema/index.js";
+import {
+  DECODING,
+  ENCODING,
+  type ChatMessage,
+  type DecodeOptions,
+  type EncodeOptions,
+  type TextProcessor,
+  type Tokenizer,
+} from "../tokenizer/index.js";
 
 /** Most float32 values that one `logits` call may return: 1 GiB. */
 const MAX_LOGITS = 2 ** 28;
-
-/** The template has the special tokens. */
-const CHAT_KEYS = [...GENERATE_KEYS.filter((key) => key !== "addSpecialTokens"), "template"];
 
 /** Tokens before the first one that the request draws or evaluates; `logits` counts positions from 0. */
 function promptTokensOf(request: NativeRequest): number {
@@ -142,21 +136,17 @@ export class Model implements AsyncDisposable {
   }
 
   /** Text to token ids; long texts are handled off the event loop. */
-  async tokenize(
-    text: string,
-    options: { addSpecialTokens?: boolean; parseSpecialTokens?: boolean } = {},
-  ): Promise<Int32Array> {
+  async tokenize(text: string, options: EncodeOptions = {}): Promise<Int32Array> {
     this.#alive();
     if (typeof text !== "string") throw expected("a string", "text", text);
-    checkKnown("options", options, ["addSpecialTokens", "parseSpecialTokens"]);
-    return this.#prompts.text.encode(text, options);
+    return this.#prompts.text.encode(text, checkOptions(ENCODING, options));
   }
 
   /** Token ids to text. */
   detokenize(tokens: ArrayLike<number>, options: DecodeOptions = {}): string {
     this.#alive();
-    checkKnown("options", options, ["skipSpecialTokens", "skipIncomplete"]);
-    return this.tokenizer.decode(checkTokens("tokens", tokens, this.facts.vocabularySize), options);
+    const checked = checkOptions(DECODING, options);
+    return this.tokenizer.decode(checkTokens("tokens", tokens, this.facts.vocabularySize), checked);
   }
 
   /**
@@ -173,15 +163,9 @@ export class Model implements AsyncDisposable {
   /** Answers a conversation through the model's own chat template. */
   chat(messages: readonly ChatMessage[], options: ChatOptions = {}): Generation {
     this.#alive();
-    checkKnown("options", options, CHAT_KEYS);
-    const { template = {}, ...rest } = options;
-    const checked = checkGenerateOptions(rest, this.facts.vocabularySize);
-    checkKnown("template", template, TEMPLATE_KEYS);
-    const parseSpecialTokens = options.parseSpecialTokens ?? template.parseSpecialTokens;
+    const { template, ...checked } = checkChatOptions(options, this.facts.vocabularySize);
     void this.#prompts.text;
-    return this.#generation(checked, (request) =>
-      this.#prompts.chatTokens(messages, { ...template, parseSpecialTokens }, request),
-    );
+    return this.#generation(checked, (request) => this.#prompts.chatTokens(messages, template, request));
   }
 
   /** Log-probabilities of a completion after a prompt. */
@@ -334,7 +318,7 @@ export class Model implements AsyncDisposable {
   }
 
   #generation(
-    options: CheckedGenerateOptions,
+    options: CheckedAnswerOptions,
     tokenize: (request: TextRequest) => Promise<Int32Array>,
   ): Generation {
     return new Generation(
@@ -358,9 +342,9 @@ export class Model implements AsyncDisposable {
                 adapters: [],
                 maxTokens: options.maxTokens,
                 stopTokens: Int32Array.from(endTokens),
-                maxDraftTokens: options.maxDraftTokens,
+                maxDraftTokens: options.promptLookup,
                 sampling: options.sampling,
-                topLogprobs: options.topLogprobs,
+                topLogprobs: options.logprobs,
                 ...options.serving,
               },
               lease,

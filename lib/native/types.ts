@@ -1,5 +1,9 @@
 /** The typed face of the native addon. Arguments are checked in TypeScript before they come here. */
 
+import type { CheckedOf } from "../schema/index.js";
+import type { ENGINE } from "./engine-options.js";
+import type { SamplingOptions, ServedRequest } from "./request-options.js";
+
 export type Precision = "int8" | "w8-float32" | "float32";
 
 /** One tensor of a file. `shape` is outermost first. */
@@ -125,21 +129,6 @@ export interface EngineStatistics {
   kvCache: { budgetBytes: number; usedBytes: number; idleBytes: number };
 }
 
-export interface SamplingOptions {
-  temperature: number;
-  topK: number;
-  topP: number;
-  minP: number;
-  repetitionPenalty: number;
-  presencePenalty: number;
-  frequencyPenalty: number;
-  /** Token ids and what is added to their logits. */
-  logitBiasIds: Int32Array;
-  logitBiasValues: Float32Array;
-  /** 64 bits, as a BigInt. */
-  seed: bigint;
-}
-
 export interface AppliedAdapter {
   /** As `loadAdapter` gave it. */
   id: number;
@@ -148,15 +137,6 @@ export interface AppliedAdapter {
   fromPosition: number;
   /** Position after the last one; 2^31-1: active to the end. */
   toPosition: number;
-}
-
-/** How a request is served; see lib/generate/serving.ts. */
-export interface ServedRequest {
-  priority: number;
-  /** 0: none. */
-  timeoutMs: number;
-  prefixCache: boolean;
-  cacheSalt: string;
 }
 
 export interface GenerateRequest extends ServedRequest {
@@ -241,22 +221,14 @@ export interface SelectedDevice {
   fallback: string;
 }
 
-export interface LoadOptions {
+/** Of what ENGINE declares, 0 threads or tokens of context stand for the default. */
+export interface LoadOptions extends CheckedOf<typeof ENGINE> {
   path: string;
   /** As SelectedDevice has it. */
   device: string;
   /** Path of the CUDA plugin, or "". */
   plugin: string;
   precision: Precision;
-  /** 0: physical cores within affinity mask and cgroup quota. */
-  threads: number;
-  /** Tokens of one sequence; 0: what the model was trained for, at most 8192. */
-  contextLength: number;
-  maxSequences: number;
-  /** Requests beyond maxSequences that may wait. */
-  maxQueue: number;
-  /** Tokens of one step. */
-  maxStepTokens: number;
   /** Budget of keys and values. */
   kvCacheBytes: number;
   /** The budget was asked for: too little for one context is an error. */

@@ -17,6 +17,7 @@ export {
   type CreateOptions,
   type TextJobOptions,
 } from "./text-processor.js";
-export { Tokenizer, type DecodeOptions, type EncodeOptions } from "./tokenizer.js";
+export { DECODING, ENCODING, type DecodeOptions, type EncodeOptions } from "./text-options.js";
+export { Tokenizer } from "./tokenizer.js";
 export { chooseTemplate, type TokenizerDefinition } from "./tokenizer-definition.js";
 export type { PackedStrings } from "./vocabulary.js";

@@ -1,7 +1,8 @@
 import { TextDecoder } from "node:util";
 import { ByteBuffer } from "./byte-buffer.js";
 import type { DecodingPosition } from "./token-decoder.js";
-import type { DecodeOptions, Tokenizer } from "./tokenizer.js";
+import type { DecodeOptions } from "./text-options.js";
+import type { Tokenizer } from "./tokenizer.js";
 
 /**
  * Text of token ids as they come, one by one. What `push` returns is certain: a character whose bytes are spread over several tokens

@@ -2,7 +2,8 @@ import { ChatTemplate, type ChatMessage, type ChatTemplateOptions } from "../tem
 import { definitionFromGguf } from "./from-gguf.js";
 import type { GgufMetadata } from "./gguf-vocabulary.js";
 import { definitionFromFiles, type TokenizerFiles } from "./from-tokenizer-json.js";
-import { Tokenizer, type EncodeOptions } from "./tokenizer.js";
+import type { EncodeOptions } from "./text-options.js";
+import { Tokenizer } from "./tokenizer.js";
 import type { TokenizerDefinition } from "./tokenizer-definition.js";
 
 /** Where a tokenizer comes from. */

@@ -4,7 +4,8 @@ import type { ChatMessage, ChatTemplateOptions } from "../templates/index.js";
 import { readDefinition, writeDefinition } from "./packed-tokenizer.js";
 import type { TokenizerSource } from "./text-jobs.js";
 import { checkChatSize, checkTextLength, maxUnitsPerToken } from "./text-limits.js";
-import { MAX_TEXT_LENGTH, Tokenizer, type EncodeOptions } from "./tokenizer.js";
+import { TIMEOUT, type EncodeOptions } from "./text-options.js";
+import { MAX_TEXT_LENGTH, Tokenizer } from "./tokenizer.js";
 import { chooseTemplate, MAX_TEMPLATE_LENGTH, type TokenizerDefinition } from "./tokenizer-definition.js";
 import { WorkerHost, type JobOptions } from "./worker-host.js";
 
@@ -33,9 +34,7 @@ export interface CreateOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
-const DEFAULT_TIMEOUT = 5_000;
 const BUILD_TIMEOUT = 60_000;
-const MAX_TIMEOUT = 600_000;
 /** Texts up to this length (UTF-16 units) are encoded at once, in 1 to 3 ms, when the tokenizer's patterns are known ones. */
 const INLINE_LENGTH = 8_192;
 /** Heap of the worker in MB: reading a tokenizer.json of 33 MB takes 400, rendering a chat a few. */
@@ -63,7 +62,7 @@ export class TextProcessor {
 
   /** Reads a tokenizer in a worker of its own. Rejects with ERR_TOKENIZER, ERR_TIMEOUT, ERR_ABORTED, ERR_OUT_OF_MEMORY. */
   static async create(source: TokenizerSource, options: CreateOptions = {}): Promise<TextProcessor> {
-    const timeout = checkTimeout(options.timeout, BUILD_TIMEOUT);
+    const timeout = TIMEOUT.check("timeout", options.timeout ?? BUILD_TIMEOUT, undefined);
     const builder = new WorkerHost(null, BUILD_LIMITS);
     try {
       const definition = await builder.run(
@@ -183,14 +182,7 @@ function withoutRest(source: TokenizerSource): TokenizerSource {
 }
 
 function runOptions({ timeout, signal, deadline, group }: TextJobOptions): JobOptions {
-  return { timeout: checkTimeout(timeout, DEFAULT_TIMEOUT), signal, deadline, group };
-}
-
-function checkTimeout(timeout: number | undefined, otherwise: number): number {
-  if (timeout === undefined) return otherwise;
-  if (!Number.isFinite(timeout) || timeout < 1 || timeout > MAX_TIMEOUT)
-    throw expected(`1 to ${MAX_TIMEOUT} milliseconds`, "timeout", timeout);
-  return timeout;
+  return { timeout: TIMEOUT.check("timeout", timeout, undefined), signal, deadline, group };
 }
 
 function checkMessages(messages: readonly ChatMessage[]): void {

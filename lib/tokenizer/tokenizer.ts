@@ -1,4 +1,5 @@
 import { expected } from "../errors/index.js";
+import { checkOptions } from "../schema/index.js";
 import { AddedTokenMatcher, type Accept, type AddedToken, type Visit } from "./added-tokens.js";
 import { ByteBuffer } from "./byte-buffer.js";
 import { BytePairEncoder } from "./byte-pair-encoder.js";
@@ -7,28 +8,12 @@ import type { GgufMetadata } from "./gguf-vocabulary.js";
 import { definitionFromFiles, type TokenizerFiles } from "./from-tokenizer-json.js";
 import { compileNormalizer, type Normalizer } from "./normalizer.js";
 import { compilePreTokenizer, type PreTokenizer } from "./pre-tokenizer.js";
+import { DECODING, ENCODING, type DecodeOptions, type EncodeOptions } from "./text-options.js";
 import { TokenBuffer } from "./token-buffer.js";
 import { decodedContents, TokenDecoder } from "./token-decoder.js";
 import type { TokenizerDefinition } from "./tokenizer-definition.js";
 import { UnigramEncoder } from "./unigram-encoder.js";
 import { Vocabulary, type PackedStrings } from "./vocabulary.js";
-
-export interface EncodeOptions {
-  /** Put the model's own tokens around the text (such as <bos> before it). Default: true. */
-  addSpecialTokens?: boolean | undefined;
-  /**
-   * Let control tokens be written in the text: "<|im_end|>" becomes that token and ends a turn. Default: false, so that a text from
-   * outside stays text. Hugging Face's libraries have true here.
-   */
-  parseSpecialTokens?: boolean | undefined;
-}
-
-export interface DecodeOptions {
-  /** Leave control tokens out. Default: true. */
-  skipSpecialTokens?: boolean;
-  /** Leave out the first bytes of a character that the last ids do not complete. Default: false, they become U+FFFD. */
-  skipIncomplete?: boolean;
-}
 
 /** Longest text that is encoded, in UTF-16 units (about 4 million tokens). */
 export const MAX_TEXT_LENGTH = 1 << 24;
@@ -128,7 +113,7 @@ export class Tokenizer {
    * Throws ERR_INVALID_ARGUMENT for what is no text of at most MAX_TEXT_LENGTH.
    */
   encode(text: string, options: EncodeOptions = {}): Int32Array {
-    const { addSpecialTokens = true, parseSpecialTokens = false } = options;
+    const { addSpecialTokens, parseSpecialTokens } = checkOptions(ENCODING, options);
     checkText(text);
     const out = new TokenBuffer(text.length / 3 + 16);
     if (addSpecialTokens) out.append(this.definition.prefix);
@@ -192,7 +177,7 @@ export class Tokenizer {
    * Throws ERR_INVALID_ARGUMENT for more than 16,777,216 ids, or where their text has more than 64 MiB.
    */
   decode(ids: ArrayLike<number>, options: DecodeOptions = {}): string {
-    const { skipSpecialTokens = true, skipIncomplete = false } = options;
+    const { skipSpecialTokens, skipIncomplete } = checkOptions(DECODING, options);
     const length: unknown = (ids as Partial<ArrayLike<number>> | null | undefined)?.length;
     if (typeof ids !== "object" || !Number.isInteger(length) || ids.length < 0 || ids.length > MAX_IDS)
       throw expected(`a list of at most ${MAX_IDS} token ids`, "ids", length ?? ids);

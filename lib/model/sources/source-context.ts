@@ -1,26 +1,8 @@
 import { join, resolve } from "node:path";
-import { expected, LowrankError } from "../../errors/index.js";
+import { LowrankError } from "../../errors/index.js";
 import { hubCacheDirectory, hubEndpoint, hubOffline, hubToken, modelCacheDirectory } from "./environment.js";
+import type { ResolveModelOptions } from "./options.js";
 import type { OnModelSourceProgress } from "./progress.js";
-
-/** Options of {@link resolveModel}. */
-export interface ResolveModelOptions {
-  /** Called with the state of downloads, checks and fallbacks. Default: nothing is reported. */
-  onProgress?: OnModelSourceProgress;
-  /** Stops the work with ERR_ABORTED; what was downloaded so far is kept and resumed the next time. */
-  signal?: AbortSignal;
-  /**
-   * Folder for downloaded models: hub files lie in it as in the hub's own cache (`models--owner--name/…`), models from
-   * wheels under `lowrank/`. Default: the hub's usual cache and `~/.cache/lowrank/models`.
-   */
-  cacheDirectory?: string;
-  /** Branch, tag or commit of an `hf:` model, for example `"main"` (the default) or `"refs/pr/1"`. */
-  revision?: string;
-  /** Access token for private or gated hub models. Default: `HF_TOKEN`, then the token that `hf auth login` stored. */
-  token?: string;
-  /** Use only what lies on this machine, without any network request. Default: `HF_HUB_OFFLINE`. */
-  offline?: boolean;
-}
 
 /** Bounds on what a server may make us wait for, retry or hold in memory. */
 export interface HubLimits {
@@ -67,30 +49,6 @@ export interface SourceContext {
   token: string | undefined;
   offline: boolean;
   limits: HubLimits;
-}
-
-/** Throws ERR_INVALID_ARGUMENT unless every option has the type that it should. */
-export function checkOptions(options: ResolveModelOptions): void {
-  if ((options as object | null) === null || typeof options !== "object")
-    throw expected("an object", "options", options);
-  const { onProgress, signal, cacheDirectory, revision, token, offline } = options;
-  if (onProgress !== undefined && typeof onProgress !== "function") {
-    throw expected("a function", "options.onProgress", onProgress);
-  }
-  if (signal !== undefined && !(signal instanceof AbortSignal)) {
-    throw expected("an AbortSignal", "options.signal", signal);
-  }
-  for (const [name, value] of Object.entries({ cacheDirectory, revision })) {
-    if (value !== undefined && (typeof value !== "string" || value === "" || value.includes("\0"))) {
-      throw expected("a string that is not empty", `options.${name}`, value);
-    }
-  }
-  // The type alone is shown: the value is a secret.
-  if (token !== undefined && typeof token !== "string")
-    throw expected("a string", "options.token", typeof token);
-  if (offline !== undefined && typeof offline !== "boolean") {
-    throw expected("true or false", "options.offline", offline);
-  }
 }
 
 /** Joins checked options with the environment. Throws ERR_INVALID_ARGUMENT on variables that cannot be used. */

@@ -1,0 +1,27 @@
+export {
+  boolean,
+  callback,
+  choice,
+  integer,
+  number,
+  option,
+  signal,
+  text,
+  type Computed,
+  type JsonSchema,
+  type Option,
+} from "./option.js";
+export {
+  checkKnown,
+  checkNamed,
+  checkOptions,
+  defaultText,
+  helpText,
+  namesOf,
+  options,
+  pick,
+  toJsonSchema,
+  type CheckedOf,
+  type OptionSet,
+  type OptionsOf,
+} from "./option-set.js";
