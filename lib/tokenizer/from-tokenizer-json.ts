@@ -33,6 +33,8 @@ export interface TokenizerFiles {
   readonly additionalChatTemplates?: Readonly<Record<string, string>> | undefined;
 }
 
+/** Special tokens that chat templates see under these names. */
+const ROLES = ["bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token"];
 /** Largest JSON file, in bytes or UTF-16 units (Gemma 3's tokenizer.json has 33 MB). */
 const MAX_JSON = 1 << 28;
 
@@ -65,7 +67,7 @@ export function definitionFromFiles(files: TokenizerFiles): TokenizerDefinition 
     addedTokens.find((added) => added.content === token)?.id ?? vocabulary.idOf(token);
 
   const specialTokens: Record<string, string> = {};
-  for (const role of ["bos_token", "eos_token", "unk_token", "pad_token"]) {
+  for (const role of ROLES) {
     const token = tokenText(own(config, role)) ?? tokenText(own(roles, role));
     if (token !== null) specialTokens[role] = token;
   }
