@@ -31,8 +31,16 @@ export interface TokenizerFiles {
   readonly additionalChatTemplates?: Readonly<Record<string, string>> | undefined;
 }
 
-/** Special tokens that chat templates are given. */
-const TEMPLATE_ROLES = ["bos_token", "eos_token", "unk_token", "pad_token"];
+/** Special tokens that chat templates see under these names. */
+const TEMPLATE_ROLES = [
+  "bos_token",
+  "eos_token",
+  "unk_token",
+  "sep_token",
+  "pad_token",
+  "cls_token",
+  "mask_token",
+];
 /** Largest JSON file, in bytes or UTF-16 units (Gemma 3's tokenizer.json has 33 MB). */
 const MAX_JSON = 1 << 28;
 

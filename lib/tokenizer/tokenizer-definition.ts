@@ -33,7 +33,7 @@ export interface TokenizerDefinition {
   readonly bosTokenId: number | null;
   /** Every id that ends a generation, the tokenizer's own first. */
   readonly eosTokenIds: readonly number[];
-  /** Special tokens by their role, as chat templates see them: bos_token, eos_token, unk_token, pad_token. */
+  /** Special tokens by their role, as chat templates see them: bos_token, eos_token, unk_token, pad_token, … */
   readonly specialTokens: Readonly<Record<string, string>>;
   /** The model's own Jinja chat template, the one named "default" where there are several, or null. */
   readonly chatTemplate: string | null;
