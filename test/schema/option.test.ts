@@ -58,7 +58,7 @@ describe("messages", () => {
       { seed: -1 },
       "Expected an integer from 0 to 2^53-1 or a BigInt from 0 to 2^64-1 for seed, received -1.",
     ],
-    [{ signal: {} }, "Expected an AbortSignal for signal, received a Object."],
+    [{ signal: {} }, "Expected an AbortSignal for signal, received an object."],
     [
       { adapter: { name: "a", scale: 101 } },
       "Expected a number from -100 to 100 for adapter.scale, received 101.",
