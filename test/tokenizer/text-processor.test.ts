@@ -220,7 +220,7 @@ describe("a tokenizer that nobody has checked", () => {
     };
     const block = await longestBlock(async () => {
       await using text = await TextProcessor.create(source("gpt2", trap), { timeout: 2_000 });
-      expect(text.tokenizer.tokenToId(content)).toBe(5000);
+      expect(text.tokenizer.tokenToId(content)).toBe(text.tokenizer.vocabularySize - 1);
     });
     expect(block).toBeLessThan(250);
   });
