@@ -5,6 +5,7 @@ const LAYERS = [
   ["errors"],
   ["schema"],
   ["patterns"],
+  ["files"],
   ["native"],
   ["templates"],
   ["tokenizer"],
@@ -17,7 +18,7 @@ const LAYERS = [
   ["server"],
   ["cli"],
 ];
-// model/ loads what generate/ and adapters/ run on; its sources/ part depends on errors/ and schema/ alone.
+// model/ loads what generate/ and adapters/ run on; its sources/ part depends on errors/, schema/ and files/ alone.
 
 const layerRules = LAYERS.flatMap((group, level) =>
   group.map((name) => ({

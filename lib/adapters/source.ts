@@ -3,7 +3,7 @@ import { constants, open, realpath, stat } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
 import { setImmediate as nextTurn } from "node:timers/promises";
 import { expected, LowrankError } from "../errors/index.js";
-import { belongsTo } from "./containment.js";
+import { belongsTo } from "../files/index.js";
 import { identityOf, type FileIdentity } from "./file-identity.js";
 import { joinBytes } from "./join-bytes.js";
 import { safetensorsOf, type AdapterTensor } from "./typed-tensors.js";

@@ -2,7 +2,7 @@ import type { BigIntStats } from "node:fs";
 import { lstat, realpath } from "node:fs/promises";
 import { join } from "node:path";
 import { LowrankError } from "../errors/index.js";
-import { belongsTo } from "./containment.js";
+import { belongsTo } from "../files/index.js";
 import { identityOf, type FileIdentity } from "./file-identity.js";
 
 /** What lies in an entry of a watched folder: an adapter's files, by their real paths. */

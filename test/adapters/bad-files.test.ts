@@ -258,11 +258,12 @@ describe("folders", () => {
   });
 
   test.skipIf(process.platform === "win32")("a link within the hub's cache is followed", async () => {
-    const snapshot = join(folder, "snapshots", "abc");
+    const repository = join(folder, "models--owner--name");
+    const snapshot = join(repository, "snapshots", "abc");
     mkdirSync(snapshot, { recursive: true });
-    mkdirSync(join(folder, "blobs"));
+    mkdirSync(join(repository, "blobs"));
     for (const name of ["adapter_config.json", "adapter_model.safetensors"]) {
-      copyFileSync(join(folder, name), join(folder, "blobs", name));
+      copyFileSync(join(folder, name), join(repository, "blobs", name));
       symlinkSync(join("..", "..", "blobs", name), join(snapshot, name));
     }
     await load(snapshot);

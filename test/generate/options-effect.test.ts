@@ -136,7 +136,7 @@ describe("chat", () => {
       ),
     timeout: async () => {
       const chatTemplate =
-        "{% for a in range(1000000) %}{% for b in range(1000000) %}{% endfor %}{% endfor %}";
+        "{% for a in range(3000) %}{% for b in range(3000) %}{% endfor %}{% endfor %}";
       const { code } = await failureOf(() => promptTokens({ template: { chatTemplate, timeout: 10 } }));
       expect(code).toBe("ERR_TIMEOUT");
     },

@@ -1,27 +1,14 @@
 import { constants } from "node:fs";
 import { open, realpath } from "node:fs/promises";
-import { basename, dirname, join, sep } from "node:path";
+import { join } from "node:path";
 import { LowrankError } from "../../errors/index.js";
-
-// A folder from elsewhere may hold links and things that are no files. What is read of it lies inside the folder; or, as the hub's
-// cache keeps a repository's files in blobs/ and links to them from snapshots/, inside the repository's folder.
-
-const isInside = (path: string, root: string): boolean =>
-  path.startsWith(root.endsWith(sep) ? root : root + sep);
-
-/** The outermost folder that the files of `folder` may lie in; both are real paths. */
-function rootOf(folder: string): string {
-  for (let at = folder; dirname(at) !== at; at = dirname(at))
-    if (basename(dirname(at)) === "snapshots" && basename(dirname(dirname(at))).startsWith("models--"))
-      return dirname(dirname(at));
-  return folder;
-}
+import { belongsTo } from "../../files/index.js";
 
 /** What a path in a folder leads to, through any links: a real path. Rejects with ERR_MODEL_FORMAT where that lies outside, and with what the file system says. */
 export async function containedPath(folder: string, name: string): Promise<string> {
   const path = join(folder, name);
   const [root, target] = await Promise.all([realpath(folder), realpath(path)]);
-  if (isInside(target, rootOf(root))) return target;
+  if (belongsTo(root, target)) return target;
   throw new LowrankError(
     "ERR_MODEL_FORMAT",
     `Expected a file inside ${folder} for ${name}, received a link to ${target}. Put the file itself into the folder.`,

@@ -13,6 +13,6 @@ export function belongsTo(folder: string, path: string): boolean {
   // …/models--owner--name/snapshots/<commit>/… and …/models--owner--name/blobs/<checksum>
   const parts = folder.split(sep);
   const at = parts.lastIndexOf("snapshots");
-  if (at < 1 || at === parts.length - 1) return false;
+  if (at < 1 || at === parts.length - 1 || !parts[at - 1]!.startsWith("models--")) return false;
   return isWithin([...parts.slice(0, at), "blobs"].join(sep), path);
 }

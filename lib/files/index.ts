@@ -1,0 +1,1 @@
+export { belongsTo } from "./containment.js";
