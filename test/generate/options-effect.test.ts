@@ -135,8 +135,7 @@ describe("chat", () => {
         await promptTokens({}),
       ),
     timeout: async () => {
-      const chatTemplate =
-        "{% for a in range(3000) %}{% for b in range(3000) %}{% endfor %}{% endfor %}";
+      const chatTemplate = "{% for a in range(3000) %}{% for b in range(3000) %}{% endfor %}{% endfor %}";
       const { code } = await failureOf(() => promptTokens({ template: { chatTemplate, timeout: 10 } }));
       expect(code).toBe("ERR_TIMEOUT");
     },
