@@ -88,7 +88,7 @@ export class Random {
       else if (kind === 3) parent[key] = this.text();
       else if (kind === 4 && Array.isArray(parent[key]))
         parent[key] = Array.from({ length: this.below(2_000) }, () => parent[key][0]);
-      else parent[this.pick(KEYS)] = parent[key];
+      else if (!Array.isArray(parent)) parent[this.pick(KEYS)] = parent[key];
     }
     return copy;
   }
