@@ -12,14 +12,16 @@ export function randomMessages(random) {
   const count = random.chance(0.02) ? random.below(100_000) : random.below(8);
   const roles = ["system", "user", "assistant", "tool", "", "x", 5, null];
   return Array.from({ length: count }, () => {
-    if (random.chance(0.03)) return random.json();
+    if (random.chance(0.01)) return random.json();
     const content = random.chance(0.03)
       ? random.pick(["<", "a", "日", " ", "<|im_start|>", "🦜"]).repeat(random.below(4_000_000))
-      : random.chance(0.2)
+      : random.chance(0.05)
         ? random.json()
-        : random.text();
+        : random.chance(0.15)
+          ? [{ type: "text", text: random.text() }]
+          : random.text();
     const message = {
-      role: random.chance(0.9) ? random.pick(roles.slice(0, 4)) : random.pick(roles),
+      role: random.chance(0.98) ? random.pick(roles.slice(0, 4)) : random.pick(roles),
       content,
     };
     if (random.chance(0.1)) message.tool_calls = random.json();
@@ -37,9 +39,12 @@ export async function createMessages() {
   return {
     async run(random) {
       const options = { chatTemplate: random.pick(templates), maxTokens: 8192 };
-      if (random.chance(0.2)) options.tools = random.json();
-      if (random.chance(0.1)) options.documents = random.json();
-      if (random.chance(0.1)) options.variables = random.json();
+      if (random.chance(0.2))
+        options.tools = random.chance(0.2)
+          ? random.json()
+          : [{ name: random.text(), parameters: random.json() }];
+      if (random.chance(0.1)) options.documents = [{ title: random.text(), text: random.text() }];
+      if (random.chance(0.1)) options.variables = { enable_thinking: random.json(), x: random.json() };
       await text.applyChatTemplate(randomMessages(random), options);
       const prompt = random.chance(0.05) ? random.text().repeat(random.below(100_000)) : random.text(100_000);
       await text.encode(prompt, { maxTokens: 8192 });

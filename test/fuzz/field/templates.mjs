@@ -176,7 +176,8 @@ export async function createTemplates() {
       const messages = random.chance(0.8)
         ? chat.chats[random.pick(Object.keys(chat.chats))]
         : randomMessages(random);
-      await text.applyChatTemplate(messages, { chatTemplate, tools: [random.json()], maxTokens: 8192 });
+      const tools = random.chance(0.3) ? [{ name: random.text(), parameters: random.json() }] : undefined;
+      await text.applyChatTemplate(messages, { chatTemplate, tools, maxTokens: 8192 });
     },
     dispose: () => text.dispose(),
   };
