@@ -82,57 +82,64 @@ function converted(meter: Meter, value: Value, conversion: string | undefined): 
   throw fail(`unknown conversion specifier ${conversion.slice(0, 10)}`);
 }
 
-/** Python's format(value, spec). */
-function formatValue(meter: Meter, value: Value, spec: string): Str {
-  if (spec === "") return toStr(meter, value);
-  const match = SPEC.exec(spec);
-  if (match === null) throw fail(`invalid format specifier "${spec.slice(0, 20)}"`);
-  const [
-    ,
-    fill = "",
-    align1 = "",
-    align2 = "",
-    sign = "",
-    alternate,
-    zero,
-    widthText,
-    grouping,
-    precisionText,
-  ] = match;
-  const type = match[10] ?? "";
-  const width = Number(widthText ?? 0);
-  const precision = precisionText === undefined ? undefined : Number(precisionText);
+/** A format specifier, taken apart; "" where a part is left out. */
+interface FormatSpec {
+  readonly source: string;
+  readonly fill: string;
+  readonly align: string;
+  readonly sign: string;
+  readonly alternate: boolean;
+  readonly zero: boolean;
+  readonly width: number;
+  readonly grouping: string;
+  readonly precision: number | undefined;
+  readonly type: string;
+}
+
+function readSpec(source: string): FormatSpec {
+  const match = SPEC.exec(source);
+  // One alignment at most: "a<>5" is none of Python's.
+  if (match === null || (match[2] && match[3]))
+    throw fail(`invalid format specifier "${source.slice(0, 20)}"`);
+  const part = (index: number): string => match[index] ?? "";
+  const precision = match[9] === undefined ? undefined : Number(match[9]);
+  const width = Number(match[7] ?? 0);
   if (width > 1e9 || (precision ?? 0) > 500) throw refuse("a width or precision of that size");
+  return {
+    source,
+    fill: part(1),
+    align: part(2) || part(3),
+    sign: part(4),
+    alternate: part(5) !== "",
+    zero: part(6) !== "",
+    width,
+    grouping: part(8),
+    precision,
+    type: part(10),
+  };
+}
+
+/** Python's format(value, spec). */
+function formatValue(meter: Meter, value: Value, source: string): Str {
+  if (source === "") return toStr(meter, value);
+  const spec = readSpec(source);
+  const { fill, align, sign, alternate, zero, width, grouping, precision, type } = spec;
   meter.characters(width);
   if (value instanceof Str) {
-    if (sign || alternate || grouping || (type !== "" && type !== "s") || align1 === "=" || align2 === "=")
+    if (sign || alternate || grouping || (type !== "" && type !== "s") || align === "=")
       throw fail("invalid format specifier for a string");
     const cut = precision === undefined ? value : value.slice(0, offsetOf(meter, value.text, precision));
-    return aligned(meter, cut, width, fill || (zero ? "0" : " "), align1 || align2 || "<");
+    return aligned(meter, cut, width, fill || (zero ? "0" : " "), align || "<");
   }
   const number = numberOf(value);
-  if (number !== undefined) return formatNumber(meter, value, number, match);
+  if (number !== undefined) return formatNumber(meter, value, number, spec);
   if (value instanceof Undefined) throw refuse("a format specifier for an undefined value");
   throw fail(`unsupported format specifier for ${typeName(value)}`);
 }
 
-function formatNumber(meter: Meter, value: Value, number: number, match: RegExpExecArray): Str {
-  const [
-    ,
-    fill = "",
-    align1 = "",
-    align2 = "",
-    sign = "",
-    alternate,
-    zero,
-    widthText,
-    grouping,
-    precisionText,
-  ] = match;
-  const type = match[10] ?? "";
-  if (alternate || type === "n" || type === "c")
-    throw refuse(`the format specifier ${match[0].slice(0, 20)}`);
-  const precision = precisionText === undefined ? undefined : Number(precisionText);
+function formatNumber(meter: Meter, value: Value, number: number, spec: FormatSpec): Str {
+  const { source, sign, alternate, zero, width, grouping, precision, type } = spec;
+  if (alternate || type === "n" || type === "c") throw refuse(`the format specifier ${source.slice(0, 20)}`);
   const negative = number < 0 || (value instanceof Float && Object.is(number, -0));
   let digits = digitsOf(value, Math.abs(number), type, precision);
   if (grouping) {
@@ -140,9 +147,8 @@ function formatNumber(meter: Meter, value: Value, number: number, match: RegExpE
     digits = digits.replace(/^\d+/, (whole) => whole.replace(/\B(?=(\d{3})+$)/g, grouping));
   }
   const head = negative ? "-" : sign === "+" || sign === " " ? sign : "";
-  const width = Number(widthText ?? 0);
-  const align = align1 || align2 || (zero ? "=" : ">");
-  const filler = fill || (zero ? "0" : " ");
+  const align = spec.align || (zero ? "=" : ">");
+  const filler = spec.fill || (zero ? "0" : " ");
   if (align === "=" && filler.length !== 1) throw refuse("a fill character beyond U+FFFF");
   const foreign = value instanceof OuterInt || (value instanceof Float && value.foreign);
   const text = align === "=" ? head + digits.padStart(width - head.length, filler) : head + digits;

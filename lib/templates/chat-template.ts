@@ -1,7 +1,7 @@
 import { LowrankError } from "../errors/index.js";
 import { TemplateFailure } from "./failure.js";
 import { InputReader, invalid } from "./input.js";
-import { DEFAULT_LIMITS, type TemplateLimits } from "./meter.js";
+import type { TemplateLimits } from "./meter.js";
 import type { Program } from "./nodes.js";
 import { parseTemplate } from "./parser.js";
 import { renderTemplate } from "./renderer.js";
@@ -36,9 +36,6 @@ export interface RenderedChat {
   /** Ascending, disjoint pairs [start, end) of UTF-16 offsets. For `Tokenizer.encodeChat`. */
   readonly foreign: Int32Array;
 }
-
-/** Longest rendered text, in UTF-16 units. */
-export const MAX_RENDERED_LENGTH = DEFAULT_LIMITS.output;
 
 /** Variables that have options of their own. */
 const OWN_OPTIONS = ["messages", "tools", "documents", "add_generation_prompt"];

@@ -13,14 +13,6 @@ export function floatText(value: number): string {
   return text.includes(".") ? text : `${text}.0`;
 }
 
-/** Rounds half to even, as Python's round() to no digits. */
-export function roundHalfEven(value: number): number {
-  const floor = Math.floor(value);
-  const rest = value - floor;
-  if (rest !== 0.5) return rest < 0.5 ? floor : floor + 1;
-  return floor % 2 === 0 ? floor : floor + 1;
-}
-
 /**
  * The exact decimal value of a finite float, rounded half to even to `digits` behind the point: Python's `%.nf`. JavaScript's toFixed
  * rounds halves up, and gives exponents from 1e21 on.

@@ -1,6 +1,5 @@
 export {
   ChatTemplate,
-  MAX_RENDERED_LENGTH,
   type ChatMessage,
   type ChatTemplateOptions,
   type RenderedChat,

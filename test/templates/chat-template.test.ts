@@ -253,3 +253,10 @@ function circle(): Record<string, unknown> {
   message["self"] = message;
   return message;
 }
+
+test.each(["a<>5", "a<=5"])("format takes one alignment at most: {:%s}", (spec) => {
+  for (const value of ["'x'", "3"])
+    expect(() => new ChatTemplate(`{{ '{:${spec}}'.format(${value}) }}`).render([])).toThrow(
+      expect.objectContaining({ code: "ERR_CHAT_TEMPLATE" }),
+    );
+});
