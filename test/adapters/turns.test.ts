@@ -19,11 +19,10 @@ test.runIf(process.platform === "linux")(
       const { stdout } = await promisify(execFile)(process.execPath, [child, ...paths]);
       const { bytes, longest } = JSON.parse(stdout) as { bytes: number; longest: Record<string, number> };
       expect(bytes).toBeGreaterThan(90e6);
-      expect(Object.keys(longest)).toHaveLength(9);
-      for (const [name, ms] of Object.entries(longest)) {
-        expect(ms, name).toBeGreaterThan(0);
-        expect(ms, name).toBeLessThan(50);
-      }
+      const { "busy loop": busy, ...operations } = longest;
+      expect(busy, "busy loop").toBeGreaterThan(50);
+      expect(Object.keys(operations)).toHaveLength(9);
+      for (const [name, ms] of Object.entries(operations)) expect(ms, name).toBeLessThan(50);
     } finally {
       rmSync(home, { recursive: true, force: true });
     }
