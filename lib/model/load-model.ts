@@ -104,7 +104,8 @@ async function loadEngine(
   router: RequestRouter,
   text: Promise<TextProcessor | null>,
 ): Promise<NativeEngine> {
-  const { precision, kvCache, kvCacheMemory, deviceAdapterMemory, onProgress, signal } = options;
+  const { precision, kvCache, kvCacheMemory, shareWeights, deviceAdapterMemory, onProgress, signal } =
+    options;
   let progressError: { thrown: unknown } | undefined;
   const load = addon().loadEngine(
     {
@@ -114,6 +115,7 @@ async function loadEngine(
       precision,
       ...pick(options, ENGINE),
       int8KvCache: kvCache === "int8",
+      shareWeights,
       kvCacheBytes: kvCacheMemory ?? defaultKvCacheMemory(),
       kvCacheAsked: kvCacheMemory !== undefined,
       deviceAdapterBytes: deviceAdapterMemory,

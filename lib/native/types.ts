@@ -101,6 +101,8 @@ export interface ModelFacts {
   ignoredTensors: string[];
   /** What the load did with a file of packed weights: read it, wrote it for the next load, or neither. */
   packedWeights: "none" | "restored" | "written";
+  /** Whether the weights lie in the file of packed weights, whose memory all processes with this model share. */
+  sharedWeights: boolean;
 }
 
 export interface MemoryUse {
@@ -234,6 +236,8 @@ export interface LoadOptions extends CheckedOf<typeof ENGINE> {
   /** The budget was asked for: too little for one context is an error. */
   kvCacheAsked: boolean;
   int8KvCache: boolean;
+  /** Compute with the file of packed weights itself, where it may be mapped. */
+  shareWeights: boolean;
   /** Bytes of a CUDA device that adapters keep between steps; 0: as it is. */
   deviceAdapterBytes: number;
 }

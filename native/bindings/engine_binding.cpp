@@ -30,6 +30,7 @@ struct LoadOptions {
   size_t kv_cache_bytes;
   bool kv_cache_asked;
   bool int8_kv;
+  bool share_weights;
   size_t device_adapter_bytes;  // 0: as it is
 };
 
@@ -48,6 +49,7 @@ LoadOptions load_options_of(const Napi::Object& object) {
   options.kv_cache_bytes = static_cast<size_t>(number_of(object, "kvCacheBytes", 1, 1e15));
   options.kv_cache_asked = object.Get("kvCacheAsked").ToBoolean().Value();
   options.int8_kv = object.Get("int8KvCache").ToBoolean().Value();
+  options.share_weights = object.Get("shareWeights").ToBoolean().Value();
   options.device_adapter_bytes = static_cast<size_t>(number_of(object, "deviceAdapterBytes", 0, 0x1p53));
   if (options.int8_kv && options.precision != Precision::kInt8)
     throw Error(ErrorCode::kInvalidArgument, "Expected int8 precision for an int8 KV cache.");
@@ -73,6 +75,7 @@ std::unique_ptr<Model> load_model(const LoadOptions& options, const Callback& on
   WeightsOptions weights;
   weights.precision = options.precision;
   weights.threads = options.threads;
+  weights.share_packed = options.share_weights;
   weights.packed_path = [&] { return control.wait_for_packed_path(); };
   weights.calibration_ids = [&] { return control.wait_for_calibration(); };
   weights.progress = [&](int64_t done, int64_t total) {
@@ -231,6 +234,7 @@ Napi::Value EngineBinding::facts(const Napi::CallbackInfo& info) {
     for (size_t i = 0; i < ignored.size(); ++i) names.Set(static_cast<uint32_t>(i), ignored[i]);
     facts.Set("ignoredTensors", names);
     facts.Set("packedWeights", packed_state_name(model.weights().packed));
+    facts.Set("sharedWeights", model.weights().shared);
     facts.Set("weightBytes", static_cast<double>(model.weights().bytes));
     facts.Set("kvCache", kv_format_name(engine.kv_format()));
     facts.Set("kvBytesPerToken", static_cast<double>(engine.kv_bytes_per_token()));
