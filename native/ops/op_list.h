@@ -19,4 +19,4 @@
   op(logits_candidates, LogitsCandidates)
 
 // What trains adapters: a backend may lack any of them, see Backend::training_ops.
-#define LOWRANK_TRAINING_OPS(op)
+#define LOWRANK_TRAINING_OPS(op) op(matmul_backward_input, MatmulBackwardInput)
