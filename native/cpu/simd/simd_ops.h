@@ -3,6 +3,7 @@
 
 #include "cpu/simd/attention_paged.h"
 #include "cpu/simd/logits_candidates.h"
+#include "cpu/simd/matmul_backward_input.h"
 #include "cpu/simd/matmul_float.h"
 #include "cpu/simd/matmul_int8.h"
 #include "cpu/simd/quantize_sources.h"
@@ -64,6 +65,7 @@ OpTable all_ops(const OpTable& base) {
   ops.rmsnorm_add = add_to_residual<S>;
   ops.logits_blocks = reduce_logits<S>;
   ops.attention_paged = attend<S>;
+  ops.training.matmul_backward_input = backward_input<S>;
   return ops;
 }
 
