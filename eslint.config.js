@@ -43,6 +43,21 @@ const layerRules = LAYERS.flatMap((group, level) =>
   })),
 );
 
+/** Benchmarks and build scripts share scripts/lib/ and know nothing else of each other. */
+const toolRule = (files, group, message) => ({
+  files,
+  rules: { "no-restricted-imports": ["error", { patterns: [{ regex: group, message }] }] },
+});
+const toolRules = [
+  toolRule(["scripts/**/*.mjs"], "/bench/", "scripts/ may not import from bench/: move it to scripts/lib."),
+  toolRule(
+    ["bench/**/*.mjs"],
+    "/scripts/(?!lib/)",
+    "bench/ may import from scripts/lib alone: move it there.",
+  ),
+  toolRule(["scripts/lib/**/*.mjs"], "^\\.\\./", "scripts/lib may import from itself alone."),
+];
+
 export default tseslint.config(
   { ignores: ["dist/", "build/", "build-native/", "node_modules/", "docs/api/", "coverage/", "**/.venv/"] },
   {
@@ -66,4 +81,5 @@ export default tseslint.config(
     rules: { "@typescript-eslint/no-non-null-assertion": "off" },
   },
   ...layerRules,
+  ...toolRules,
 );

@@ -67,6 +67,8 @@ class Backend {
   virtual const char* instruction_set() const = 0;  // one of cpu_instruction_sets() on the CPU
   virtual const NumericTraits& traits() const = 0;
   virtual const OpTable& ops() const = 0;
+  // Null where it has none of them; see training_op.h.
+  const TrainingOps* training_ops() const { return ops().training == TrainingOps{} ? nullptr : &ops().training; }
 
   // Quantises where the format asks for it, and packs. Work is spread over `threads`.
   virtual std::unique_ptr<Matrix> pack(const MatrixSpec& spec, const RowReader& read, int threads) const = 0;
