@@ -9,8 +9,8 @@ const LAYERS = [
   ["native"],
   ["templates"],
   ["tokenizer"],
-  ["client"],
   ["adapters"],
+  ["client"],
   ["generate"],
   ["compare"],
   ["model"],
@@ -18,7 +18,8 @@ const LAYERS = [
   ["server"],
   ["cli"],
 ];
-// model/ loads what generate/ and adapters/ run on; its sources/ part depends on errors/, schema/ and files/ alone.
+// adapters/ reads files and hands the engine their tensors; it knows no request and no text, and so lies below client/, whose requests
+// lease its versions. model/ loads what client/ is put together from; its sources/ part depends on errors/, schema/ and files/ alone.
 
 const layerRules = LAYERS.flatMap((group, level) =>
   group.map((name) => ({
