@@ -9,8 +9,8 @@ const LAYERS = [
   ["native"],
   ["templates"],
   ["tokenizer"],
-  ["client"],
   ["adapters"],
+  ["client"],
   ["generate"],
   ["compare"],
   ["model"],
@@ -18,7 +18,8 @@ const LAYERS = [
   ["server"],
   ["cli"],
 ];
-// model/ loads what generate/ and adapters/ run on; its sources/ part depends on errors/, schema/ and files/ alone.
+// adapters/ reads files and hands the engine their tensors; it knows no request and no text, and so lies below client/, whose requests
+// lease its versions. model/ loads what client/ is put together from; its sources/ part depends on errors/, schema/ and files/ alone.
 
 const higherThan = (group, level, name) =>
   LAYERS.slice(level + 1)
@@ -49,6 +50,21 @@ const layerRules = LAYERS.flatMap((group, level) =>
     })),
 );
 
+/** Benchmarks and build scripts share scripts/lib/ and know nothing else of each other. */
+const toolRule = (files, group, message) => ({
+  files,
+  rules: { "no-restricted-imports": ["error", { patterns: [{ regex: group, message }] }] },
+});
+const toolRules = [
+  toolRule(["scripts/**/*.mjs"], "/bench/", "scripts/ may not import from bench/: move it to scripts/lib."),
+  toolRule(
+    ["bench/**/*.mjs"],
+    "/scripts/(?!lib/)",
+    "bench/ may import from scripts/lib alone: move it there.",
+  ),
+  toolRule(["scripts/lib/**/*.mjs"], "^\\.\\./", "scripts/lib may import from itself alone."),
+];
+
 export default tseslint.config(
   { ignores: ["dist/", "build/", "build-native/", "node_modules/", "docs/api/", "coverage/", "**/.venv/"] },
   {
@@ -72,4 +88,5 @@ export default tseslint.config(
     rules: { "@typescript-eslint/no-non-null-assertion": "off" },
   },
   ...layerRules,
+  ...toolRules,
 );
