@@ -1,18 +1,7 @@
 import { LowrankError } from "../errors/index.js";
-import type { AdapterEntry, AdapterInspection, ModelFacts, ProjectionName } from "../native/types.js";
-
-const PROJECTION_OF: Readonly<Record<string, ProjectionName>> = {
-  attn_q: "q_proj",
-  attn_k: "k_proj",
-  attn_v: "v_proj",
-  attn_output: "o_proj",
-  ffn_gate: "gate_proj",
-  ffn_up: "up_proj",
-  ffn_down: "down_proj",
-};
-
-/** GGUF's names of the architectures that Hugging Face names otherwise. */
-const GGUF_ARCHITECTURE: Readonly<Record<string, string>> = { mistral: "llama", gemma3_text: "gemma3" };
+import { decoderNames } from "../native/addon.js";
+import type { AdapterEntry, AdapterInspection, ModelFacts } from "../native/types.js";
+import { isTarget } from "./module-path.js";
 
 /** Keys of an adapter's header that are used, and those of a task's name and prompt, which change no result. */
 const KNOWN_KEYS = new Set([
@@ -38,17 +27,20 @@ function invocationTokensOf(metadata: Record<string, unknown>): number[] | null 
   return tokens.length > 0 ? Array.from(tokens) : null;
 }
 
-function placeOf(name: string): { module: AdapterEntry["module"]; layer: number } | undefined {
-  if (name === "output") return { module: "lm_head", layer: -1 };
-  if (name === "token_embd") return { module: "embed_tokens", layer: -1 };
+function placeOf(name: string): { module: string; layer: number } | undefined {
+  const { projections, outer } = decoderNames();
   const found = /^blk\.(\d{1,4})\.([a-z_]+)$/.exec(name);
-  const module = found ? PROJECTION_OF[found[2]!] : undefined;
-  return module ? { module, layer: Number(found![1]) } : undefined;
+  const module = found
+    ? projections.find(({ gguf }) => gguf === found[2])
+    : outer.find(({ gguf }) => gguf === name);
+  return module && isTarget(module.name)
+    ? { module: module.name, layer: found ? Number(found[1]) : -1 }
+    : undefined;
 }
 
 /**
- * What each tensor of a llama.cpp LoRA adapter is. Scaling is alpha / rank, or 1 where alpha is 0 (llama.cpp, llama-adapter.cpp). Llama
- * files have the rows of q and k interleaved, B included.
+ * What each tensor of a llama.cpp LoRA adapter is. Scaling is alpha / rank, or 1 where alpha is 0 (llama.cpp, llama-adapter.cpp).
+ * Rows that are interleaved in the model's file are so in B, too.
  */
 export function ggufEntries(
   inspection: AdapterInspection,
@@ -64,7 +56,7 @@ export function ggufEntries(
   };
   wanted("general.type", "adapter");
   wanted("adapter.type", "lora");
-  const architecture = GGUF_ARCHITECTURE[facts.architecture] ?? facts.architecture;
+  const architecture = facts.ggufArchitecture;
   if (metadata["general.architecture"] !== architecture)
     throw new LowrankError(
       "ERR_ADAPTER_UNSUPPORTED",
@@ -96,15 +88,16 @@ export function ggufEntries(
     const embedding = place.module === "embed_tokens";
     // token_embd's A is stored as a table to gather from: [vocabulary, rank].
     const rank = tensor.shape[isA && !embedding ? 0 : 1] ?? 0;
-    const interleaved =
-      architecture === "llama" && !isA && (place.module === "q_proj" || place.module === "k_proj");
+    const projection = facts.projections[place.module];
     return {
       tensor: tensor.name,
       ...place,
       role: embedding ? (isA ? "lora_embedding_A" : "lora_embedding_B") : isA ? "lora_A" : "lora_B",
       ...(isA ? { scaling: alpha === 0 ? 1 : alpha / Math.max(1, rank) } : {}),
       ...(isA && embedding ? { transpose: true } : {}),
-      ...(interleaved ? { unpermuteHeads: place.module === "q_proj" ? facts.heads : facts.kvHeads } : {}),
+      ...(projection?.interleavedInGguf && !isA
+        ? { unpermuteHeads: projection.outFeatures / facts.headDim }
+        : {}),
     };
   });
   for (const [name, count] of halves)

@@ -107,7 +107,7 @@ class Backend {
   // How its ops read and write keys and values.
   virtual KvLayout kv_layout() const = 0;
 
-  // Bytes of intermediate values that stay close to one thread while it takes a block of rows from op to op (Graph::layers);
+  // Bytes of intermediate values that stay close to one thread while it takes a block of rows from op to op (DecoderGraph::layers);
   // 0: ops always take whole batches.
   virtual size_t row_block_bytes() const = 0;
 

@@ -21,17 +21,6 @@ constexpr double kMaxFactor = 1e9;
 [[noreturn]] void unsupported(const std::string& what) { throw Error(ErrorCode::kModelUnsupported, what); }
 [[noreturn]] void malformed(const std::string& what) { throw Error(ErrorCode::kModelFormat, what); }
 
-RopeConfig plain_rope(int32_t head_dim, float theta, float factor) {
-  RopeConfig rope;
-  rope.theta = theta;
-  for (int32_t i = 0; i < head_dim; i += 2) {
-    const float exponent = static_cast<float>(i) / static_cast<float>(head_dim);
-    rope.frequencies.push_back(1.0f / static_cast<float>(std::pow(static_cast<double>(theta), static_cast<double>(exponent))) /
-                               factor);
-  }
-  return rope;
-}
-
 // Wavelength-dependent scaling of Llama 3.1 (its reference code, "apply_scaling").
 void scale_llama3(RopeConfig& rope, float factor, float low_freq_factor, float high_freq_factor, float original_context) {
   const float low_wavelength = original_context / low_freq_factor;
@@ -150,20 +139,6 @@ const Json* find_filled(const ModelFile& file, const char* key) {
   return found != nullptr && !found->members(key).empty() ? found : nullptr;
 }
 
-// llama.cpp keeps Llama 3's scaling as one divisor for each frequency.
-void divide_by_factors(RopeConfig& rope, const ModelFile& file) {
-  const TensorInfo* factors = file.claim("rope_freqs.weight");
-  if (factors == nullptr) return;
-  if (factors->elements() != static_cast<int64_t>(rope.frequencies.size()) || factors->rows() != 1)
-    malformed("Expected head_dim / 2 elements in rope_freqs.weight.");
-  std::vector<float> divisors(rope.frequencies.size());
-  file.tensors().read_rows(*factors, 0, 1, divisors.data());
-  for (size_t i = 0; i < divisors.size(); ++i) {
-    if (!(divisors[i] > 0) || !std::isfinite(divisors[i])) malformed("Expected positive numbers in rope_freqs.weight.");
-    rope.frequencies[i] /= divisors[i];
-  }
-}
-
 // llama.cpp: linear is the type where none is named, and a factor of 0 is none.
 RopeConfig read_gguf_rope(const ModelFile& file, int32_t head_dim) {
   const auto dimensions = file.find_int("", "rope.dimension_count", 1, 1 << 20);
@@ -178,12 +153,34 @@ RopeConfig read_gguf_rope(const ModelFile& file, int32_t head_dim) {
   const auto older = file.find_float("", "rope.scale_linear", 0, kMaxFactor);
   float factor = file.find_float("", "rope.scaling.factor", 0, kMaxFactor).value_or(older.value_or(0));
   if (type == "none" || factor == 0) factor = 1;
-  RopeConfig rope = plain_rope(head_dim, theta, factor);
-  if (file.architecture() == "llama") divide_by_factors(rope, file);
-  return rope;
+  return plain_rope(head_dim, theta, factor);
 }
 
 }  // namespace
+
+RopeConfig plain_rope(int32_t head_dim, float theta, float factor) {
+  RopeConfig rope;
+  rope.theta = theta;
+  for (int32_t i = 0; i < head_dim; i += 2) {
+    const float exponent = static_cast<float>(i) / static_cast<float>(head_dim);
+    rope.frequencies.push_back(1.0f / static_cast<float>(std::pow(static_cast<double>(theta), static_cast<double>(exponent))) /
+                               factor);
+  }
+  return rope;
+}
+
+void divide_frequencies(RopeConfig& rope, const ModelFile& file, const char* tensor) {
+  const TensorInfo* factors = file.claim(tensor);
+  if (factors == nullptr) return;
+  if (factors->elements() != static_cast<int64_t>(rope.frequencies.size()) || factors->rows() != 1)
+    malformed(std::string("Expected head_dim / 2 elements in ") + tensor + ".");
+  std::vector<float> divisors(rope.frequencies.size());
+  file.tensors().read_rows(*factors, 0, 1, divisors.data());
+  for (size_t i = 0; i < divisors.size(); ++i) {
+    if (!(divisors[i] > 0) || !std::isfinite(divisors[i])) malformed(std::string("Expected positive numbers in ") + tensor + ".");
+    rope.frequencies[i] /= divisors[i];
+  }
+}
 
 void read_rope(const ModelFile& file, ModelConfig& config) {
   if (file.is_gguf()) {

@@ -74,6 +74,20 @@ Request with(uint64_t id, int32_t max_tokens, std::vector<RequestAdapter> adapte
   return request;
 }
 
+// A pair with a bias at one place: a composition of it uploads one vector.
+std::shared_ptr<const Adapter> one_bias(const BaseModel& base) {
+  using Role = AdapterEntry::Role;
+  const int32_t out = base.out_features(Projection::kQ);
+  AdapterFile file;
+  file.add_random("A", {2, base.in_features(Projection::kQ)});
+  file.add_random("B", {out, 2});
+  file.add_random("bias", {out});
+  return load(file,
+              {projection_entry("A", Role::kLoraA, 0, Projection::kQ), projection_entry("B", Role::kLoraB, 0, Projection::kQ),
+               projection_entry("bias", Role::kLoraBBias, 0, Projection::kQ)},
+              base);
+}
+
 }  // namespace
 
 TEST("engine/compositions: a request with a new mix of adapters waits for it alone, while others run and it can be cancelled") {
@@ -126,26 +140,24 @@ TEST("engine/compositions: a mix that cannot be composed fails its request alone
   for (uint64_t id = 3; id < 9; ++id) CHECK(one.reports.wait_for(id).finish == Finish::kAborted);
   gate.open();
   ending.join();
-  CHECK(gate.arrived() < 2 * base.layers * kSites);  // the uploads of one composition, not of six
+  CHECK(gate.arrived() < 2 * base.layer_count * kSites);  // the uploads of one composition, not of six
 }
 
 TEST("engine/compositions: equal ones are shared while somebody holds them, and what nobody waits for is not built") {
-  const auto model = Model::load(tiny_path("tiny-models/llama"), cpu_backend("reference"), [] {
+  Gate gate;
+  const GatedUploads backend(gate);
+  const auto model = Model::load(tiny_path("tiny-models/llama"), backend, [] {
     WeightsOptions options;
     options.precision = Precision::kFloat32;
     return options;
   }());
-  BaseModel base = model->base(1);
-  const auto plain = RandomAdapter(base).pairs(2).pair_biases().build(LoraDType::kFloat32);
-  Gate gate;
+  const BaseModel base = model->base(1);
+  const auto plain = one_bias(base);
   std::atomic<int> built{0};
   std::mutex mutex;
   std::condition_variable changed;
-  base.bias = [&gate, read = base.bias](int32_t layer, Projection projection) {
-    if (layer == 0 && projection == Projection::kQ) gate.pass();
-    return read(layer, projection);
-  };
-  Compositions compositions(std::move(base), [&] {
+  gate.open();  // counts from here
+  Compositions compositions(base, [&] {
     const std::lock_guard<std::mutex> lock(mutex);
     ++built;
     changed.notify_all();
