@@ -20,15 +20,35 @@ export interface AdapterInspection {
   metadata: Record<string, unknown>;
 }
 
-export type ProjectionName =
-  "q_proj" | "k_proj" | "v_proj" | "o_proj" | "gate_proj" | "up_proj" | "down_proj";
-export type LayerNormName =
-  | "input_layernorm"
-  | "post_attention_layernorm"
-  | "pre_feedforward_layernorm"
-  | "post_feedforward_layernorm"
-  | "q_norm"
-  | "k_norm";
+/** What a part of the decoder is called. */
+export interface ModuleName {
+  /** By which PEFT names it as a target: "q_proj". */
+  readonly name: string;
+  /** Hugging Face's path: of a layer's module after "model.layers.3.", such as "self_attn.q_proj"; of another one, all of it. */
+  readonly path: string;
+  /** llama.cpp's name: of a layer's module after "blk.3.", such as "attn_q"; of another one, all of it. */
+  readonly gguf: string;
+}
+
+/** The one table of names; see native/decoder/names.h. */
+export interface DecoderNames {
+  readonly projections: readonly ModuleName[];
+  /** What some checkpoints keep in one tensor, and the names of the projections that it stands for, in the order of its rows. */
+  readonly fused: readonly (ModuleName & { readonly parts: readonly string[] })[];
+  readonly norms: readonly Pick<ModuleName, "name" | "path">[];
+  /** embed_tokens, norm, lm_head. */
+  readonly outer: readonly ModuleName[];
+}
+
+/** A projection of a model. */
+export interface ProjectionFacts {
+  outFeatures: number;
+  inFeatures: number;
+  /** The module whose tensor the model's file keeps it in: itself, or a fused one. */
+  storedAs: string;
+  /** GGUF files, of adapters too, have the two halves of each head's rows interleaved. */
+  interleavedInGguf: boolean;
+}
 
 /** What one tensor of an adapter file is; see native/lora/adapter.h, AdapterEntry. */
 export interface AdapterEntry {
@@ -48,7 +68,8 @@ export interface AdapterEntry {
     | "lora_embedding_B"
     /** Not used: it must hold the same numbers as the tensor `copyOf`. */
     | "copy";
-  module: ProjectionName | LayerNormName | "norm" | "lm_head" | "embed_tokens";
+  /** A name of DecoderNames, but of no fused module. */
+  module: string;
   /** Index of the decoder layer; -1 for norm, lm_head and embed_tokens. */
   layer: number;
   /** lora_A and lora_embedding_A only: alpha / rank, or alpha / sqrt(rank). */
@@ -72,6 +93,8 @@ export type AdapterPrecision = "bfloat16" | "int8";
 /** Facts of the loaded base model. */
 export interface ModelFacts {
   architecture: string;
+  /** What llama.cpp calls it, in files of models and of adapters. */
+  ggufArchitecture: string;
   hiddenSize: number;
   intermediateSize: number;
   layers: number;
@@ -84,8 +107,10 @@ export interface ModelFacts {
   /** Requests that are computed at once. */
   maxSequences: number;
   tiedEmbeddings: boolean;
-  /** Norms that each layer has. */
-  layerNorms: LayerNormName[];
+  /** Norms that each layer has, by Hugging Face's names. */
+  layerNorms: string[];
+  /** Of each layer, by name: "q_proj" and so on. */
+  projections: Record<string, ProjectionFacts>;
   parameters: number;
   precision: Precision;
   /** "cpu" or "cuda". */
@@ -296,6 +321,7 @@ export interface NativeLoad {
 }
 
 export interface NativeAddon {
+  readonly decoderNames: DecoderNames;
   /** The class that native errors are made of: `new errorClass(code, message)`. Set once, before anything else. */
   setErrorClass(errorClass: new (code: never, message: string) => Error): void;
   loadEngine(

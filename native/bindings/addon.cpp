@@ -2,6 +2,7 @@
 #include <napi.h>
 
 #include "bindings/convert.h"
+#include "bindings/decoder_names.h"
 #include "bindings/devices.h"
 #include "bindings/engine_binding.h"
 #include "bindings/environment.h"
@@ -77,6 +78,7 @@ Napi::Object initialize(Napi::Env env, Napi::Object exports) {
   exports.Set("readGgufMetadata", Napi::Function::New<read_gguf_metadata>(env, "readGgufMetadata"));
   exports.Set("instructionSets", Napi::Function::New<instruction_sets>(env, "instructionSets"));
   exports.Set("cudaDevices", Napi::Function::New<cuda_devices_of>(env, "cudaDevices"));
+  exports.Set("decoderNames", decoder_names(env));
   exports.Set("selectDevice", Napi::Function::New<select_device>(env, "selectDevice"));
   return exports;
 }

@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "core/error.h"
+#include "decoder/names.h"
 #include "engine/prompt_lookup.h"
 
 namespace lowrank::bindings {
@@ -67,36 +68,26 @@ std::vector<RequestAdapter> adapters_of(const Napi::Object& object, const Adapte
   return adapters;
 }
 
-struct NamedProjection {
-  const char* name;
-  Projection projection;
-};
-constexpr NamedProjection kProjectionNames[] = {{"q_proj", Projection::kQ},       {"k_proj", Projection::kK},
-                                                {"v_proj", Projection::kV},       {"o_proj", Projection::kO},
-                                                {"gate_proj", Projection::kGate}, {"up_proj", Projection::kUp},
-                                                {"down_proj", Projection::kDown}};
-constexpr const char* kLayerNormNames[kLayerNorms] = {"input_layernorm",           "post_attention_layernorm",
-                                                      "pre_feedforward_layernorm", "post_feedforward_layernorm",
-                                                      "q_norm",                    "k_norm"};
-
-void set_place(AdapterEntry& entry, const std::string& module) {
-  for (const NamedProjection& one : kProjectionNames) {
-    if (module != one.name) continue;
+void set_place(AdapterEntry& entry, const std::string& module, const LayerNorms& norms) {
+  for (int i = 0; i < kProjections; ++i) {
+    const auto projection = static_cast<Projection>(i);
+    if (module != name_of(projection).name) continue;
     entry.place = AdapterEntry::Place::kProjection;
-    entry.projection = one.projection;
+    entry.projection = projection;
     return;
   }
-  for (int norm = 0; norm < kLayerNorms; ++norm) {
-    if (module != kLayerNormNames[norm]) continue;
+  for (int i = 0; i < kLayerNorms; ++i) {
+    const auto norm = static_cast<LayerNorm>(i);
+    if (!norms.has(norm) || module != name_of(norm, norms).name) continue;
     entry.place = AdapterEntry::Place::kLayerNorm;
-    entry.norm = static_cast<LayerNorm>(norm);
+    entry.norm = norm;
     return;
   }
-  if (module == "norm")
+  if (module == name_of(OuterModule::kFinalNorm).name)
     entry.place = AdapterEntry::Place::kFinalNorm;
-  else if (module == "lm_head")
+  else if (module == name_of(OuterModule::kLmHead).name)
     entry.place = AdapterEntry::Place::kLmHead;
-  else if (module == "embed_tokens")
+  else if (module == name_of(OuterModule::kEmbedTokens).name)
     entry.place = AdapterEntry::Place::kEmbedTokens;
   else
     invalid("Expected the name of a module, received " + module + ".");
@@ -241,8 +232,6 @@ const char* packed_state_name(PackedState state) {
   return "";
 }
 
-const char* layer_norm_name(LayerNorm norm) { return kLayerNormNames[static_cast<size_t>(norm)]; }
-
 Request request_of(const Napi::Object& object, const ModelConfig& config, int32_t context_length, const AdapterMap& adapters,
                    const ComparisonMap& comparisons) {
   Request request;
@@ -300,14 +289,14 @@ std::vector<int32_t> calibration_ids_of(const Napi::Value& value) {
   return ids;
 }
 
-std::vector<AdapterEntry> entries_of(const Napi::Array& array) {
+std::vector<AdapterEntry> entries_of(const Napi::Array& array, const LayerNorms& norms) {
   std::vector<AdapterEntry> entries;
   for (uint32_t i = 0; i < array.Length(); ++i) {
     const auto item = array.Get(i).As<Napi::Object>();
     AdapterEntry entry;
     entry.tensor = string_of(item, "tensor");
     entry.role = role_of(string_of(item, "role"));
-    set_place(entry, string_of(item, "module"));
+    set_place(entry, string_of(item, "module"), norms);
     entry.layer = static_cast<int32_t>(integer_of(item, "layer", -1, INT32_MAX));
     const auto has = [&](const char* key) { return !item.Get(key).IsUndefined(); };
     if (has("scaling")) entry.scaling = static_cast<float>(number_of(item, "scaling", -1e9, 1e9));

@@ -31,11 +31,11 @@ const char* precision_name(Precision precision);
 const char* kv_format_name(KvFormat format);
 const char* lora_dtype_name(LoraDType dtype);
 const char* packed_state_name(PackedState state);
-const char* layer_norm_name(LayerNorm norm);
 
 Request request_of(const Napi::Object& object, const ModelConfig& config, int32_t context_length, const AdapterMap& adapters,
                    const ComparisonMap& comparisons);
-std::vector<AdapterEntry> entries_of(const Napi::Array& array);
+// `norms`: which the base has.
+std::vector<AdapterEntry> entries_of(const Napi::Array& array, const LayerNorms& norms);
 // Token ids of a vocabulary, one for each row at most. `comparison` is theirs.
 std::vector<int32_t> compared_tokens_of(const Napi::Value& value, const LogitComparison& comparison, int32_t vocabulary);
 // At most 256 ids that are not negative.

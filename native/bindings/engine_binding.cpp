@@ -209,7 +209,7 @@ Napi::Value EngineBinding::facts(const Napi::CallbackInfo& info) {
     facts.Set("architecture", config.architecture);
     facts.Set("hiddenSize", config.hidden_size);
     facts.Set("intermediateSize", config.intermediate_size);
-    facts.Set("layers", static_cast<double>(config.layers.size()));
+    facts.Set("layers", config.layer_count);
     facts.Set("heads", config.heads);
     facts.Set("kvHeads", config.kv_heads);
     facts.Set("headDim", config.head_dim);
@@ -218,9 +218,7 @@ Napi::Value EngineBinding::facts(const Napi::CallbackInfo& info) {
     facts.Set("trainedContextLength", config.trained_context);
     facts.Set("maxSequences", engine.options().max_sequences);
     facts.Set("tiedEmbeddings", config.tied_embeddings);
-    auto norms = Napi::Array::New(env);
-    for (const NormName& norm : config.norms) norms.Set(norms.Length(), layer_norm_name(norm.norm));
-    facts.Set("layerNorms", norms);
+    set_anatomy(facts, config);
     facts.Set("parameters", static_cast<double>(model.weights().parameters));
     facts.Set("precision", precision_name(model.precision()));
     facts.Set("backend", model.backend().name());
@@ -265,7 +263,7 @@ Napi::Value EngineBinding::load_adapter(const Napi::CallbackInfo& info) {
     const auto engine = this->engine();
     const auto bytes = bytes_of(info[0]);
     const auto owner = environment_->keep(Napi::Persistent(info[0].As<Napi::Object>()));
-    auto entries = std::make_shared<std::vector<AdapterEntry>>(entries_of(info[1].As<Napi::Array>()));
+    auto entries = std::make_shared<std::vector<AdapterEntry>>(entries_of(info[1].As<Napi::Array>(), engine->model().config().norms));
     const bool int8 = info[2].ToBoolean().Value();
     if (int8 && engine->model().precision() != Precision::kInt8)
       throw Error(ErrorCode::kInvalidArgument, "Expected int8 precision of the model for an int8 adapter.");

@@ -52,7 +52,7 @@ Engine::Engine(std::unique_ptr<Model> model, const EngineOptions& options, Sink 
       cache_(model_->backend(), cache_spec(*model_, options)),
       scheduler_({options_.max_sequences, options_.max_rows}, cache_,
                  [this](Sequence& sequence, int32_t most) { return draft(sequence, most); }),
-      scratch_(model_->backend(), model_->config(), options_.max_rows, kMaxLogitRows),
+      scratch_(model_->backend(), model_->config(), options_.max_rows, kMaxLogitRows, options_.context_length),
       sampler_(model_->backend()),
       kv_bytes_per_token_(cache_.bytes_per_token()) {
   scratch_bytes_ = scratch_.bytes();
@@ -269,7 +269,7 @@ void Engine::step() {
     const int32_t vocabulary = model_->config().vocabulary_size;
     program_.clear();
     const Backend& backend = model_->backend();
-    Graph graph(program_, backend.ops(), model_->config(), model_->weights(), cache_, scratch_, batch_);
+    DecoderGraph graph(program_, backend.ops(), model_->config(), model_->weights(), cache_, scratch_, batch_);
     graph.embed();
     graph.layers(row_blocks(backend, model_->config(), batch_.rows(), options_.threads));
     size_t done = 0;

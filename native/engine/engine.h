@@ -17,7 +17,7 @@
 #include "engine/scheduler.h"
 #include "engine/sequence.h"
 #include "kv_cache/kv_cache.h"
-#include "model/graph.h"
+#include "model/decoder_graph.h"
 #include "model/model.h"
 
 namespace lowrank {

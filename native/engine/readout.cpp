@@ -46,7 +46,7 @@ void Readouts::add(const Sequence& sequence, int32_t position, const float* logi
   places_.push_back(places);
 }
 
-void Readouts::record(Graph& graph) {
+void Readouts::record(DecoderGraph& graph) {
   if (!rows_.empty()) recorded_ = graph.candidates(rows_);
 }
 

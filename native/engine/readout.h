@@ -5,7 +5,7 @@
 
 #include "backend/program.h"
 #include "engine/sequence.h"
-#include "model/graph.h"
+#include "model/decoder_graph.h"
 
 namespace lowrank {
 
@@ -25,7 +25,7 @@ class Readouts {
   // The row at `position` of a sequence. Where tokens before it are drafts, it is drawn from as if they had been drawn: another
   // outcome makes the row worthless. Of a sequence that is done nothing is asked.
   void add(const Sequence& sequence, int32_t position, const float* logits, int32_t vocabulary);
-  void record(Graph& graph);
+  void record(DecoderGraph& graph);
   // Of the i-th row that was added, once the program has run.
   Readout operator[](size_t i) const;
 
