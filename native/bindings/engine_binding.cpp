@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "backend/devices.h"
+#include "bindings/decoder_names.h"
 #include "bindings/devices.h"
 #include "bindings/errors.h"
 #include "bindings/load_control.h"
