@@ -1,7 +1,7 @@
 import { LowrankError } from "../errors/index.js";
 import { decoderNames } from "../native/addon.js";
-import type { AdapterEntry, AdapterInspection, ModelFacts } from "../native/types.js";
-import { isTarget } from "./module-path.js";
+import type { AdapterEntry, AdapterInspection, ModelFacts, NativeTensor } from "../native/types.js";
+import { fusedParts, isTarget } from "./module-path.js";
 
 /** Keys of an adapter's header that are used, and those of a task's name and prompt, which change no result. */
 const KNOWN_KEYS = new Set([
@@ -27,15 +27,28 @@ function invocationTokensOf(metadata: Record<string, unknown>): number[] | null 
   return tokens.length > 0 ? Array.from(tokens) : null;
 }
 
-function placeOf(name: string): { module: string; layer: number } | undefined {
-  const { projections, outer } = decoderNames();
+/** The modules of a tensor's name, several where the model keeps them in one tensor, in the order of its rows. */
+function placeOf(name: string, facts: ModelFacts): { modules: readonly string[]; layer: number } | undefined {
+  const { projections, fused, outer } = decoderNames();
   const found = /^blk\.(\d{1,4})\.([a-z_]+)$/.exec(name);
-  const module = found
-    ? projections.find(({ gguf }) => gguf === found[2])
-    : outer.find(({ gguf }) => gguf === name);
-  return module && isTarget(module.name)
-    ? { module: module.name, layer: found ? Number(found[1]) : -1 }
-    : undefined;
+  if (!found) {
+    const module = outer.find(({ gguf }) => gguf === name);
+    return module && isTarget(module.name) ? { modules: [module.name], layer: -1 } : undefined;
+  }
+  const stored = new Set(Object.values(facts.projections).map(({ storedAs }) => storedAs));
+  const module = [...fused, ...projections].find((one) => one.gguf === found[2] && stored.has(one.name));
+  return module && { modules: fusedParts(module.name) ?? [module.name], layer: Number(found[1]) };
+}
+
+/** A fused B has the rows of all its parts, and no others. */
+function checkFusedRows(tensor: NativeTensor, modules: readonly string[], facts: ModelFacts): void {
+  if (modules.length === 1) return;
+  const rows = modules.reduce((sum, module) => sum + facts.projections[module]!.outFeatures, 0);
+  if (tensor.shape[0] !== rows)
+    throw new LowrankError(
+      "ERR_ADAPTER_SHAPE",
+      `Expected ${rows} rows for the adapter's tensor ${tensor.name}, those of ${modules.join(", ")}, received ${tensor.shape[0]}.`,
+    );
 }
 
 /**
@@ -75,9 +88,9 @@ export function ggufEntries(
       `Expected keys that are known in the GGUF adapter, received ${unknown.slice(0, 200)}. It might change the result.`,
     );
   const halves = new Map<string, number>();
-  const entries = tensors.map((tensor): AdapterEntry => {
+  const entries = tensors.flatMap((tensor): AdapterEntry[] => {
     const found = /^(.+)\.weight\.lora_(a|b)$/.exec(tensor.name);
-    const place = found ? placeOf(found[1]!) : undefined;
+    const place = found ? placeOf(found[1]!, facts) : undefined;
     if (!found || !place || place.layer >= facts.layers)
       throw new LowrankError(
         "ERR_ADAPTER_UNSUPPORTED",
@@ -85,20 +98,28 @@ export function ggufEntries(
       );
     halves.set(found[1]!, (halves.get(found[1]!) ?? 0) + 1);
     const isA = found[2] === "a";
-    const embedding = place.module === "embed_tokens";
+    const embedding = place.modules[0] === "embed_tokens";
     // token_embd's A is stored as a table to gather from: [vocabulary, rank].
     const rank = tensor.shape[isA && !embedding ? 0 : 1] ?? 0;
-    const projection = facts.projections[place.module];
-    return {
-      tensor: tensor.name,
-      ...place,
-      role: embedding ? (isA ? "lora_embedding_A" : "lora_embedding_B") : isA ? "lora_A" : "lora_B",
-      ...(isA ? { scaling: alpha === 0 ? 1 : alpha / Math.max(1, rank) } : {}),
-      ...(isA && embedding ? { transpose: true } : {}),
-      ...(projection?.interleavedInGguf && !isA
-        ? { unpermuteHeads: projection.outFeatures / facts.headDim }
-        : {}),
-    };
+    if (!isA) checkFusedRows(tensor, place.modules, facts);
+    let rowBegin = 0;
+    return place.modules.map((module) => {
+      const projection = facts.projections[module];
+      const rows = isA || place.modules.length === 1 ? {} : { rowBegin, rowCount: projection!.outFeatures };
+      rowBegin += projection?.outFeatures ?? 0;
+      return {
+        tensor: tensor.name,
+        module,
+        layer: place.layer,
+        ...rows,
+        role: embedding ? (isA ? "lora_embedding_A" : "lora_embedding_B") : isA ? "lora_A" : "lora_B",
+        ...(isA ? { scaling: alpha === 0 ? 1 : alpha / Math.max(1, rank) } : {}),
+        ...(isA && embedding ? { transpose: true } : {}),
+        ...(projection?.interleavedInGguf && !isA
+          ? { unpermuteHeads: projection.outFeatures / facts.headDim }
+          : {}),
+      };
+    });
   });
   for (const [name, count] of halves)
     if (count !== 2)

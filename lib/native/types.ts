@@ -44,6 +44,8 @@ export interface DecoderNames {
 export interface ProjectionFacts {
   outFeatures: number;
   inFeatures: number;
+  /** The module whose tensor the model's file keeps it in: itself, or a fused one. */
+  storedAs: string;
   /** GGUF files, of adapters too, have the two halves of each head's rows interleaved. */
   interleavedInGguf: boolean;
 }

@@ -69,6 +69,7 @@ void set_anatomy(Napi::Object& facts, const ModelConfig& config) {
     auto object = Napi::Object::New(env);
     object.Set("outFeatures", config.out_features(projection));
     object.Set("inFeatures", config.in_features(projection));
+    object.Set("storedAs", std::string(config.tensors[static_cast<size_t>(i)].module.name));
     object.Set("interleavedInGguf", config.gguf_row_order[static_cast<size_t>(i)] == RowOrder::kInterleavedHalves);
     projections.Set(std::string(name_of(projection).name), object);
   }

@@ -62,7 +62,11 @@ int32_t DecoderShape::row_offset(Projection projection) const {
 }
 
 int32_t DecoderShape::norm_size(LayerNorm norm) const {
-  return norm == LayerNorm::kQ || norm == LayerNorm::kK ? head_dim : hidden_size;
+  switch (norm) {
+    case LayerNorm::kQ: return joint_head_norms ? heads * head_dim : head_dim;
+    case LayerNorm::kK: return joint_head_norms ? kv_heads * head_dim : head_dim;
+    default: return hidden_size;
+  }
 }
 
 }  // namespace lowrank

@@ -55,6 +55,7 @@ struct DecoderShape {
   int32_t head_dim = 0;
   int32_t vocabulary_size = 0;
   LayerNorms norms;
+  bool joint_head_norms = false;  // kQ and kK run over all heads together, so that each head has a gain of its own
 
   // W [out, in] of a projection.
   int32_t out_features(Projection projection) const;

@@ -29,9 +29,11 @@ struct RopeConfig {
   }
 };
 
+inline constexpr int32_t kNoRope = -1;
+
 struct LayerConfig {
   int32_t window = 0;  // keys a row sees, itself included; 0: all
-  int32_t rope = 0;    // index into ModelConfig::ropes
+  int32_t rope = 0;    // index into ModelConfig::ropes, or kNoRope
 };
 
 // What a projection's bias is to a model.
@@ -64,9 +66,12 @@ struct ModelConfig : DecoderShape {
   float norm_epsilon = 1e-6f;
   float norm_gain_offset = 0;  // Gemma keeps gain - 1 in its checkpoints
   Activation activation = Activation::kSilu;
-  float attention_scale = 0;  // of q . k
+  float attention_scale = 0;     // of q . k
+  float attention_soft_cap = 0;  // of a score, above 0; or 0: none
   float embedding_multiplier = 1;
-  float logits_multiplier = 1;   // part of the final norm's gain
+  float residual_multiplier = 1;  // of what a block adds to x
+  float logits_multiplier = 1;    // part of the final norm's gain
+  float logits_soft_cap = 0;      // above 0; or 0: none
   bool tied_embeddings = false;  // as the configuration has it; find_model_tensors() compares it with the file
   std::vector<LayerConfig> layers;  // [layer_count]
   std::vector<RopeConfig> ropes;

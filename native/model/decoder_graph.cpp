@@ -129,7 +129,7 @@ void DecoderGraph::logits(const std::vector<int32_t>& rows) {
     int32_t end = begin + 1;
     while (end < count && head_of(end) == head) ++end;
     at_.program.add<MatmulExpandArgs>(at_.ops.matmul_expand, {in, head, begin, end, nullptr, nullptr, logits,
-                                                              at_.config.vocabulary_size, adapters});
+                                                              at_.config.vocabulary_size, adapters, at_.config.logits_soft_cap});
     begin = end;
   }
 }

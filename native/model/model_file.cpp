@@ -148,6 +148,13 @@ std::optional<std::vector<std::string>> ModelFile::find_strings(const char* hf) 
   return strings;
 }
 
+std::optional<std::vector<int64_t>> ModelFile::find_ints(const char* hf) const {
+  if (!has(hf)) return std::nullopt;
+  std::vector<int64_t> numbers;
+  for (const Json& item : json(hf)->items(hf)) numbers.push_back(item.as_int64(hf));
+  return numbers;
+}
+
 const Json* ModelFile::find_object(const char* hf) const {
   if (!has(hf)) return nullptr;
   const Json* found = json(hf);

@@ -40,6 +40,8 @@ class ModelFile {
   std::optional<std::string> find_string(const char* hf, const char* gguf) const;
   // An array of strings in config.json; nothing where it is absent or null.
   std::optional<std::vector<std::string>> find_strings(const char* hf) const;
+  // An array of integers in config.json, likewise.
+  std::optional<std::vector<int64_t>> find_ints(const char* hf) const;
   // An object in config.json; null where it is absent or null.
   const Json* find_object(const char* hf) const;
   // True for a key of config.json with a value that is not null.

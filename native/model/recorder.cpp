@@ -74,14 +74,15 @@ MatmulExpandArgs Recorder::product(const Fed& fed, const float* residual, float*
 void Recorder::add_product(const Fed& fed, std::optional<LayerNorm> after) {
   const int32_t width = config().hidden_size;
   float* x = block_of(at_.scratch.x, width);
-  if (!after) {
+  const float multiplier = config().residual_multiplier;
+  if (!after && multiplier == 1.0f) {
     at_.program.add(at_.ops.matmul_expand, product(fed, x, x, width));
     return;
   }
   float* y = block_of(at_.scratch.y, width);
   at_.program.add(at_.ops.matmul_expand, product(fed, nullptr, y, width));
-  at_.program.add<RmsNormAddArgs>(at_.ops.rmsnorm_add,
-                                  {y, x, rows(), width, gain(*after), config().norm_epsilon, norm_rows(*after)});
+  at_.program.add<RmsNormAddArgs>(at_.ops.rmsnorm_add, {y, x, rows(), width, after ? gain(*after) : nullptr, config().norm_epsilon,
+                                                        after ? norm_rows(*after) : nullptr, multiplier});
 }
 
 void Recorder::project_qkv(std::optional<LayerNorm> before) {
@@ -94,14 +95,16 @@ void Recorder::rope_write_kv() {
   const int32_t half = config().head_dim / 2;
   const int64_t max_rows = at_.scratch.max_rows;
   const LayerConfig& layer = config().layers[static_cast<size_t>(layer_)];
-  const float* cosine = at_.scratch.angles.as<float>() + (2 * layer.rope * max_rows + block_.begin) * half;
+  const bool rotates = layer.rope != kNoRope;
+  const float* cosine = rotates ? at_.scratch.angles.as<float>() + (2 * layer.rope * max_rows + block_.begin) * half : nullptr;
   const auto rows_of = [&](LayerNorm norm) { return gain(norm) == nullptr ? nullptr : norm_rows(norm); };
   at_.program.add<RopeWriteKvArgs>(
       at_.ops.rope_write_kv,
       {block_of(at_.scratch.wide, at_.scratch.wide_width), config().rows(Site::kQkv), rows(), config().heads, config().kv_heads,
-       config().head_dim, cosine, cosine + max_rows * half, gain(LayerNorm::kQ), gain(LayerNorm::kK), rows_of(LayerNorm::kQ),
+       config().head_dim, cosine, rotates ? cosine + max_rows * half : nullptr, gain(LayerNorm::kQ), gain(LayerNorm::kK), rows_of(LayerNorm::kQ),
        rows_of(LayerNorm::kK), config().norm_epsilon, at_.batch.positions.data() + block_.begin,
-       at_.batch.block_tables.data() + block_.begin, at_.cache.layer(layer_)});
+       at_.batch.block_tables.data() + block_.begin, at_.cache.layer(layer_),
+       config().joint_head_norms});
 }
 
 void Recorder::attend() {
@@ -111,7 +114,7 @@ void Recorder::attend() {
       {block_of(at_.scratch.wide, at_.scratch.wide_width), config().rows(Site::kQkv), rows(), config().heads, config().kv_heads,
        config().head_dim, config().attention_scale, config().layers[static_cast<size_t>(layer_)].window,
        at_.batch.positions.data() + block_.begin, at_.batch.block_tables.data() + block_.begin, at_.cache.layer(layer_),
-       block_of(at_.scratch.heads, width), width, share_});
+       block_of(at_.scratch.heads, width), width, share_, config().attention_soft_cap});
 }
 
 void Recorder::add_attention(std::optional<LayerNorm> after) {

@@ -43,15 +43,15 @@ class Recorder {
 
   // q | k | v = W norm(x), or W x.
   void project_qkv(std::optional<LayerNorm> before);
-  // Norms q and k where the layers have such norms, rotates them, and writes k and v to the cache.
+  // Norms q and k where the layers have such norms, rotates them where the layer has RoPE, and writes k and v to the cache.
   void rope_write_kv();
   // heads = attention(q) over the cache.
   void attend();
-  // x += W heads, or x += norm(W heads).
+  // x += W heads, or x += norm(W heads); times the configuration's residual multiplier.
   void add_attention(std::optional<LayerNorm> after = std::nullopt);
   // gate | up = W norm(x), or W x.
   void project_gate_up(std::optional<LayerNorm> before);
-  // x += W (act(gate) * up), or x += norm(…).
+  // x += W (act(gate) * up), or x += norm(…); likewise.
   void add_feed_forward(std::optional<LayerNorm> after = std::nullopt);
 
   // For the whole model, not for a layer:

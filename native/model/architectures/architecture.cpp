@@ -15,7 +15,12 @@ namespace lowrank {
   one(kMistral)                        \
   one(kQwen2)                          \
   one(kQwen3)                          \
-  one(kGemma3)
+  one(kGemma3)                         \
+  one(kOlmo2)                          \
+  one(kSmolLm3)                        \
+  one(kGranite)                        \
+  one(kPhi3)                           \
+  one(kGemma2)
 
 #define LOWRANK_DECLARE(name) extern const Architecture name;
 LOWRANK_EACH_ARCHITECTURE(LOWRANK_DECLARE)

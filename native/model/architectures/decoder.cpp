@@ -87,7 +87,7 @@ ModelConfig read_decoder_config(const ModelFile& file, const DecoderDefaults& de
   config.trained_context = file.get_int("max_position_embeddings", "context_length", 1, 1 << 24);
   const auto epsilon = file.find_float("rms_norm_eps", "attention.layer_norm_rms_epsilon", 0, 1);
   if (!epsilon && file.is_gguf()) malformed("Expected attention.layer_norm_rms_epsilon in the model's configuration.");
-  config.norm_epsilon = epsilon.value_or(1e-6f);
+  config.norm_epsilon = epsilon.value_or(defaults.norm_epsilon);
   config.attention_scale = 1.0f / std::sqrt(static_cast<float>(config.head_dim));
   config.tied_embeddings =
       file.is_gguf() ? !file.has_tensor(outer_path(Dialect::kGguf, OuterModule::kLmHead) + ".weight")
@@ -118,6 +118,15 @@ void read_attention_biases(const ModelFile& file, ModelConfig& config) {
 
 void read_mlp_biases(const ModelFile& file, ModelConfig& config) {
   read_biases(file, config, "mlp_bias", {Projection::kGate, Projection::kUp, Projection::kDown});
+}
+
+void read_llama_biases(const ModelFile& file, ModelConfig& config) {
+  if (file.is_gguf()) {
+    config.biases.fill(BiasRule::kOptional);
+    return;
+  }
+  read_attention_biases(file, config);
+  read_mlp_biases(file, config);
 }
 
 std::optional<std::vector<bool>> read_sliding_layers(const ModelFile& file, size_t layers) {

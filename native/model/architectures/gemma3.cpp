@@ -57,15 +57,15 @@ ModelConfig read_config(const ModelFile& file) {
   return config;
 }
 
-void record_from_attention(Recorder& layer) {
+}  // namespace
+
+void gemma_from_attention(Recorder& layer) {
   layer.attend();
   layer.add_attention(LayerNorm::kAfterAttention);
   layer.project_gate_up(LayerNorm::kBeforeFeedForward);
   layer.add_feed_forward(LayerNorm::kAfterFeedForward);
 }
 
-}  // namespace
-
-extern const Architecture kGemma3 = {"gemma3_text", "gemma3", read_config, {llama_to_keys, record_from_attention}};
+extern const Architecture kGemma3 = {"gemma3_text", "gemma3", read_config, kGemmaLayer};
 
 }  // namespace lowrank

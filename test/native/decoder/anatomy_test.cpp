@@ -58,6 +58,14 @@ TEST("decoder/anatomy: rows and columns of projections and of sites") {
   CHECK_EQ(shape.norm_size(LayerNorm::kK), 6);
 }
 
+TEST("decoder/anatomy: norms over all heads together have a gain for each channel of q, and of k") {
+  DecoderShape shape = some_shape();
+  shape.joint_head_norms = true;
+  CHECK_EQ(shape.norm_size(LayerNorm::kQ), 18);
+  CHECK_EQ(shape.norm_size(LayerNorm::kK), 6);
+  CHECK_EQ(shape.norm_size(LayerNorm::kAfterAttention), 24);
+}
+
 TEST("decoder/row_order: the halves of a head interleaved, as llama.cpp keeps q and k of Llama") {
   std::vector<int32_t> stored;
   for (int32_t row = 0; row < 12; ++row) stored.push_back(stored_row(RowOrder::kInterleavedHalves, 6, row));

@@ -330,30 +330,30 @@ TEST("ops/attention_paged: keys after the row, before its window or of another s
          {std::tuple{0, KvFormat::kFloat32, false}, {40, KvFormat::kFloat32, false}, {0, KvFormat::kBFloat16, false},
           {40, KvFormat::kBFloat16, false}, {0, KvFormat::kInt8, false}, {40, KvFormat::kInt8, false},
           {40, KvFormat::kBFloat16, true}, {40, KvFormat::kInt8, true}})
-     for (const float soft_cap : {0.0f, 2.0f}) {
-      Attention attention({3, 1, 64, window, format, 1.0f, soft_cap}, many ? prompt_rows() : mixed_rows());
-      const std::vector<float> sound = attention.run(*backend, 0, attention.rows(), 1);
-      constexpr int32_t kFaultAt = 257;
-      const float fault = std::numeric_limits<float>::quiet_NaN();
-      for (const int cache : {0, 1}) {
-        attention.set(cache, 0, kFaultAt, fault);
-        const std::vector<float> faulty = attention.run(*backend, 0, attention.rows(), 1);
-        for (int32_t m = 0; m < attention.rows(); ++m) {
-          const int32_t position = attention.positions()[size(m)];
-          const bool sees = attention.sequences()[size(m)] == 0 && position >= kFaultAt &&
-                            (window == 0 || position - window < kFaultAt);
-          const size_t at = size(m) * size(attention.out_stride());
-          for (size_t i = at; i < at + 3 * 64; ++i) {
-            if (!sees)
-              expect_near(label(*backend, "an unseen fault"), i, faulty[i], sound[i], 0);
-            else if (cache == 0 ||
-                     (i - at) % 64 == 0)  // a fault in K spoils the row, one in V its own element
-              CHECK(std::isnan(faulty[i]));
+      for (const float soft_cap : {0.0f, 2.0f}) {
+        Attention attention({3, 1, 64, window, format, 1.0f, soft_cap}, many ? prompt_rows() : mixed_rows());
+        const std::vector<float> sound = attention.run(*backend, 0, attention.rows(), 1);
+        constexpr int32_t kFaultAt = 257;
+        const float fault = std::numeric_limits<float>::quiet_NaN();
+        for (const int cache : {0, 1}) {
+          attention.set(cache, 0, kFaultAt, fault);
+          const std::vector<float> faulty = attention.run(*backend, 0, attention.rows(), 1);
+          for (int32_t m = 0; m < attention.rows(); ++m) {
+            const int32_t position = attention.positions()[size(m)];
+            const bool sees = attention.sequences()[size(m)] == 0 && position >= kFaultAt &&
+                              (window == 0 || position - window < kFaultAt);
+            const size_t at = size(m) * size(attention.out_stride());
+            for (size_t i = at; i < at + 3 * 64; ++i) {
+              if (!sees)
+                expect_near(label(*backend, "an unseen fault"), i, faulty[i], sound[i], 0);
+              else if (cache == 0 ||
+                       (i - at) % 64 == 0)  // a fault in K spoils the row, one in V its own element
+                CHECK(std::isnan(faulty[i]));
+            }
           }
+          attention.mend();
         }
-        attention.mend();
       }
-    }
 }
 
 TEST("ops/attention_paged: scores far apart neither overflow nor vanish") {
