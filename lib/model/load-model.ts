@@ -96,7 +96,7 @@ async function loadEngine(
   router: RequestRouter,
   text: Promise<TextProcessor | null>,
 ): Promise<NativeEngine> {
-  const { precision, kvCache, deviceAdapterMemory, onProgress, signal } = options;
+  const { precision, kvCache, shareWeights, deviceAdapterMemory, onProgress, signal } = options;
   let progressError: { thrown: unknown } | undefined;
   const load = addon().loadEngine(
     {
@@ -106,6 +106,7 @@ async function loadEngine(
       precision,
       ...pick(options, ENGINE),
       int8KvCache: kvCache === "int8",
+      shareWeights,
       deviceAdapterBytes: deviceAdapterMemory,
     },
     router.dispatch,

@@ -2,6 +2,7 @@ import { expected } from "../errors/index.js";
 import { ENGINE, requireInt8 } from "../native/index.js";
 import type { AdapterPrecision, Precision } from "../native/types.js";
 import {
+  boolean,
   callback,
   checkOptions,
   choice,
@@ -94,6 +95,14 @@ const LOADING = {
   packedDirectory: folder({
     description: "Folder that keeps weights and tokenizers as they are computed with; false: keep nothing.",
     says: "`${XDG_CACHE_HOME:-~/.cache}/lowrank/packed`, for models from 8 MiB on",
+  }),
+  /**
+   * Compute with the file in `packedDirectory` itself, so that processes with one model hold its weights once. false: with a copy of it,
+   * which a process has for its own, as one with a file that could change under it (see docs/models.md). Linux, on the CPU; default true.
+   */
+  shareWeights: boolean({
+    description: "Share the memory of packed weights with other processes.",
+    default: true,
   }),
   /**
    * Bytes that adapters may take in memory. Those that no request runs with and no name pins are evicted, the least recently used first,

@@ -126,6 +126,8 @@ export interface ModelFacts {
   ignoredTensors: string[];
   /** What the load did with a file of packed weights: read it, wrote it for the next load, or neither. */
   packedWeights: "none" | "restored" | "written";
+  /** Whether the weights lie in the file of packed weights, whose memory all processes with this model share. */
+  sharedWeights: boolean;
 }
 
 export interface MemoryUse {
@@ -260,6 +262,8 @@ export interface LoadOptions extends CheckedOf<typeof ENGINE> {
   plugin: string;
   precision: Precision;
   int8KvCache: boolean;
+  /** Compute with the file of packed weights itself, where it may be mapped. */
+  shareWeights: boolean;
   /** Bytes of a CUDA device that adapters keep between steps; 0: as it is. */
   deviceAdapterBytes: number;
 }

@@ -37,6 +37,15 @@ struct MemoryRange {
   size_t bytes;
 };
 
+// Packed weights that lie in the host's memory already: the ranges of Backend::memory in their order, each at the next multiple of
+// kRangeAlignment from `data` on, which is at one itself. Nobody writes to them.
+inline constexpr size_t kRangeAlignment = 64;
+inline constexpr uint64_t aligned_range(uint64_t offset) { return (offset + kRangeAlignment - 1) / kRangeAlignment * kRangeAlignment; }
+struct GivenWeights {
+  std::shared_ptr<const void> owner;  // keeps them there
+  const uint8_t* data;
+};
+
 // A block of memory that the ops of a backend read and write: of this process on the CPU, of the device else. Zeroed when it is
 // made; freed with the last copy of this handle.
 class BackendMemory {
@@ -74,6 +83,12 @@ class Backend {
   virtual std::unique_ptr<Matrix> pack(const MatrixSpec& spec, const RowReader& read, int threads) const = 0;
   // A matrix of this spec whose weights are yet to be written, through `memory`. Throws as `pack` does for a wrong spec.
   virtual std::unique_ptr<Matrix> allocate(const MatrixSpec& spec) const = 0;
+  // A matrix of this spec over weights that lie in memory already. Reads none of them: the caller sees to it that the ranges of `memory`
+  // are there. Throws as `pack` does for a wrong spec. Null where the backend has them in memory of its own alone.
+  virtual std::unique_ptr<Matrix> place(const MatrixSpec& spec, const GivenWeights& given) const {
+    (void)spec, (void)given;
+    return nullptr;
+  }
   // Where the packed weights lie in the backend's memory, in an order that two matrices of one spec share: for keeping them on
   // disk. What the spec says is not among them.
   virtual std::vector<MemoryRange> memory(const Matrix& matrix) const = 0;

@@ -23,6 +23,7 @@ struct LoadOptions {
   std::string plugin;
   Precision precision;
   EngineOptions engine;
+  bool share_weights;
   size_t device_adapter_bytes;  // 0: as it is
 };
 
@@ -33,6 +34,7 @@ LoadOptions load_options_of(const Napi::Object& object) {
   options.plugin = string_of(object, "plugin");
   options.precision = precision_of(string_of(object, "precision"));
   options.engine = engine_options_of(object);
+  options.share_weights = object.Get("shareWeights").ToBoolean().Value();
   options.device_adapter_bytes = static_cast<size_t>(number_of(object, "deviceAdapterBytes", 0, 0x1p53));
   if (options.engine.int8_kv && options.precision != Precision::kInt8)
     throw Error(ErrorCode::kInvalidArgument, "Expected int8 precision for an int8 KV cache.");
@@ -58,6 +60,7 @@ std::unique_ptr<Model> load_model(const LoadOptions& options, const Callback& on
   WeightsOptions weights;
   weights.precision = options.precision;
   weights.threads = options.engine.threads != 0 ? options.engine.threads : ThreadPool::default_threads();
+  weights.share_packed = options.share_weights;
   weights.packed_path = [&] { return control.wait_for_packed_path(); };
   weights.calibration_ids = [&] { return control.wait_for_calibration(); };
   weights.progress = [&](int64_t done, int64_t total) {
@@ -199,6 +202,7 @@ Napi::Value EngineBinding::facts(const Napi::CallbackInfo& info) {
     for (size_t i = 0; i < ignored.size(); ++i) names.Set(static_cast<uint32_t>(i), ignored[i]);
     facts.Set("ignoredTensors", names);
     facts.Set("packedWeights", packed_state_name(model.weights().packed));
+    facts.Set("sharedWeights", model.weights().shared);
     facts.Set("weightBytes", static_cast<double>(model.weights().bytes));
     facts.Set("kvCache", kv_format_name(engine.kv_format()));
     facts.Set("kvBytesPerToken", static_cast<double>(engine.kv_bytes_per_token()));
