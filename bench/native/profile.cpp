@@ -10,7 +10,7 @@
 
 #include "backend/program.h"
 #include "kv_cache/kv_cache.h"
-#include "model/graph.h"
+#include "model/decoder_graph.h"
 #include "model/model.h"
 #include "timing.h"
 
@@ -28,7 +28,7 @@ constexpr int32_t kRank = 16;
 // An adapter on all seven projections. What its numbers are does not matter, but that no two adapters share memory.
 std::shared_ptr<const Adapter> plain_adapter(const BaseModel& base) {
   auto adapter = std::make_shared<Adapter>();
-  for (int32_t layer = 0; layer < base.layers; ++layer) {
+  for (int32_t layer = 0; layer < base.layer_count; ++layer) {
     AdapterLayer& modules = adapter->layers.emplace_back();
     for (int i = 0; i < kProjections; ++i) {
       const auto projection = static_cast<Projection>(i);
@@ -69,7 +69,7 @@ void profile(const std::string& path, const ProfileOptions& options) {
     tables.push_back(std::make_unique<BlockTable>(cache));
     tables.back()->reserve(length);
   }
-  Scratch scratch(model->backend(), config, rows, sequences);
+  Scratch scratch(model->backend(), config, rows, sequences, length);
   Program program;
   Batch batch;
   for (int32_t i = 0; i < rows; ++i) {
@@ -92,7 +92,7 @@ void profile(const std::string& path, const ProfileOptions& options) {
     asked.push_back(row);
   }
   const auto record = [&](Program& into, const Batch& of) {
-    Graph graph(into, model->backend().ops(), config, model->weights(), cache, scratch, of);
+    DecoderGraph graph(into, model->backend().ops(), config, model->weights(), cache, scratch, of);
     graph.embed();
     graph.layers(blocks >= 0 ? RowBlocks{blocks, threads} : row_blocks(model->backend(), config, rows, threads));
     graph.logits(outputs);

@@ -1,18 +1,7 @@
 import { LowrankError } from "../errors/index.js";
-import type { AdapterEntry, AdapterInspection, ModelFacts, ProjectionName } from "../native/types.js";
-
-const PROJECTION_OF: Readonly<Record<string, ProjectionName>> = {
-  attn_q: "q_proj",
-  attn_k: "k_proj",
-  attn_v: "v_proj",
-  attn_output: "o_proj",
-  ffn_gate: "gate_proj",
-  ffn_up: "up_proj",
-  ffn_down: "down_proj",
-};
-
-/** GGUF's names of the architectures that Hugging Face names otherwise. */
-const GGUF_ARCHITECTURE: Readonly<Record<string, string>> = { mistral: "llama", gemma3_text: "gemma3" };
+import { decoderNames } from "../native/addon.js";
+import type { AdapterEntry, AdapterInspection, ModelFacts, NativeTensor } from "../native/types.js";
+import { fusedParts, isTarget } from "./module-path.js";
 
 /** Keys of an adapter's header that are used, and those of a task's name and prompt, which change no result. */
 const KNOWN_KEYS = new Set([
@@ -38,17 +27,33 @@ function invocationTokensOf(metadata: Record<string, unknown>): number[] | null 
   return tokens.length > 0 ? Array.from(tokens) : null;
 }
 
-function placeOf(name: string): { module: AdapterEntry["module"]; layer: number } | undefined {
-  if (name === "output") return { module: "lm_head", layer: -1 };
-  if (name === "token_embd") return { module: "embed_tokens", layer: -1 };
+/** The modules of a tensor's name, several where the model keeps them in one tensor, in the order of its rows. */
+function placeOf(name: string, facts: ModelFacts): { modules: readonly string[]; layer: number } | undefined {
+  const { projections, fused, outer } = decoderNames();
   const found = /^blk\.(\d{1,4})\.([a-z_]+)$/.exec(name);
-  const module = found ? PROJECTION_OF[found[2]!] : undefined;
-  return module ? { module, layer: Number(found![1]) } : undefined;
+  if (!found) {
+    const module = outer.find(({ gguf }) => gguf === name);
+    return module && isTarget(module.name) ? { modules: [module.name], layer: -1 } : undefined;
+  }
+  const stored = new Set(Object.values(facts.projections).map(({ storedAs }) => storedAs));
+  const module = [...fused, ...projections].find((one) => one.gguf === found[2] && stored.has(one.name));
+  return module && { modules: fusedParts(module.name) ?? [module.name], layer: Number(found[1]) };
+}
+
+/** A fused B has the rows of all its parts, and no others. */
+function checkFusedRows(tensor: NativeTensor, modules: readonly string[], facts: ModelFacts): void {
+  if (modules.length === 1) return;
+  const rows = modules.reduce((sum, module) => sum + facts.projections[module]!.outFeatures, 0);
+  if (tensor.shape[0] !== rows)
+    throw new LowrankError(
+      "ERR_ADAPTER_SHAPE",
+      `Expected ${rows} rows for the adapter's tensor ${tensor.name}, those of ${modules.join(", ")}, received ${tensor.shape[0]}.`,
+    );
 }
 
 /**
- * What each tensor of a llama.cpp LoRA adapter is. Scaling is alpha / rank, or 1 where alpha is 0 (llama.cpp, llama-adapter.cpp). Llama
- * files have the rows of q and k interleaved, B included.
+ * What each tensor of a llama.cpp LoRA adapter is. Scaling is alpha / rank, or 1 where alpha is 0 (llama.cpp, llama-adapter.cpp).
+ * Rows that are interleaved in the model's file are so in B, too.
  */
 export function ggufEntries(
   inspection: AdapterInspection,
@@ -64,7 +69,7 @@ export function ggufEntries(
   };
   wanted("general.type", "adapter");
   wanted("adapter.type", "lora");
-  const architecture = GGUF_ARCHITECTURE[facts.architecture] ?? facts.architecture;
+  const architecture = facts.ggufArchitecture;
   if (metadata["general.architecture"] !== architecture)
     throw new LowrankError(
       "ERR_ADAPTER_UNSUPPORTED",
@@ -83,9 +88,9 @@ export function ggufEntries(
       `Expected keys that are known in the GGUF adapter, received ${unknown.slice(0, 200)}. It might change the result.`,
     );
   const halves = new Map<string, number>();
-  const entries = tensors.map((tensor): AdapterEntry => {
+  const entries = tensors.flatMap((tensor): AdapterEntry[] => {
     const found = /^(.+)\.weight\.lora_(a|b)$/.exec(tensor.name);
-    const place = found ? placeOf(found[1]!) : undefined;
+    const place = found ? placeOf(found[1]!, facts) : undefined;
     if (!found || !place || place.layer >= facts.layers)
       throw new LowrankError(
         "ERR_ADAPTER_UNSUPPORTED",
@@ -93,19 +98,28 @@ export function ggufEntries(
       );
     halves.set(found[1]!, (halves.get(found[1]!) ?? 0) + 1);
     const isA = found[2] === "a";
-    const embedding = place.module === "embed_tokens";
+    const embedding = place.modules[0] === "embed_tokens";
     // token_embd's A is stored as a table to gather from: [vocabulary, rank].
     const rank = tensor.shape[isA && !embedding ? 0 : 1] ?? 0;
-    const interleaved =
-      architecture === "llama" && !isA && (place.module === "q_proj" || place.module === "k_proj");
-    return {
-      tensor: tensor.name,
-      ...place,
-      role: embedding ? (isA ? "lora_embedding_A" : "lora_embedding_B") : isA ? "lora_A" : "lora_B",
-      ...(isA ? { scaling: alpha === 0 ? 1 : alpha / Math.max(1, rank) } : {}),
-      ...(isA && embedding ? { transpose: true } : {}),
-      ...(interleaved ? { unpermuteHeads: place.module === "q_proj" ? facts.heads : facts.kvHeads } : {}),
-    };
+    if (!isA) checkFusedRows(tensor, place.modules, facts);
+    let rowBegin = 0;
+    return place.modules.map((module) => {
+      const projection = facts.projections[module];
+      const rows = isA || place.modules.length === 1 ? {} : { rowBegin, rowCount: projection!.outFeatures };
+      rowBegin += projection?.outFeatures ?? 0;
+      return {
+        tensor: tensor.name,
+        module,
+        layer: place.layer,
+        ...rows,
+        role: embedding ? (isA ? "lora_embedding_A" : "lora_embedding_B") : isA ? "lora_A" : "lora_B",
+        ...(isA ? { scaling: alpha === 0 ? 1 : alpha / Math.max(1, rank) } : {}),
+        ...(isA && embedding ? { transpose: true } : {}),
+        ...(projection?.interleavedInGguf && !isA
+          ? { unpermuteHeads: projection.outFeatures / facts.headDim }
+          : {}),
+      };
+    });
   });
   for (const [name, count] of halves)
     if (count !== 2)

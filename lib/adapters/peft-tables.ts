@@ -36,7 +36,7 @@ export function tableEntries(
     entries.push({
       tensor: tensor.name,
       role: "copy",
-      module: module as TableUse["module"],
+      module,
       layer: -1,
       copyOf: of.tensor.name,
     });

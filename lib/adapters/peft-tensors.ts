@@ -1,6 +1,6 @@
 import { LowrankError } from "../errors/index.js";
 import type { AdapterEntry, ModelFacts, NativeTensor } from "../native/types.js";
-import { fusedParts, isTable, modulePaths, outFeatures, type ModulePath } from "./module-path.js";
+import { fusedParts, isTable, modulePaths, type ModulePath } from "./module-path.js";
 import type { PeftConfig } from "./peft-config.js";
 import { tableEntries, tokenRowEntries, type TableUse } from "./peft-tables.js";
 import { savedModules, scalingOf, targetedModules } from "./peft-targets.js";
@@ -83,10 +83,10 @@ function entriesOf(named: NamedTensor, facts: ModelFacts, scaling: number | unde
     ...(scaling === undefined ? {} : { scaling }),
   };
   const parts = fusedParts(place.module);
-  if (!parts) return [{ ...common, module: place.module as AdapterEntry["module"] }];
+  if (!parts) return [{ ...common, module: place.module }];
   let rowBegin = 0;
   return parts.map((module) => {
-    const rowCount = outFeatures(facts, module);
+    const rowCount = facts.projections[module]!.outFeatures;
     const rows = role === "lora_A" ? {} : { rowBegin, rowCount };
     rowBegin += rowCount;
     return { ...common, ...rows, module };
@@ -96,7 +96,7 @@ function entriesOf(named: NamedTensor, facts: ModelFacts, scaling: number | unde
 function checkFusedRows({ tensor, place, role }: NamedTensor, facts: ModelFacts): void {
   const parts = fusedParts(place.module);
   if (!parts || role === "lora_A") return;
-  const rows = parts.reduce((sum, part) => sum + outFeatures(facts, part), 0);
+  const rows = parts.reduce((sum, part) => sum + facts.projections[part]!.outFeatures, 0);
   if (tensor.shape[0] !== rows)
     throw new LowrankError(
       "ERR_ADAPTER_SHAPE",

@@ -1,7 +1,7 @@
 import { createRequire } from "node:module";
 import { fileURLToPath } from "node:url";
 import { LowrankError } from "../errors/index.js";
-import type { NativeAddon } from "./types.js";
+import type { DecoderNames, NativeAddon } from "./types.js";
 
 let loaded: NativeAddon | undefined;
 
@@ -25,3 +25,6 @@ export function addon(): NativeAddon {
   }
   return loaded;
 }
+
+/** What the parts of a decoder are called, in every dialect. */
+export const decoderNames = (): DecoderNames => addon().decoderNames;

@@ -20,15 +20,35 @@ export interface AdapterInspection {
   metadata: Record<string, unknown>;
 }
 
-export type ProjectionName =
-  "q_proj" | "k_proj" | "v_proj" | "o_proj" | "gate_proj" | "up_proj" | "down_proj";
-export type LayerNormName =
-  | "input_layernorm"
-  | "post_attention_layernorm"
-  | "pre_feedforward_layernorm"
-  | "post_feedforward_layernorm"
-  | "q_norm"
-  | "k_norm";
+/** What a part of the decoder is called. */
+export interface ModuleName {
+  /** By which PEFT names it as a target: "q_proj". */
+  readonly name: string;
+  /** Hugging Face's path: of a layer's module after "model.layers.3.", such as "self_attn.q_proj"; of another one, all of it. */
+  readonly path: string;
+  /** llama.cpp's name: of a layer's module after "blk.3.", such as "attn_q"; of another one, all of it. */
+  readonly gguf: string;
+}
+
+/** The one table of names; see native/decoder/names.h. */
+export interface DecoderNames {
+  readonly projections: readonly ModuleName[];
+  /** What some checkpoints keep in one tensor, and the names of the projections that it stands for, in the order of its rows. */
+  readonly fused: readonly (ModuleName & { readonly parts: readonly string[] })[];
+  readonly norms: readonly Pick<ModuleName, "name" | "path">[];
+  /** embed_tokens, norm, lm_head. */
+  readonly outer: readonly ModuleName[];
+}
+
+/** A projection of a model. */
+export interface ProjectionFacts {
+  outFeatures: number;
+  inFeatures: number;
+  /** The module whose tensor the model's file keeps it in: itself, or a fused one. */
+  storedAs: string;
+  /** GGUF files, of adapters too, have the two halves of each head's rows interleaved. */
+  interleavedInGguf: boolean;
+}
 
 /** What one tensor of an adapter file is; see native/lora/adapter.h, AdapterEntry. */
 export interface AdapterEntry {
@@ -48,7 +68,8 @@ export interface AdapterEntry {
     | "lora_embedding_B"
     /** Not used: it must hold the same numbers as the tensor `copyOf`. */
     | "copy";
-  module: ProjectionName | LayerNormName | "norm" | "lm_head" | "embed_tokens";
+  /** A name of DecoderNames, but of no fused module. */
+  module: string;
   /** Index of the decoder layer; -1 for norm, lm_head and embed_tokens. */
   layer: number;
   /** lora_A and lora_embedding_A only: alpha / rank, or alpha / sqrt(rank). */
@@ -72,6 +93,8 @@ export type AdapterPrecision = "bfloat16" | "int8";
 /** Facts of the loaded base model. */
 export interface ModelFacts {
   architecture: string;
+  /** What llama.cpp calls it, in files of models and of adapters. */
+  ggufArchitecture: string;
   hiddenSize: number;
   intermediateSize: number;
   layers: number;
@@ -84,8 +107,10 @@ export interface ModelFacts {
   /** Requests that are computed at once. */
   maxSequences: number;
   tiedEmbeddings: boolean;
-  /** Norms that each layer has. */
-  layerNorms: LayerNormName[];
+  /** Norms that each layer has, by Hugging Face's names. */
+  layerNorms: string[];
+  /** Of each layer, by name: "q_proj" and so on. */
+  projections: Record<string, ProjectionFacts>;
   parameters: number;
   precision: Precision;
   /** "cpu" or "cuda". */
@@ -147,6 +172,8 @@ export interface GenerateRequest extends ServedRequest {
   adapters: AppliedAdapter[];
   maxTokens: number;
   stopTokens: Int32Array;
+  /** The token ids of what the answer is one of; undefined: any answer. */
+  choices: Int32Array[] | undefined;
   /** Tokens that prompt lookup drafts a step; 0: none. */
   maxDraftTokens: number;
   sampling: SamplingOptions;
@@ -170,6 +197,9 @@ export interface EvaluateRequest extends ServedRequest {
 }
 
 export type NativeRequest = GenerateRequest | EvaluateRequest;
+
+/** A request but for its adapters. */
+export type EngineRequest = Omit<GenerateRequest, "adapters"> | Omit<EvaluateRequest, "adapters">;
 
 /** What happened to a request in one step. Natural logarithms throughout. */
 export interface NativeEvent {
@@ -223,7 +253,7 @@ export interface SelectedDevice {
   fallback: string;
 }
 
-/** Of what ENGINE declares, 0 threads or tokens of context stand for the default. */
+/** Of what ENGINE declares, 0 stands for the default of the engine. */
 export interface LoadOptions extends CheckedOf<typeof ENGINE> {
   path: string;
   /** As SelectedDevice has it. */
@@ -231,10 +261,6 @@ export interface LoadOptions extends CheckedOf<typeof ENGINE> {
   /** Path of the CUDA plugin, or "". */
   plugin: string;
   precision: Precision;
-  /** Budget of keys and values. */
-  kvCacheBytes: number;
-  /** The budget was asked for: too little for one context is an error. */
-  kvCacheAsked: boolean;
   int8KvCache: boolean;
   /** Compute with the file of packed weights itself, where it may be mapped. */
   shareWeights: boolean;
@@ -262,12 +288,9 @@ export interface NativeEngine {
     entries: AdapterEntry[],
     /** Keep A and B in int8; only with the model's precision int8. */
     int8: boolean,
+    /** Adapters with equal keys and precisions share pages of the prefix cache. */
+    prefixCacheKey: string,
   ): Promise<{ id: number; bytes: number; maxRank: number }>;
-  /**
-   * Equal texts stand for equal files: with an equal precision, too, what one adapter has computed may serve another. Before its first
-   * request.
-   */
-  setAdapterContent(id: number, content: string): void;
   /** Gives up the handle; memory is freed when the last sequence that uses it ends. */
   releaseAdapter(id: number): void;
   /** Room for logits: 4 * variants * rows * vocabularySize bytes, 1 GiB at most, until it is closed. Returns its id. */
@@ -300,6 +323,7 @@ export interface NativeLoad {
 }
 
 export interface NativeAddon {
+  readonly decoderNames: DecoderNames;
   /** The class that native errors are made of: `new errorClass(code, message)`. Set once, before anything else. */
   setErrorClass(errorClass: new (code: never, message: string) => Error): void;
   loadEngine(

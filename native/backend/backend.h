@@ -8,6 +8,7 @@
 
 #include "backend/program.h"
 #include "core/buffer.h"
+#include "core/machine_memory.h"
 #include "ops/numeric_traits.h"
 #include "ops/op_table.h"
 
@@ -75,6 +76,8 @@ class Backend {
   virtual const char* instruction_set() const = 0;  // one of cpu_instruction_sets() on the CPU
   virtual const NumericTraits& traits() const = 0;
   virtual const OpTable& ops() const = 0;
+  // Null where it has none of them; see training_op.h.
+  const TrainingOps* training_ops() const { return ops().training == TrainingOps{} ? nullptr : &ops().training; }
 
   // Quantises where the format asks for it, and packs. Work is spread over `threads`.
   virtual std::unique_ptr<Matrix> pack(const MatrixSpec& spec, const RowReader& read, int threads) const = 0;
@@ -113,11 +116,13 @@ class Backend {
   virtual void copy(void* to, const void* from, size_t bytes) const = 0;
   // Whether ops read and write the host's memory, so that nobody need copy.
   virtual bool shares_host_memory() const = 0;
+  // Bytes: all that this process may have of the host's memory, or what a device has free now.
+  virtual uint64_t available_memory() const { return machine_memory(); }
 
   // How its ops read and write keys and values.
   virtual KvLayout kv_layout() const = 0;
 
-  // Bytes of intermediate values that stay close to one thread while it takes a block of rows from op to op (Graph::layers);
+  // Bytes of intermediate values that stay close to one thread while it takes a block of rows from op to op (DecoderGraph::layers);
   // 0: ops always take whole batches.
   virtual size_t row_block_bytes() const = 0;
 

@@ -55,18 +55,18 @@ void Program::run_op(const Step& step, std::atomic<int>& taken, int part, int ru
     return;
   }
   const int parts = running * parts_per_thread_;
-  for (int own; (own = taken.fetch_add(1, std::memory_order_relaxed)) < parts;) step.run(own, parts);
+  for (int taken_part; (taken_part = taken.fetch_add(1, std::memory_order_relaxed)) < parts;) step.run(taken_part, parts);
 }
 
 void Program::run_chains(const Section& section, std::atomic<int>& taken, int thread, Barrier& barrier) {
-  const size_t own_bytes = static_cast<size_t>(thread) * thread_bytes_;
+  const size_t scratch_offset = static_cast<size_t>(thread) * thread_bytes_;
   size_t known = 0;  // so many are complete, as far as this thread has seen
-  for (size_t own; (own = static_cast<size_t>(taken.fetch_add(1, std::memory_order_relaxed))) < section.chains;) {
-    const Chain& chain = chains_[section.first + own];
+  for (size_t chosen; (chosen = static_cast<size_t>(taken.fetch_add(1, std::memory_order_relaxed))) < section.chains;) {
+    const Chain& chain = chains_[section.first + chosen];
     for (; known < chain.needed; ++known) barrier.wait_for(complete_[section.first + known]);
-    for (size_t i = chain.begin; i < chain.end; ++i) steps_[i].run(0, 1, own_bytes);
-    complete_[section.first + own].store(1, std::memory_order_release);
-    complete_[section.first + own].notify_all();
+    for (size_t i = chain.begin; i < chain.end; ++i) steps_[i].run(0, 1, scratch_offset);
+    complete_[section.first + chosen].store(1, std::memory_order_release);
+    complete_[section.first + chosen].notify_all();
   }
 }
 

@@ -24,14 +24,14 @@ class Program {
     });
   }
 
-  // An op whose argument `Own` points, in a chain, to memory that each thread has its own of: `set_thread_bytes` for each, one
-  // thread's behind the other's. What a chain leaves there, only the same chain finds there.
-  template <auto Own, class Args>
-  void add_with_own(Op<Args> op, const Args& args) {
-    add_step(op, args, [](const void* step_op, const void* step_args, int part, int parts, size_t own_bytes) {
-      Args own = *static_cast<const Args*>(step_args);
-      own.*Own += own_bytes / sizeof *(own.*Own);
-      reinterpret_cast<Op<Args>>(const_cast<void*>(step_op))(own, part, parts);
+  // An op whose pointer `Field`, in a chain, is rebased to the executing thread's scratch: the threads' scratches of `set_thread_bytes`
+  // lie one after the other, the first one where `Field` points. What a chain leaves there, only the same chain finds there.
+  template <auto Field, class Args>
+  void add_with_thread_scratch(Op<Args> op, const Args& args) {
+    add_step(op, args, [](const void* step_op, const void* step_args, int part, int parts, size_t scratch_offset) {
+      Args rebased = *static_cast<const Args*>(step_args);
+      rebased.*Field += scratch_offset / sizeof *(rebased.*Field);
+      reinterpret_cast<Op<Args>>(const_cast<void*>(step_op))(rebased, part, parts);
     });
   }
   void set_thread_bytes(size_t bytes) { thread_bytes_ = bytes; }
@@ -49,10 +49,10 @@ class Program {
   }
 
   struct Step {
-    void (*call)(const void* op, const void* args, int part, int parts, size_t own_bytes);
+    void (*call)(const void* op, const void* args, int part, int parts, size_t scratch_offset);
     const void* op;
     const void* args;
-    void run(int part, int parts, size_t own_bytes = 0) const { call(op, args, part, parts, own_bytes); }
+    void run(int part, int parts, size_t scratch_offset = 0) const { call(op, args, part, parts, scratch_offset); }
   };
 
   // Cuts each op into so many parts a thread, which the threads take as they get free: a thread that the system holds up

@@ -6,6 +6,7 @@
 #endif
 
 #include "bindings/convert.h"
+#include "bindings/decoder_names.h"
 #include "bindings/devices.h"
 #include "bindings/engine_binding.h"
 #include "bindings/environment.h"
@@ -23,9 +24,9 @@ Napi::Value set_error_class(const Napi::CallbackInfo& info) {
 
 // A list of them is made on the event loop: at 16384, in 20 ms.
 void check_tensor_count(const TensorSource& source) {
-  constexpr size_t kMost = 16384;
-  if (source.tensors().size() > kMost)
-    throw Error(ErrorCode::kAdapterFormat, "Expected at most " + std::to_string(kMost) + " tensors in the adapter, received " +
+  constexpr size_t kMaxTensors = 16384;
+  if (source.tensors().size() > kMaxTensors)
+    throw Error(ErrorCode::kAdapterFormat, "Expected at most " + std::to_string(kMaxTensors) + " tensors in the adapter, received " +
                                                std::to_string(source.tensors().size()) + ".");
 }
 
@@ -91,6 +92,7 @@ Napi::Object initialize(Napi::Env env, Napi::Object exports) {
   exports.Set("readGgufMetadata", Napi::Function::New<read_gguf_metadata>(env, "readGgufMetadata"));
   exports.Set("instructionSets", Napi::Function::New<instruction_sets>(env, "instructionSets"));
   exports.Set("cudaDevices", Napi::Function::New<cuda_devices_of>(env, "cudaDevices"));
+  exports.Set("decoderNames", decoder_names(env));
   exports.Set("selectDevice", Napi::Function::New<select_device>(env, "selectDevice"));
   return exports;
 }

@@ -97,7 +97,8 @@ std::unique_ptr<PackedFactor> make_factor(int32_t rank, int32_t dimension, LoraD
   return factor;
 }
 
-// The weights [row, begin …] of a block of the rotation as they are held, before the inverse of the input transform.
+}  // namespace
+
 void held_block(const PackedMatrix& matrix, int32_t row, int32_t begin, float (&block)[kRotationBlock]) {
   const int32_t depth = tile_depth(matrix.format);
   const size_t first = tile_offset(depth, row % kTileRows, begin);
@@ -121,8 +122,6 @@ void held_block(const PackedMatrix& matrix, int32_t row, int32_t begin, float (&
     }
   }
 }
-
-}  // namespace
 
 float scale_of(const PackedMatrix& matrix, int32_t row, int32_t k) {
   if (matrix.activation != ActivationFormat::kInt8) return matrix.scale.as<float>()[row];

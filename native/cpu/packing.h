@@ -31,6 +31,10 @@ const T* tile_of_row(const PackedMatrix& matrix, int32_t row) {
 // The scale of element (row, k) of an int8 matrix; k may lie in K's padding.
 float scale_of(const PackedMatrix& matrix, int32_t row, int32_t k);
 
+// The weights [begin, begin + kRotationBlock) of a row as they are held: dequantised, the input transform not undone. `begin`: a
+// multiple of kRotationBlock.
+void held_block(const PackedMatrix& matrix, int32_t row, int32_t begin, float (&block)[kRotationBlock]);
+
 // out [cols]: the logical weights of a row as the engine holds them: dequantised, rotated back, outliers put in.
 void unpack_row(const PackedMatrix& matrix, int32_t row, float* out);
 

@@ -16,8 +16,6 @@
 namespace lowrank::cuda {
 namespace {
 
-using device::OpCode;
-
 template <class Params>
 void enqueue_as(Launches& launches, const device::OpRecord& op) {
   if (op.params_bytes != sizeof(Params))
@@ -32,20 +30,13 @@ void enqueue_as(Launches& launches, const device::OpRecord& op) {
 }  // namespace
 
 void enqueue_op(Launches& launches, const device::OpRecord& op) {
+#define LOWRANK_ENQUEUE(name, Name) \
+  case device::OpCode::k##Name: return enqueue_as<device::Name##Params>(launches, op);
   switch (op.code) {
-    case OpCode::kEmbedGather: return enqueue_as<device::EmbedGatherParams>(launches, op);
-    case OpCode::kRmsNormQuantizeShrink: return enqueue_as<device::RmsNormQuantizeShrinkParams>(launches, op);
-    case OpCode::kQuantizeShrink: return enqueue_as<device::QuantizeShrinkParams>(launches, op);
-    case OpCode::kGluQuantizeShrink: return enqueue_as<device::GluQuantizeShrinkParams>(launches, op);
-    case OpCode::kMatmulExpand: return enqueue_as<device::MatmulExpandParams>(launches, op);
-    case OpCode::kRopeAngles: return enqueue_as<device::RopeAnglesParams>(launches, op);
-    case OpCode::kRopeWriteKv: return enqueue_as<device::RopeWriteKvParams>(launches, op);
-    case OpCode::kAttentionPaged: return enqueue_as<device::AttentionPagedParams>(launches, op);
-    case OpCode::kRmsNormAdd: return enqueue_as<device::RmsNormAddParams>(launches, op);
-    case OpCode::kLogitsBlocks: return enqueue_as<device::LogitsBlocksParams>(launches, op);
-    case OpCode::kLogitsCandidates: return enqueue_as<device::LogitsCandidatesParams>(launches, op);
+    LOWRANK_INFERENCE_OPS(LOWRANK_ENQUEUE)
     default: break;
   }
+#undef LOWRANK_ENQUEUE
   throw Failure{device::Status::kInvalidArgument,
                 "Expected a known op for a step, received number " + std::to_string(static_cast<uint32_t>(op.code)) + "."};
 }

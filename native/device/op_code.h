@@ -3,21 +3,20 @@
 
 #include <cstdint>
 
+#include "ops/op_list.h"
+
 namespace lowrank::device {
 
-enum class OpCode : uint32_t {
-  kEmbedGather,
-  kRmsNormQuantizeShrink,
-  kQuantizeShrink,
-  kGluQuantizeShrink,
-  kMatmulExpand,
-  kRopeAngles,
-  kRopeWriteKv,
-  kAttentionPaged,
-  kRmsNormAdd,
-  kLogitsBlocks,
-  kLogitsCandidates,
-};
-inline constexpr uint32_t kOpCodes = 11;
+#define LOWRANK_OP_CODE(name, Name) k##Name,
+enum class OpCode : uint32_t { LOWRANK_INFERENCE_OPS(LOWRANK_OP_CODE) };
+#undef LOWRANK_OP_CODE
+
+#define LOWRANK_COUNT_OP(name, Name) +1
+inline constexpr uint32_t kOpCodes = 0 LOWRANK_INFERENCE_OPS(LOWRANK_COUNT_OP);
+#undef LOWRANK_COUNT_OP
+
+#define LOWRANK_OP_NAME(name, Name) #name,
+inline constexpr const char* kOpNames[kOpCodes] = {LOWRANK_INFERENCE_OPS(LOWRANK_OP_NAME)};
+#undef LOWRANK_OP_NAME
 
 }  // namespace lowrank::device

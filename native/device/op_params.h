@@ -14,18 +14,8 @@
 
 namespace lowrank::device {
 
-inline constexpr uint32_t kOpParamsBytes[kOpCodes] = {
-    sizeof(EmbedGatherParams),
-    sizeof(RmsNormQuantizeShrinkParams),
-    sizeof(QuantizeShrinkParams),
-    sizeof(GluQuantizeShrinkParams),
-    sizeof(MatmulExpandParams),
-    sizeof(RopeAnglesParams),
-    sizeof(RopeWriteKvParams),
-    sizeof(AttentionPagedParams),
-    sizeof(RmsNormAddParams),
-    sizeof(LogitsBlocksParams),
-    sizeof(LogitsCandidatesParams),
-};
+#define LOWRANK_OP_PARAMS_BYTES(name, Name) sizeof(Name##Params),
+inline constexpr uint32_t kOpParamsBytes[kOpCodes] = {LOWRANK_INFERENCE_OPS(LOWRANK_OP_PARAMS_BYTES)};
+#undef LOWRANK_OP_PARAMS_BYTES
 
 }  // namespace lowrank::device

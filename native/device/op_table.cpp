@@ -3,7 +3,7 @@
 namespace lowrank::device {
 
 const OpTable& device_ops() {
-  static constexpr OpTable table = {LOWRANK_EACH_OP(LOWRANK_OP_ENTRY)};
+  static constexpr OpTable table = {LOWRANK_INFERENCE_OPS(LOWRANK_OP_ENTRY)};
   return table;
 }
 

@@ -6,7 +6,7 @@
 
 namespace lowrank::device {
 
-LOWRANK_EACH_OP(LOWRANK_DECLARE_OP)
+LOWRANK_INFERENCE_OPS(LOWRANK_DECLARE_OP)
 
 const OpTable& device_ops();
 

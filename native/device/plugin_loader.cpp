@@ -32,7 +32,7 @@ void check_table(const std::string& path, const PluginTable* table) {
                      std::to_string(kPluginVersion) + " is needed" + kRemedy);
   for (uint32_t i = 0; i < kOpCodes; ++i)
     if (table->op_params_bytes[i] != kOpParamsBytes[i])
-      refuse(path, "was built from other sources: the parameters of op " + std::to_string(i) + " have " +
+      refuse(path, std::string("was built from other sources: the parameters of the op ") + kOpNames[i] + " have " +
                        std::to_string(table->op_params_bytes[i]) + " bytes there, and " + std::to_string(kOpParamsBytes[i]) +
                        " here" + kRemedy);
 }

@@ -1,11 +1,11 @@
-// What a step asks of its rows of logits, for the requests that they belong to.
+// What the requests of a step want of its rows of logits.
 #pragma once
 
 #include <vector>
 
 #include "backend/program.h"
 #include "engine/sequence.h"
-#include "model/graph.h"
+#include "model/decoder_graph.h"
 
 namespace lowrank {
 
@@ -16,16 +16,16 @@ struct Readout {
   const LogitsRow* to_describe = nullptr; // kScore, and kGenerate with log-probabilities
 };
 
-// Records what is asked of rows of logits; one for each row that a step computes at a time.
+// Records what is wanted of rows of logits; one for each row that a step computes at a time.
 class Readouts {
  public:
-  // The program is that of the graph: what is asked lives as long as its steps.
+  // The program is that of the graph: what is recorded lives as long as its steps.
   explicit Readouts(Program& program) : program_(program) {}
 
   // The row at `position` of a sequence. Where tokens before it are drafts, it is drawn from as if they had been drawn: another
-  // outcome makes the row worthless. Of a sequence that is done nothing is asked.
+  // outcome makes the row worthless. Of a sequence that is done nothing is wanted.
   void add(const Sequence& sequence, int32_t position, const float* logits, int32_t vocabulary);
-  void record(Graph& graph);
+  void record(DecoderGraph& graph);
   // Of the i-th row that was added, once the program has run.
   Readout operator[](size_t i) const;
 

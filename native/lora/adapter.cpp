@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <atomic>
-#include <initializer_list>
 #include <map>
 #include <string_view>
 #include <utility>
@@ -32,16 +31,19 @@ class Builder {
     for (const AdapterEntry& entry : entries)
       if (entry.role == Role::kCopy) tensors_.check_copy(entry);
     adapter_->layers.resize(sorted.layers.size());
-    for (int32_t layer = 0; layer < base_.layers; ++layer)
+    for (int32_t layer = 0; layer < base_.layer_count; ++layer)
       build_layer(layer, sorted.layers[static_cast<size_t>(layer)], adapter_->layers[static_cast<size_t>(layer)]);
-    adapter_->lm_head_weight = build_table(sorted.lm_head, base_.lm_head_spec, base_.read_lm_head);
-    adapter_->embed_tokens_weight = build_table(sorted.embed_tokens, base_.embed_tokens_spec, base_.read_embed_tokens);
+    adapter_->lm_head_weight = build_table(sorted.lm_head, *base_.weights->lm_head);
+    adapter_->embed_tokens_weight = build_table(sorted.embed_tokens, *base_.weights->embed_tokens);
     for (const PackedTable& table : tables_)
       if (table.matrix == adapter_->lm_head_weight || table.matrix == adapter_->embed_tokens_weight)
         adapter_->bytes += table.matrix->bytes;
     adapter_->lm_head = build_module(sorted.lm_head, base_.vocabulary_size, base_.hidden_size, lm_head_reader());
+    // The product's other terms get it from the final norm.
+    if (adapter_->lm_head != nullptr)
+      for (float& bias : adapter_->lm_head->b_bias) bias *= base_.logits_multiplier;
     adapter_->embedding = build_embedding(sorted.embed_tokens);
-    adapter_->final_norm = build_norm(sorted.final_norm[Role::kWeight], base_.hidden_size);
+    adapter_->final_norm = build_norm(sorted.final_norm[Role::kWeight], base_.hidden_size, base_.logits_multiplier);
     join_factors();
     return std::move(adapter_);
   }
@@ -86,10 +88,7 @@ class Builder {
       const auto index = static_cast<size_t>(i);
       const ModuleEntries& module = entries.projections[index];
       const int32_t rows = base_.out_features(projection);
-      out.modules[index] = build_module(module, rows, base_.in_features(projection),
-                                        [&](int32_t begin, int32_t count, float* values) {
-                                          base_.read_weight(layer, projection, begin, count, values);
-                                        });
+      out.modules[index] = build_module(module, rows, base_.in_features(projection), base_.reader(layer, projection));
       const AdapterEntry* bias = module[Role::kBias];
       if (bias == nullptr) continue;
       if (base_.bias(layer, projection).empty())
@@ -99,9 +98,8 @@ class Builder {
     }
     for (int i = 0; i < kLayerNorms; ++i) {
       const auto norm = static_cast<LayerNorm>(i);
-      const bool head = norm == LayerNorm::kQ || norm == LayerNorm::kK;
       out.norms[static_cast<size_t>(i)] =
-          build_norm(entries.norms[static_cast<size_t>(i)][Role::kWeight], head ? base_.head_dim : base_.hidden_size);
+          build_norm(entries.norms[static_cast<size_t>(i)][Role::kWeight], base_.norm_size(norm), 1);
     }
     shared_.clear();
   }
@@ -135,20 +133,20 @@ class Builder {
   // In the order in which a step reads them: product by product, A before B.
   void join_factors() {
     std::vector<LoraFactor*> factors;
-    const auto add = [&](std::initializer_list<const LoraModule*> modules) {
+    const auto add = [&](const std::vector<const LoraModule*>& modules) {
       for (const LoraModule* module : modules)
         if (module != nullptr && std::find(factors.begin(), factors.end(), module->a.get()) == factors.end())
           factors.push_back(module->a.get());
       for (const LoraModule* module : modules)
         if (module != nullptr) factors.push_back(module->b.get());
     };
-    for (const AdapterLayer& layer : adapter_->layers) {
-      const auto module = [&](Projection projection) { return layer.modules[static_cast<size_t>(projection)].get(); };
-      add({module(Projection::kQ), module(Projection::kK), module(Projection::kV)});
-      add({module(Projection::kO)});
-      add({module(Projection::kGate), module(Projection::kUp)});
-      add({module(Projection::kDown)});
-    }
+    for (const AdapterLayer& layer : adapter_->layers)
+      for (int site = 0; site < kSites; ++site) {
+        std::vector<const LoraModule*> modules;
+        for (const Projection projection : projections_of(static_cast<Site>(site)))
+          modules.push_back(layer.modules[static_cast<size_t>(projection)].get());
+        add(modules);
+      }
     add({adapter_->lm_head.get()});
     base_.backend->join(factors);
   }
@@ -184,7 +182,10 @@ class Builder {
   }
 
   // What replaces lm_head or embed_tokens as a whole, or null.
-  std::shared_ptr<const Matrix> build_table(const ModuleEntries& entries, const MatrixSpec& spec, const RowReader& read_base) {
+  std::shared_ptr<const Matrix> build_table(const ModuleEntries& entries, const Matrix& base_table) {
+    // The head's input is transformed as its own table wants, so one in its place is packed in the same way.
+    const MatrixSpec spec = base_.backend->spec_of(base_table);
+    const RowReader read_base = base_.reader(base_table);
     if (const AdapterEntry* saved = entries[Role::kWeight]) return packed_table(*saved, spec, read_base);
     if (const AdapterEntry* rows = entries[Role::kTokenRows]) return packed_table(*rows, spec, read_base);
     const AdapterEntry* held = entries[Role::kBaseWeight];
@@ -251,16 +252,13 @@ class Builder {
 
   // The head that the low-rank pair is added to.
   RowReader lm_head_reader() const {
-    if (adapter_->lm_head_weight == nullptr) return base_.read_lm_head;
-    return [this](int32_t begin, int32_t count, float* out) {
-      base_.backend->unpack(*adapter_->lm_head_weight, begin, count, out);
-    };
+    return base_.reader(adapter_->lm_head_weight == nullptr ? *base_.weights->lm_head : *adapter_->lm_head_weight);
   }
 
-  BackendVector build_norm(const AdapterEntry* entry, int32_t size) {
+  BackendVector build_norm(const AdapterEntry* entry, int32_t size, float multiplier) {
     if (entry == nullptr) return {};
     std::vector<float> gains = tensors_.vector(*entry, size);
-    for (float& gain : gains) gain += base_.norm_gain_offset;
+    for (float& gain : gains) gain = (gain + base_.norm_gain_offset) * multiplier;
     return for_ops(std::move(gains));
   }
 
@@ -284,29 +282,8 @@ std::string unique_content() {
   return "#" + std::to_string(count.fetch_add(1, std::memory_order_relaxed));
 }
 
-int32_t BaseModel::out_features(Projection projection) const {
-  switch (projection) {
-    case Projection::kQ: return heads * head_dim;
-    case Projection::kK:
-    case Projection::kV: return kv_heads * head_dim;
-    case Projection::kGate:
-    case Projection::kUp: return intermediate_size;
-    case Projection::kO:
-    case Projection::kDown: return hidden_size;
-  }
-  return 0;
-}
-
-int32_t BaseModel::in_features(Projection projection) const {
-  switch (projection) {
-    case Projection::kO: return heads * head_dim;
-    case Projection::kDown: return intermediate_size;
-    default: return hidden_size;
-  }
-}
-
 std::shared_ptr<Adapter> build_adapter(const TensorSource& source, const std::vector<AdapterEntry>& entries,
-                                             const BaseModel& base) {
+                                       const BaseModel& base) {
   try {
     return Builder(source, base).build(entries);
   } catch (const Error& error) {

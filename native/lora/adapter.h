@@ -3,7 +3,6 @@
 
 #include <array>
 #include <cstdint>
-#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -11,46 +10,9 @@
 #include "backend/backend.h"
 #include "backend/backend_vector.h"
 #include "backend/lora_values.h"
+#include "lora/base_model.h"
 
 namespace lowrank {
-
-enum class Projection : uint8_t { kQ, kK, kV, kO, kGate, kUp, kDown };
-inline constexpr int kProjections = 7;
-
-// The norms of a decoder layer that an adapter may replace (PEFT's modules_to_save). Which of them exist depends on the
-// architecture.
-enum class LayerNorm : uint8_t { kInput, kPostAttention, kPreFeedForward, kPostFeedForward, kQ, kK };
-inline constexpr int kLayerNorms = 6;
-
-// What the lora layer must know of the base model. The functions read the base as the engine holds it.
-struct BaseModel {
-  int32_t layers = 0;
-  int32_t hidden_size = 0;
-  int32_t intermediate_size = 0;
-  int32_t heads = 0;
-  int32_t kv_heads = 0;
-  int32_t head_dim = 0;
-  int32_t vocabulary_size = 0;
-  float norm_gain_offset = 0;  // Gemma stores gain - 1
-  std::array<bool, kLayerNorms> layer_norms{};
-
-  int32_t out_features(Projection projection) const;
-  int32_t in_features(Projection projection) const;
-
-  // out [row_count, in_features]: the logical weights.
-  std::function<void(int32_t layer, Projection, int32_t row_begin, int32_t row_count, float* out)> read_weight;
-  std::function<void(int32_t row_begin, int32_t row_count, float* out)> read_lm_head;
-  std::function<void(int32_t row_begin, int32_t row_count, float* out)> read_embed_tokens;
-  // [out_features] or empty where the base has no bias.
-  std::function<std::vector<float>(int32_t layer, Projection)> bias;
-
-  const Backend* backend = nullptr;
-  LoraDType lora_dtype = LoraDType::kBFloat16;  // what A and B are to be held in
-  // How the base holds its tables, and so how one in their place is packed: the head's input is transformed as its own table wants.
-  MatrixSpec embed_tokens_spec{};
-  MatrixSpec lm_head_spec{};
-  int threads = 1;
-};
 
 // The DoRA gain of one module. n0 = |W|^2, n1 = <W, BA>, n2 = |BA|^2 per output row:
 // g(t) = m / sqrt(n0 + 2 t s n1 + (t s)^2 n2), t being the request's scale (arXiv 2402.09353).
@@ -129,6 +91,6 @@ class TensorSource;
 // Builds an adapter from `source` and what its tensors are. Throws Error with kAdapterFormat (unreadable, NaN or Inf, a
 // missing half), kAdapterShape (another base's sizes) or kAdapterUnsupported, naming the tensor. Nothing is kept on error.
 std::shared_ptr<Adapter> build_adapter(const TensorSource& source, const std::vector<AdapterEntry>& entries,
-                                             const BaseModel& base);
+                                       const BaseModel& base);
 
 }  // namespace lowrank

@@ -69,14 +69,14 @@ ModuleEntries& module_of(SortedEntries& sorted, const AdapterEntry& entry, const
     case Place::kProjection:
     case Place::kLayerNorm: break;
   }
-  if (entry.layer < 0 || entry.layer >= base.layers)
-    throw Error(ErrorCode::kAdapterShape, "Expected a layer from 0 to " + std::to_string(base.layers - 1) +
+  if (entry.layer < 0 || entry.layer >= base.layer_count)
+    throw Error(ErrorCode::kAdapterShape, "Expected a layer from 0 to " + std::to_string(base.layer_count - 1) +
                                               " for the adapter's tensor " + entry.tensor + ", received " +
                                               std::to_string(entry.layer) +
                                               ". Load the base model that the adapter was trained on.");
   LayerEntries& layer = sorted.layers[static_cast<size_t>(entry.layer)];
   if (entry.place == Place::kProjection) return layer.projections[static_cast<size_t>(entry.projection)];
-  if (!base.layer_norms[static_cast<size_t>(entry.norm)])
+  if (!base.norms.has(entry.norm))
     throw Error(ErrorCode::kAdapterShape, "Expected a norm that the base model has, received the adapter's tensor " + entry.tensor +
                                               ". Load the base model that the adapter was trained on.");
   return layer.norms[static_cast<size_t>(entry.norm)];
@@ -96,7 +96,7 @@ SortedEntries sort_entries(const std::vector<AdapterEntry>& entries, const BaseM
   if (entries.empty())
     throw Error(ErrorCode::kAdapterFormat, "Expected at least one tensor in the adapter, received none. Save the adapter again.");
   SortedEntries sorted;
-  sorted.layers.resize(static_cast<size_t>(base.layers));
+  sorted.layers.resize(static_cast<size_t>(base.layer_count));
   for (const AdapterEntry& entry : entries)
     if (entry.role != Role::kCopy) module_of(sorted, entry, base).add(entry);
   for (const LayerEntries& layer : sorted.layers)

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "core/error.h"
+#include "decoder/row_order.h"
 #include "quant/int8.h"
 
 namespace lowrank {
@@ -31,22 +32,19 @@ void check_finite(const TensorInfo& tensor, const float* values, int64_t count) 
                                                  std::to_string(values[i]) + ". The file is damaged or its training diverged.");
 }
 
-// llama.cpp's converter interleaves the two halves of each head of q and k: its row (head, i, half) is ours
-// (head, half, i). values [rows, cols].
+// From RowOrder::kInterleavedHalves. values [rows, cols].
 void unpermute_rows(const AdapterEntry& entry, int32_t rows, int32_t cols, std::vector<float>& values) {
   const int32_t heads = entry.unpermute_heads;
   if (heads < 0 || rows % heads != 0 || rows / heads % 2 != 0)
     throw Error(ErrorCode::kInvalidArgument, "Expected whole heads of an even size for the rows of " + entry.tensor + ", received " +
                                                  std::to_string(rows) + " rows for " + std::to_string(heads) + " heads.");
-  const int64_t head_dim = rows / heads;
-  std::vector<float> head(static_cast<size_t>(head_dim * cols));
+  const int32_t head_dim = rows / heads;
+  std::vector<float> head(static_cast<size_t>(int64_t{head_dim} * cols));
   for (int64_t begin = 0; begin < rows; begin += head_dim) {
     float* const target = values.data() + begin * cols;
-    std::copy_n(target, head_dim * cols, head.data());
-    for (int64_t i = 0; i < head_dim; ++i) {
-      const int64_t half = head_dim / 2;
-      std::copy_n(head.data() + (2 * (i % half) + i / half) * cols, cols, target + i * cols);
-    }
+    std::copy_n(target, int64_t{head_dim} * cols, head.data());
+    for (int32_t i = 0; i < head_dim; ++i)
+      std::copy_n(head.data() + int64_t{stored_row(RowOrder::kInterleavedHalves, head_dim, i)} * cols, cols, target + int64_t{i} * cols);
   }
 }
 

@@ -5,25 +5,22 @@
 #include <utility>
 
 #include "core/error.h"
+#include "decoder/names.h"
 #include "lora/dora.h"
 
 namespace lowrank {
 namespace {
 
-constexpr const char* kProjectionNames[kProjections] = {"self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj",
-                                                        "self_attn.o_proj", "mlp.gate_proj",    "mlp.up_proj",
-                                                        "mlp.down_proj"};
-
 std::string module_name(int32_t layer, Projection projection) {
-  return "layers." + std::to_string(layer) + "." + kProjectionNames[static_cast<size_t>(projection)];
+  return "layers." + std::to_string(layer) + "." + std::string(name_of(projection).path);
 }
 
 [[noreturn]] void refuse(const std::string& expected, const std::string& remedy) {
   throw Error(ErrorCode::kAdapterUnsupported, "Expected " + expected + ". " + remedy);
 }
 
-// A product's plan while it is put together, with the vectors that become the backend's in the end.
-struct Draft {
+// Puts a product's plan together. Its vectors become the backend's in the end.
+struct SitePlanBuilder {
   SitePlan& plan;
   int32_t n;  // N
   std::vector<float> output_gain{};
@@ -35,9 +32,9 @@ struct Draft {
   }
 };
 
-// One module's share of it: rows [n_begin, n_begin + out) of the [N] of the product.
-struct Place {
-  Draft& draft;
+// The rows of one module in a product: [n_begin, n_begin + out) of its [N].
+struct ModuleRows {
+  SitePlanBuilder& builder;
   int32_t n_begin;
   int32_t out;
   std::string name;
@@ -45,14 +42,14 @@ struct Place {
 
 using ModuleOf = const LoraModule* (*)(const Adapter&, int32_t layer, Projection);
 
-void add_gain(const Place& place, const LoraModule& module, float scale) {
-  std::vector<float>& gain = place.draft.output_gain;
-  if (gain.empty()) gain.assign(static_cast<size_t>(place.draft.n), 1.0f);
-  dora_gain(*module.dora, scale, gain.data() + place.n_begin);
+void add_gain(const ModuleRows& rows, const LoraModule& module, float scale) {
+  std::vector<float>& gain = rows.builder.output_gain;
+  if (gain.empty()) gain.assign(static_cast<size_t>(rows.builder.n), 1.0f);
+  dora_gain(*module.dora, scale, gain.data() + rows.n_begin);
 }
 
-void add_terms(const Place& place, const LoraModule& module, float scale) {
-  SitePlan& plan = place.draft.plan;
+void add_terms(const ModuleRows& rows, const LoraModule& module, float scale) {
+  SitePlan& plan = rows.builder.plan;
   // Modules that share A at the same scale share h; int8 ones do not, whose h holds the scales of their own B.
   const float* const rank_scale = module.rank_scale.data();
   auto shrink = std::find_if(plan.shrink.begin(), plan.shrink.end(), [&](const ShrinkTerm& term) {
@@ -62,16 +59,16 @@ void add_terms(const Place& place, const LoraModule& module, float scale) {
     shrink = plan.shrink.insert(plan.shrink.end(), {module.a.get(), plan.h_width, scale, rank_scale});
     plan.h_width += module.a->rank;
   }
-  plan.expand.push_back({module.b.get(), shrink->h_offset, place.n_begin});
+  plan.expand.push_back({module.b.get(), shrink->h_offset, rows.n_begin});
   if (module.b_bias.empty()) return;
-  std::vector<float>& bias = place.draft.bias;
-  if (bias.empty()) bias.assign(static_cast<size_t>(place.draft.n), 0.0f);
-  for (int32_t i = 0; i < place.out; ++i)
-    bias[static_cast<size_t>(place.n_begin + i)] += scale * module.b_bias[static_cast<size_t>(i)];
+  std::vector<float>& bias = rows.builder.bias;
+  if (bias.empty()) bias.assign(static_cast<size_t>(rows.builder.n), 0.0f);
+  for (int32_t i = 0; i < rows.out; ++i)
+    bias[static_cast<size_t>(rows.n_begin + i)] += scale * module.b_bias[static_cast<size_t>(i)];
 }
 
-// The low-rank terms of all adapters at one module; the draft's bias holds the base's or a replaced one where there is one.
-void add_modules(const Place& place, const std::vector<AppliedAdapter>& applied, ModuleOf module_of, int32_t layer,
+// The low-rank terms of all adapters at one module; the builder's bias holds the base's or a replaced one where there is one.
+void add_modules(const ModuleRows& rows, const std::vector<AppliedAdapter>& applied, ModuleOf module_of, int32_t layer,
                  Projection projection) {
   int active = 0;
   bool dora = false;
@@ -83,10 +80,10 @@ void add_modules(const Place& place, const std::vector<AppliedAdapter>& applied,
     ++active;
     dora = dora || module->dora != nullptr;
     if (dora && active > 1)
-      refuse("a DoRA adapter to be alone on a module, received another adapter beside it on " + place.name,
+      refuse("a DoRA adapter to be alone on a module, received another adapter beside it on " + rows.name,
              "DoRA rescales the running result, so the order would matter: use one of them, or merge them.");
-    if (module->dora != nullptr) add_gain(place, *module, scale);
-    if (scale != 0) add_terms(place, *module, scale);
+    if (module->dora != nullptr) add_gain(rows, *module, scale);
+    if (scale != 0) add_terms(rows, *module, scale);
   }
 }
 
@@ -112,15 +109,6 @@ const LoraModule* projection_module(const Adapter& adapter, int32_t layer, Proje
 }
 const LoraModule* lm_head_module(const Adapter& adapter, int32_t, Projection) { return adapter.lm_head.get(); }
 
-// The projections stacked at each site, in order of their rows.
-const std::vector<Projection>& projections_of(Site site) {
-  static const std::vector<Projection> all[kSites] = {{Projection::kQ, Projection::kK, Projection::kV},
-                                                      {Projection::kO},
-                                                      {Projection::kGate, Projection::kUp},
-                                                      {Projection::kDown}};
-  return all[static_cast<size_t>(site)];
-}
-
 bool any_bias(const std::vector<AppliedAdapter>& applied, int32_t layer, Projection projection) {
   return std::any_of(applied.begin(), applied.end(), [&](const AppliedAdapter& one) {
     const LoraModule* module = projection_module(*one.adapter, layer, projection);
@@ -130,40 +118,34 @@ bool any_bias(const std::vector<AppliedAdapter>& applied, int32_t layer, Project
 }
 
 // The base's bias, or an adapter's in its place; left empty where no adapter has a say.
-void add_biases(Draft& draft, const std::vector<Place>& places, const std::vector<AppliedAdapter>& applied,
+void add_biases(SitePlanBuilder& builder, const std::vector<ModuleRows>& modules, const std::vector<AppliedAdapter>& applied,
                 const BaseModel& base, int32_t layer, Site site) {
-  const auto& projections = projections_of(site);
+  const auto projections = projections_of(site);
   if (std::none_of(projections.begin(), projections.end(),
                    [&](Projection projection) { return any_bias(applied, layer, projection); }))
     return;
-  draft.bias.assign(static_cast<size_t>(draft.n), 0.0f);
+  builder.bias.assign(static_cast<size_t>(builder.n), 0.0f);
   for (size_t i = 0; i < projections.size(); ++i) {
     const std::vector<float>* replaced = nullptr;
     for (const AppliedAdapter& one : applied) {
       const auto& bias = one.adapter->layers[static_cast<size_t>(layer)].biases[static_cast<size_t>(projections[i])];
-      replace(replaced, bias.empty() ? nullptr : &bias, "the bias of " + places[i].name);
+      replace(replaced, bias.empty() ? nullptr : &bias, "the bias of " + modules[i].name);
     }
     const std::vector<float> bias = replaced != nullptr ? *replaced : base.bias(layer, projections[i]);
-    std::copy(bias.begin(), bias.end(), draft.bias.begin() + places[i].n_begin);
+    std::copy(bias.begin(), bias.end(), builder.bias.begin() + modules[i].n_begin);
   }
 }
 
 void add_site(SitePlan& plan, const std::vector<AppliedAdapter>& applied, const BaseModel& base, int32_t layer, Site site) {
-  const auto& projections = projections_of(site);
-  int32_t n = 0;
-  for (const Projection projection : projections) n += base.out_features(projection);
-  Draft draft{plan, n};
-  std::vector<Place> places;
-  int32_t n_begin = 0;
-  for (const Projection projection : projections) {
-    const int32_t out = base.out_features(projection);
-    places.push_back({draft, n_begin, out, module_name(layer, projection)});
-    n_begin += out;
-  }
-  add_biases(draft, places, applied, base, layer, site);
+  const auto projections = projections_of(site);
+  SitePlanBuilder builder{plan, base.rows(site)};
+  std::vector<ModuleRows> modules;
+  for (const Projection projection : projections)
+    modules.push_back({builder, base.row_offset(projection), base.out_features(projection), module_name(layer, projection)});
+  add_biases(builder, modules, applied, base, layer, site);
   for (size_t i = 0; i < projections.size(); ++i)
-    add_modules(places[i], applied, projection_module, layer, projections[i]);
-  draft.finish(*base.backend);
+    add_modules(modules[i], applied, projection_module, layer, projections[i]);
+  builder.finish(*base.backend);
 }
 
 }  // namespace
@@ -174,8 +156,8 @@ Composition::Composition(std::vector<AppliedAdapter> applied, const BaseModel& b
   if (doras > 1)
     refuse("at most one adapter with DoRA in a request, received " + std::to_string(doras),
            "DoRA rescales the running result, so the order would matter: use one of them, or merge them.");
-  layers_.resize(static_cast<size_t>(base.layers));
-  for (int32_t layer = 0; layer < base.layers; ++layer) add_layer(layer, base);
+  layers_.resize(static_cast<size_t>(base.layer_count));
+  for (int32_t layer = 0; layer < base.layer_count; ++layer) add_layer(layer, base);
   add_lm_head(base);
   add_embedding();
 }
@@ -187,15 +169,11 @@ void Composition::add_layer(int32_t index, const BaseModel& base) {
     add_site(plan, applied_, base, index, static_cast<Site>(site));
     max_h_width_ = std::max(max_h_width_, plan.h_width);
   }
-  // With Gemma's four norms, post_attention_layernorm closes the attention and feeds no product.
-  const LayerNorm before_gate_up = base.layer_norms[static_cast<size_t>(LayerNorm::kPreFeedForward)]
-                                       ? LayerNorm::kPreFeedForward
-                                       : LayerNorm::kPostAttention;
   for (int i = 0; i < kLayerNorms; ++i) {
     const auto norm = static_cast<LayerNorm>(i);
-    const float*& gain = norm == LayerNorm::kInput   ? layer.sites[static_cast<size_t>(Site::kQkv)].norm_gain
-                         : norm == before_gate_up    ? layer.sites[static_cast<size_t>(Site::kGateUp)].norm_gain
-                                                     : layer.norms[static_cast<size_t>(i)];
+    const float*& gain = norm == LayerNorm::kBeforeAttention     ? layer.sites[static_cast<size_t>(Site::kQkv)].norm_gain
+                         : norm == LayerNorm::kBeforeFeedForward ? layer.sites[static_cast<size_t>(Site::kGateUp)].norm_gain
+                                                                 : layer.norms[static_cast<size_t>(i)];
     for (const AppliedAdapter& one : applied_)
       replace(gain, one.adapter->layers[static_cast<size_t>(index)].norms[static_cast<size_t>(i)].data(),
               "a norm of layer " + std::to_string(index));
@@ -203,9 +181,9 @@ void Composition::add_layer(int32_t index, const BaseModel& base) {
 }
 
 void Composition::add_lm_head(const BaseModel& base) {
-  Draft draft{lm_head_, base.vocabulary_size};
-  add_modules({draft, 0, base.vocabulary_size, "lm_head"}, applied_, lm_head_module, 0, Projection::kQ);
-  draft.finish(*base.backend);
+  SitePlanBuilder builder{lm_head_, base.vocabulary_size};
+  add_modules({builder, 0, base.vocabulary_size, "lm_head"}, applied_, lm_head_module, 0, Projection::kQ);
+  builder.finish(*base.backend);
   max_h_width_ = std::max(max_h_width_, lm_head_.h_width);
   for (const AppliedAdapter& one : applied_) {
     replace(lm_head_.norm_gain, one.adapter->final_norm.data(), "the final norm");

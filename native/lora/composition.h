@@ -9,10 +9,6 @@
 
 namespace lowrank {
 
-// The matrix products of a layer: where a stacked product reads one shared input.
-enum class Site : uint8_t { kQkv, kO, kGateUp, kDown };
-inline constexpr int kSites = 4;
-
 struct SitePlan {
   std::vector<ShrinkTerm> shrink;
   std::vector<ExpandTerm> expand;
@@ -39,7 +35,7 @@ class Composition {
   const SitePlan& site(int32_t layer, Site site) const { return layers_[static_cast<size_t>(layer)].sites[static_cast<size_t>(site)]; }
   const SitePlan& lm_head() const { return lm_head_; }      // norm_gain: the final norm's
   const Matrix* lm_head_weight() const { return lm_head_weight_; }  // or null
-  // Gains of norms that feed no product (q, k, Gemma's post norms), or null.
+  // Gains of norms that feed no product (those after a block, of q and of k), or null.
   const float* norm(int32_t layer, LayerNorm norm) const { return layers_[static_cast<size_t>(layer)].norms[static_cast<size_t>(norm)]; }
   const std::vector<EmbeddingTerm>& embedding_terms() const { return embedding_terms_; }
   const Matrix* embed_tokens_weight() const { return embed_tokens_weight_; }

@@ -12,7 +12,7 @@ namespace lowrank {
 namespace {
 
 constexpr int32_t kLanes = 4;
-constexpr int32_t kChunk = 256;  // columns whose B A lies in the first cache
+constexpr int32_t kChunk = 256;  // columns whose B A lies in L1
 
 // n0, n1, n2 of one row of W [cols] and of B [rank].
 struct RowNorms {

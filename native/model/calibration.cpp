@@ -28,7 +28,7 @@ std::vector<int32_t> ids_or_default(std::vector<int32_t> ids) {
 }
 
 KvCacheSpec cache_spec(const ModelConfig& config, int32_t tokens) {
-  return {static_cast<int32_t>(config.layers.size()), config.kv_heads, config.head_dim, KvFormat::kBFloat16,
+  return {config.layer_count, config.kv_heads, config.head_dim, KvFormat::kBFloat16,
           pages_for(tokens)};
 }
 
@@ -86,10 +86,10 @@ std::vector<float> smoothing_of(const std::vector<float>& input_rms, const std::
 
 }  // namespace
 
-Calibration::Calibration(const ModelConfig& config, const Weights& weights, const Backend& backend, int threads,
+Calibration::Calibration(const ModelConfig& config, const DecoderWeights& weights, const Backend& backend, int threads,
                          std::vector<int32_t> ids, const std::function<void(int32_t row, float* out)>& read_embedding)
     : config_(config), weights_(weights), backend_(backend), threads_(threads), ids_(ids_or_default(std::move(ids))),
-      scratch_(backend, config, tokens(), 1), cache_(backend, cache_spec(config, tokens())), blocks_(cache_) {
+      scratch_(backend, config, tokens(), 1, tokens()), cache_(backend, cache_spec(config, tokens())), blocks_(cache_) {
   blocks_.reserve(tokens());
   for (int32_t position = 0; position < tokens(); ++position) {
     // A tokenizer may have more entries than the model.
@@ -101,40 +101,34 @@ Calibration::Calibration(const ModelConfig& config, const Weights& weights, cons
     read_embedding(token, x);
     for (int32_t k = 0; k < config.hidden_size; ++k) x[k] *= config.embedding_multiplier;
   }
-  run([](Graph& graph) { graph.angles(); });
+  Recorder(context()).angles();
+  run();
 }
 
-template <class Record>
-void Calibration::run(Record record) {
-  program_.clear();
-  Graph graph(program_, backend_.ops(), config_, weights_, cache_, scratch_, batch_);
-  record(graph);
+void Calibration::run() {
   program_.run(threads_);
+  program_.clear();
 }
 
-std::vector<float> Calibration::input_rms(int32_t layer, Site site) {
-  run([&](Graph& graph) {
-    switch (site) {
-      case Site::kQkv:
-        if (layer > 0) graph.down(layer - 1);
-        break;
-      case Site::kO: return graph.attention(layer);
-      case Site::kGateUp: graph.attention_output(layer); break;
-      case Site::kDown: graph.gate_up(layer); break;
-    }
-    graph.input_values(layer, site);
-  });
-  const int32_t cols = site_cols(config_, site);
-  if (site == Site::kO) return column_rms(scratch_.heads.as<float>(), cols, cols);
-  return column_rms(scratch_.values.as<float>(), cols, round_up(cols, kActivationAlignment));
+void Calibration::observe(int32_t, Site site, const float* input, int32_t stride) {
+  run();
+  (*pack_)(site, column_rms(input, config_.cols(site), stride));
+}
+
+void Calibration::layer(int32_t index, const Pack& pack) {
+  pack_ = &pack;
+  Recorder recorder(context(), this);
+  recorder.begin_layer(index);
+  config_.layer.to_keys(recorder);
+  config_.layer.from_attention(recorder);
+  pack_ = nullptr;
 }
 
 std::vector<float> Calibration::head_input_rms() {
-  run([&](Graph& graph) {
-    graph.down(static_cast<int32_t>(config_.layers.size()) - 1);
-    graph.head_input_values();
-  });
-  return column_rms(scratch_.values.as<float>(), config_.hidden_size, round_up(config_.hidden_size, kActivationAlignment));
+  const Activations values = scratch_.float_activations(config_.hidden_size);
+  Recorder(context()).norm_head_input(nullptr, batch_.rows(), {}, values, {});
+  run();
+  return column_rms(values.values, config_.hidden_size, values.stride);
 }
 
 std::vector<float> Calibration::column_rms(const float* rows, int32_t cols, int32_t stride) const {

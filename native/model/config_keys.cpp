@@ -96,7 +96,7 @@ constexpr std::string_view kGgufMeaningless[] = {
     "attention.layer_norm_epsilon",          // of norms with a mean; all of these are RMS norms
     "pooling_type",                          // of embeddings of whole texts
     "rope.scaling.finetuned",                // a note on the training
-    "rope.scaling.original_context_length",  // used by yarn and longrope alone, which are refused
+    "rope.scaling.original_context_length",  // used by longrope, and by yarn, which is refused
     "tensor_data_layout",                    // a note on the source
 };
 

@@ -17,41 +17,13 @@ std::unique_ptr<Model> Model::load(const std::string& path, const Backend& backe
   return model;
 }
 
-BaseModel base_shape(const ModelConfig& config) {
-  BaseModel base;
-  base.layers = static_cast<int32_t>(config.layers.size());
-  base.hidden_size = config.hidden_size;
-  base.intermediate_size = config.intermediate_size;
-  base.heads = config.heads;
-  base.kv_heads = config.kv_heads;
-  base.head_dim = config.head_dim;
-  base.vocabulary_size = config.vocabulary_size;
-  return base;
-}
-
 BaseModel Model::base(int threads) const {
-  BaseModel base = base_shape(config_);
-  base.norm_gain_offset = config_.norm_gain_offset;
-  for (const NormName& name : config_.norms) base.layer_norms[static_cast<size_t>(name.norm)] = true;
-  base.read_weight = [this](int32_t layer, Projection projection, int32_t begin, int32_t count, float* out) {
-    const Matrix& matrix = *weights_.layers[static_cast<size_t>(layer)].products[static_cast<size_t>(site_of(projection))];
-    backend_->unpack(matrix, row_offset(config_, projection) + begin, count, out);
-  };
-  base.read_lm_head = [this](int32_t begin, int32_t count, float* out) { backend_->unpack(*weights_.lm_head, begin, count, out); };
-  base.read_embed_tokens = [this](int32_t begin, int32_t count, float* out) {
-    backend_->unpack(*weights_.embed_tokens, begin, count, out);
-  };
-  base.bias = [this](int32_t layer, Projection projection) {
-    const std::vector<float> all =
-        weights_.layers[static_cast<size_t>(layer)].biases[static_cast<size_t>(site_of(projection))].values();
-    if (all.empty()) return all;
-    const auto begin = all.begin() + row_offset(config_, projection);
-    return std::vector<float>(begin, begin + projection_rows(config_, projection));
-  };
+  BaseModel base{config_};
+  base.weights = &weights_;
   base.backend = backend_;
+  base.norm_gain_offset = config_.norm_gain_offset;
+  base.logits_multiplier = config_.logits_multiplier;
   base.lora_dtype = precision_ == Precision::kInt8 ? LoraDType::kBFloat16 : LoraDType::kFloat32;
-  base.embed_tokens_spec = backend_->spec_of(*weights_.embed_tokens);
-  base.lm_head_spec = backend_->spec_of(*weights_.lm_head);
   base.threads = threads;
   return base;
 }

@@ -6,13 +6,11 @@
 #include <vector>
 
 #include "backend/backend.h"
+#include "lora/base_model.h"
 #include "model/architectures/architecture.h"
 #include "model/weights.h"
 
 namespace lowrank {
-
-// The sizes of a model and nothing else.
-BaseModel base_shape(const ModelConfig& config);
 
 class Model {
  public:

@@ -11,11 +11,12 @@ namespace lowrank {
 namespace {
 
 constexpr uint64_t kMaxConfigBytes = 1 << 20;
+constexpr std::string_view kPrefix = "model.";
 
 std::string name_of(const char* hf, const char* gguf, bool is_gguf) { return is_gguf ? gguf : hf; }
 
-[[noreturn]] void out_of_bounds(const std::string& name, double least, double most, double received) {
-  throw Error(ErrorCode::kModelFormat, "Expected a number from " + std::to_string(least) + " to " + std::to_string(most) +
+[[noreturn]] void out_of_bounds(const std::string& name, double min, double max, double received) {
+  throw Error(ErrorCode::kModelFormat, "Expected a number from " + std::to_string(min) + " to " + std::to_string(max) +
                                            " for " + name + ", received " + std::to_string(received) + ".");
 }
 
@@ -47,8 +48,9 @@ ModelFile ModelFile::open(const std::string& path) {
                 "Expected weights that are not quantised yet: config.json has a quantization_config. Load the original "
                 "checkpoint; it is quantised to int8 here.");
   file.tensors_ = open_safetensors(path);
+  const std::string table = outer_path(Dialect::kHuggingFace, OuterModule::kEmbedTokens) + ".weight";
   const bool is_bare =
-      file.tensors_->find("model.embed_tokens.weight") == nullptr && file.tensors_->find("embed_tokens.weight") != nullptr;
+      file.tensors_->find(table) == nullptr && file.tensors_->find(table.substr(kPrefix.size())) != nullptr;
   file.has_prefix_ = !is_bare;
   return file;
 }
@@ -79,11 +81,11 @@ bool ModelFile::has(const char* hf) const {
   return found != nullptr && !found->is_null();
 }
 
-std::optional<int32_t> ModelFile::find_int(const char* hf, const char* gguf, int32_t least, int32_t most) const {
-  return find_layer_int(hf, gguf, least, most, 0);
+std::optional<int32_t> ModelFile::find_int(const char* hf, const char* gguf, int32_t min, int32_t max) const {
+  return find_layer_int(hf, gguf, min, max, 0);
 }
 
-std::optional<int32_t> ModelFile::find_layer_int(const char* hf, const char* gguf, int32_t least, int32_t most,
+std::optional<int32_t> ModelFile::find_layer_int(const char* hf, const char* gguf, int32_t min, int32_t max,
                                                  int32_t layers) const {
   const std::string name = name_of(hf, gguf, is_gguf());
   int64_t number = 0;
@@ -104,17 +106,17 @@ std::optional<int32_t> ModelFile::find_layer_int(const char* hf, const char* ggu
   } else {
     return std::nullopt;
   }
-  if (number < least || number > most) out_of_bounds(name, least, most, static_cast<double>(number));
+  if (number < min || number > max) out_of_bounds(name, min, max, static_cast<double>(number));
   return static_cast<int32_t>(number);
 }
 
-int32_t ModelFile::get_int(const char* hf, const char* gguf, int32_t least, int32_t most) const {
-  const auto found = find_int(hf, gguf, least, most);
+int32_t ModelFile::get_int(const char* hf, const char* gguf, int32_t min, int32_t max) const {
+  const auto found = find_int(hf, gguf, min, max);
   if (!found) throw Error(ErrorCode::kModelFormat, "Expected " + name_of(hf, gguf, is_gguf()) + " in the model's configuration.");
   return *found;
 }
 
-std::optional<float> ModelFile::find_float(const char* hf, const char* gguf, double least, double most) const {
+std::optional<float> ModelFile::find_float(const char* hf, const char* gguf, double min, double max) const {
   const std::string name = name_of(hf, gguf, is_gguf());
   double number = 0;
   if (const Json* found = json(hf))
@@ -123,7 +125,7 @@ std::optional<float> ModelFile::find_float(const char* hf, const char* gguf, dou
     number = value_found->as_double(name);
   else
     return std::nullopt;
-  if (!(number >= least && number <= most)) out_of_bounds(name, least, most, number);
+  if (!(number >= min && number <= max)) out_of_bounds(name, min, max, number);
   return static_cast<float>(number);
 }
 
@@ -146,6 +148,13 @@ std::optional<std::vector<std::string>> ModelFile::find_strings(const char* hf) 
   return strings;
 }
 
+std::optional<std::vector<int64_t>> ModelFile::find_ints(const char* hf) const {
+  if (!has(hf)) return std::nullopt;
+  std::vector<int64_t> numbers;
+  for (const Json& item : json(hf)->items(hf)) numbers.push_back(item.as_int64(hf));
+  return numbers;
+}
+
 const Json* ModelFile::find_object(const char* hf) const {
   if (!has(hf)) return nullptr;
   const Json* found = json(hf);
@@ -154,7 +163,6 @@ const Json* ModelFile::find_object(const char* hf) const {
 }
 
 std::string ModelFile::stored_name(const std::string& name) const {
-  constexpr std::string_view kPrefix = "model.";
   return has_prefix_ || !name.starts_with(kPrefix) ? name : name.substr(kPrefix.size());
 }
 

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "core/json.h"
+#include "decoder/names.h"
 #include "formats/gguf.h"
 #include "formats/tensor_source.h"
 
@@ -22,6 +23,7 @@ class ModelFile {
 
   bool is_gguf() const { return gguf_ != nullptr; }
   const GgufFile* gguf() const { return gguf_; }
+  Dialect dialect() const { return is_gguf() ? Dialect::kGguf : Dialect::kHuggingFace; }
   // Null for GGUF.
   const Json* config() const { return config_ ? &*config_ : nullptr; }
   // "llama", "mistral", "qwen2", …: config.json's model_type or GGUF's general.architecture.
@@ -30,20 +32,22 @@ class ModelFile {
   // Hyperparameters. `hf` is a key of config.json, with dots for nesting; `gguf` a key after "<architecture>.". An empty
   // key means that this kind of file has none. Each throws Error(kModelFormat) for a value of another type or out of bounds.
   // For an integer, null counts as absent; elsewhere it is a value of another type.
-  std::optional<int32_t> find_int(const char* hf, const char* gguf, int32_t least, int32_t most) const;
+  std::optional<int32_t> find_int(const char* hf, const char* gguf, int32_t min, int32_t max) const;
   // The same of what GGUF may give for each layer: an array of `layers` equal entries counts as that number.
-  std::optional<int32_t> find_layer_int(const char* hf, const char* gguf, int32_t least, int32_t most, int32_t layers) const;
-  std::optional<float> find_float(const char* hf, const char* gguf, double least, double most) const;
+  std::optional<int32_t> find_layer_int(const char* hf, const char* gguf, int32_t min, int32_t max, int32_t layers) const;
+  std::optional<float> find_float(const char* hf, const char* gguf, double min, double max) const;
   std::optional<bool> find_bool(const char* hf, const char* gguf) const;
   std::optional<std::string> find_string(const char* hf, const char* gguf) const;
   // An array of strings in config.json; nothing where it is absent or null.
   std::optional<std::vector<std::string>> find_strings(const char* hf) const;
+  // An array of integers in config.json, likewise.
+  std::optional<std::vector<int64_t>> find_ints(const char* hf) const;
   // An object in config.json; null where it is absent or null.
   const Json* find_object(const char* hf) const;
   // True for a key of config.json with a value that is not null.
   bool has(const char* hf) const;
 
-  int32_t get_int(const char* hf, const char* gguf, int32_t least, int32_t most) const;
+  int32_t get_int(const char* hf, const char* gguf, int32_t min, int32_t max) const;
 
   // Counts a key of config.json as read: the architecture is the same whatever it says.
   void ignore(const char* hf) const { read_keys_.insert(hf); }

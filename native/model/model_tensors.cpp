@@ -5,20 +5,9 @@
 #include <string_view>
 
 #include "core/error.h"
-#include "model/weights.h"
 
 namespace lowrank {
 namespace {
-
-struct ProjectionName {
-  const char* safetensors;
-  const char* gguf;
-};
-// By Projection.
-constexpr ProjectionName kProjectionNames[kProjections] = {
-    {"self_attn.q_proj", "attn_q"}, {"self_attn.k_proj", "attn_k"}, {"self_attn.v_proj", "attn_v"}, {"self_attn.o_proj", "attn_output"},
-    {"mlp.gate_proj", "ffn_gate"},  {"mlp.up_proj", "ffn_up"},      {"mlp.down_proj", "ffn_down"},
-};
 
 constexpr size_t kNamesShown = 5;
 constexpr int64_t kComparedElements = int64_t{1} << 18;  // at a time
@@ -57,26 +46,23 @@ class Finder {
 
   ModelTensors find() {
     ModelTensors tensors;
-    tensors.embed_tokens = require(table_name(), config_.vocabulary_size, config_.hidden_size);
+    tensors.embed_tokens = require(outer_name(OuterModule::kEmbedTokens), config_.vocabulary_size, config_.hidden_size);
     tensors.lm_head = find_head(*tensors.embed_tokens);
     // Of two that are equal, one stands for both.
     if (config_.tied_embeddings)
       config_.tied_embeddings = tensors.lm_head == nullptr;
     else if (file_.tensors().same_bytes(*tensors.lm_head, *tensors.embed_tokens))
       tensors.lm_head = nullptr;
-    tensors.final_norm = require(file_.is_gguf() ? "output_norm.weight" : "model.norm.weight", 1, config_.hidden_size);
-    for (int32_t i = 0; i < static_cast<int32_t>(config_.layers.size()); ++i) tensors.layers.push_back(layer(i, tensors.ignored));
+    tensors.final_norm = require(outer_name(OuterModule::kFinalNorm), 1, config_.hidden_size);
+    for (int32_t i = 0; i < config_.layer_count; ++i) tensors.layers.push_back(layer(i, tensors.ignored));
     check_optional_biases(tensors);
     check_left();
     return tensors;
   }
 
  private:
-  const char* table_name() const { return file_.is_gguf() ? "token_embd.weight" : "model.embed_tokens.weight"; }
-
-  std::string layer_name(int32_t layer, const char* safetensors, const char* gguf) const {
-    return file_.is_gguf() ? "blk." + std::to_string(layer) + "." + gguf : "model.layers." + std::to_string(layer) + "." + safetensors;
-  }
+  std::string outer_name(OuterModule module) const { return outer_path(file_.dialect(), module) + ".weight"; }
+  std::string layer_name(int32_t layer, const ModuleName& module) const { return layer_path(file_.dialect(), layer, module); }
 
   // `rows` 1: a vector.
   const TensorInfo* find_shaped(const std::string& name, int64_t rows, int64_t cols) const {
@@ -98,42 +84,50 @@ class Finder {
 
   LayerTensors layer(int32_t index, std::vector<std::string>& ignored) const {
     LayerTensors out;
-    for (const NormName& name : config_.norms) {
-      const bool head = name.norm == LayerNorm::kQ || name.norm == LayerNorm::kK;
-      out.norms[static_cast<size_t>(name.norm)] =
-          require(layer_name(index, name.safetensors, name.gguf), 1, head ? config_.head_dim : config_.hidden_size);
+    for (size_t i = 0; i < kLayerNorms; ++i) {
+      const auto norm = static_cast<LayerNorm>(i);
+      if (config_.norms.has(norm))
+        out.norms[i] = require(layer_name(index, name_of(norm, config_.norms)) + ".weight", 1, config_.norm_size(norm));
     }
     for (size_t i = 0; i < kProjections; ++i) {
       const auto projection = static_cast<Projection>(i);
-      const std::string base = layer_name(index, kProjectionNames[i].safetensors, kProjectionNames[i].gguf);
-      const int32_t rows = projection_rows(config_, projection);
-      out.weights[i] = require(base + ".weight", rows, site_cols(config_, static_cast<Site>(site_of(projection))));
+      const ProjectionTensor& at = config_.tensors[i];
+      const std::string base = layer_name(index, at.module);
+      const auto rows_of = [&](const TensorInfo* found) -> TensorRows {
+        return {found, at.first_row, config_.out_features(projection)};
+      };
+      out.weights[i] = rows_of(require(base + ".weight", at.tensor_rows, config_.in_features(projection)));
       switch (config_.biases[i]) {
         case BiasRule::kNone: break;
-        case BiasRule::kRequired: out.biases[i] = require(base + ".bias", 1, rows); break;
-        case BiasRule::kOptional: out.biases[i] = find_shaped(base + ".bias", 1, rows); break;
+        case BiasRule::kRequired: out.biases[i] = rows_of(require(base + ".bias", 1, at.tensor_rows)); break;
+        case BiasRule::kOptional: out.biases[i] = rows_of(find_shaped(base + ".bias", 1, at.tensor_rows)); break;
         case BiasRule::kSwitchedOff:
-          if (const TensorInfo* found = find_shaped(base + ".bias", 1, rows)) ignored.push_back(found->name);
+          if (const TensorInfo* found = find_shaped(base + ".bias", 1, at.tensor_rows))
+            if (at.first_row == 0) ignored.push_back(found->name);
           break;
       }
     }
     return out;
   }
 
+  static bool has_bias(const ModelTensors& tensors, size_t layer, size_t projection) {
+    return tensors.layers[layer].biases[projection].tensor != nullptr;
+  }
+
   // A layer that lacks what others have is a file with a fault, not a model without biases.
   void check_optional_biases(const ModelTensors& tensors) const {
     for (size_t i = 0; i < kProjections; ++i)
       for (size_t layer = 0; layer < tensors.layers.size(); ++layer)
-        if ((tensors.layers[layer].biases[i] == nullptr) != (tensors.layers[0].biases[i] == nullptr)) {
-          const size_t without = tensors.layers[layer].biases[i] == nullptr ? layer : 0;
+        if (has_bias(tensors, layer, i) != has_bias(tensors, 0, i)) {
+          const size_t without = has_bias(tensors, layer, i) ? 0 : layer;
           fail("Expected the tensor " +
-               file_.stored_name(layer_name(static_cast<int32_t>(without), kProjectionNames[i].safetensors, kProjectionNames[i].gguf)) +
+               file_.stored_name(layer_name(static_cast<int32_t>(without), config_.tensors[i].module)) +
                ".bias in the model, as in another layer; it is missing.");
         }
   }
 
   const TensorInfo* find_head(const TensorInfo& embed_tokens) const {
-    const char* name = file_.is_gguf() ? "output.weight" : "lm_head.weight";
+    const std::string name = outer_name(OuterModule::kLmHead);
     if (!config_.tied_embeddings) return require(name, config_.vocabulary_size, config_.hidden_size);
     const TensorInfo* head = find_shaped(name, config_.vocabulary_size, config_.hidden_size);
     return head != nullptr && !equal_values(*head, embed_tokens) ? head : nullptr;
@@ -185,7 +179,7 @@ class Finder {
     }
     if (left == 0) return;
     if (left > kNamesShown) names += " and " + std::to_string(left - kNamesShown) + " more";
-    fail("Expected only tensors that a " + config_.architecture + " model of " + std::to_string(config_.layers.size()) +
+    fail("Expected only tensors that a " + config_.architecture + " model of " + std::to_string(config_.layer_count) +
          " layers has, received also " + names + ". The configuration is another model's, or the file is damaged.");
   }
 
@@ -200,8 +194,8 @@ int64_t ModelTensors::elements() const {
   const auto add = [&](const TensorInfo* tensor) { sum += tensor == nullptr ? 0 : tensor->elements(); };
   for (const TensorInfo* tensor : {embed_tokens, lm_head, final_norm}) add(tensor);
   for (const LayerTensors& layer : layers) {
-    for (const TensorInfo* tensor : layer.weights) add(tensor);
-    for (const TensorInfo* tensor : layer.biases) add(tensor);
+    for (const TensorRows& rows : layer.weights) sum += rows.count * rows.tensor->row_length();
+    for (const TensorRows& rows : layer.biases) sum += rows.tensor == nullptr ? 0 : rows.count;
     for (const TensorInfo* tensor : layer.norms) add(tensor);
   }
   return sum;

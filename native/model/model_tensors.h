@@ -11,9 +11,16 @@
 
 namespace lowrank {
 
+// A run of a tensor's rows, or of a vector's elements.
+struct TensorRows {
+  const TensorInfo* tensor = nullptr;  // null: there is none
+  int32_t first = 0;
+  int32_t count = 0;
+};
+
 struct LayerTensors {
-  std::array<const TensorInfo*, kProjections> weights{};
-  std::array<const TensorInfo*, kProjections> biases{};  // null: none
+  std::array<TensorRows, kProjections> weights{};
+  std::array<TensorRows, kProjections> biases{};
   std::array<const TensorInfo*, kLayerNorms> norms{};    // null: none
 };
 

@@ -31,16 +31,12 @@ class Loader {
   Weights load() {
     Weights weights;
     total_ = tensors_.elements();
-    for (const RopeConfig& rope : config_.ropes) weights.rope_frequencies.emplace_back(backend_, rope.frequencies);
-    weights.layers.resize(config_.layers.size());
-    if (calibrates_apart_) {
-      for (const RopeConfig& rope : config_.ropes) host_.rope_frequencies.emplace_back(cpu_, rope.frequencies);
-      host_.layers.resize(config_.layers.size());
-    }
-    norm(*tensors_.final_norm, weights.final_norm, host_.final_norm);
+    weights.layers.resize(static_cast<size_t>(config_.layer_count));
+    if (calibrates_apart_) host_.layers.resize(weights.layers.size());
+    norm(*tensors_.final_norm, config_.logits_multiplier, weights.final_norm, host_.final_norm);
     if (calibrates_) {
       auto ids = options_.calibration_ids ? options_.calibration_ids() : std::vector<int32_t>();
-      calibration_.emplace(config_, calibrates_apart_ ? host_ : weights, cpu_, options_.threads, std::move(ids),
+      calibration_.emplace(config_, calibrates_apart_ ? host_ : static_cast<const DecoderWeights&>(weights), cpu_, options_.threads, std::move(ids),
                            [&](int32_t row, float* out) { file_.tensors().read_rows(*tensors_.embed_tokens, row, 1, out); });
     }
     for (size_t i = 0; i < weights.layers.size(); ++i) {
@@ -73,21 +69,25 @@ class Loader {
     if (options_.progress) options_.progress(done, total_);
   }
 
-  std::vector<float> vector(const TensorInfo& tensor) {
-    std::vector<float> values(static_cast<size_t>(tensor.elements()));
-    file_.tensors().read_rows(tensor, 0, 1, values.data());
+  std::vector<float> vector(const TensorRows& part) {
+    std::vector<float> values(static_cast<size_t>(part.tensor->elements()));
+    file_.tensors().read_rows(*part.tensor, 0, 1, values.data());
+    values.erase(values.begin(), values.begin() + part.first);
+    values.resize(static_cast<size_t>(part.count));
     for (const float value : values)
-      if (!std::isfinite(value)) throw Error(ErrorCode::kModelFormat, "Expected finite numbers in the tensor " + tensor.name + ".");
+      if (!std::isfinite(value))
+        throw Error(ErrorCode::kModelFormat, "Expected finite numbers in the tensor " + part.tensor->name + ".");
     bytes_ += values.size() * sizeof(float);
-    advance(tensor.elements(), nullptr);
+    advance(part.count, nullptr);
     return values;
   }
 
-  void norm(const TensorInfo& tensor, BackendVector& out, BackendVector& host) {
-    std::vector<float> gains = vector(tensor);
+  void norm(const TensorInfo& tensor, float multiplier, BackendVector& out, BackendVector& host) {
+    std::vector<float> gains = vector({&tensor, 0, static_cast<int32_t>(tensor.elements())});
     // llama.cpp's converter adds the offset itself.
-    if (!file_.is_gguf() && config_.norm_gain_offset != 0)
-      for (float& gain : gains) gain += config_.norm_gain_offset;
+    const float offset = file_.is_gguf() ? 0 : config_.norm_gain_offset;
+    if (offset != 0 || multiplier != 1)
+      for (float& gain : gains) gain = (gain + offset) * multiplier;
     hold(std::move(gains), out, host);
   }
 
@@ -105,15 +105,14 @@ class Loader {
     return out;
   }
 
-  // input_rms: of the matrix's input, by the calibration, or nothing. `host`: where the calibration's own copy goes, or null.
-  template <class InputRms>
-  std::unique_ptr<Matrix> matrix(MatrixSpec& wanted, const RowReader& read, InputRms input_rms, std::unique_ptr<Matrix>* host) {
+  // input_rms: of the matrix's input, by the calibration; empty: no transform. `host`: where the calibration's own copy goes, or null.
+  std::unique_ptr<Matrix> matrix(MatrixSpec& wanted, const RowReader& read, const std::vector<float>& input_rms,
+                                 std::unique_ptr<Matrix>* host) {
     std::unique_ptr<Matrix> matrix;
     if (packed_ != nullptr) {
       matrix = packed_->next(wanted);
     } else {
-      const std::vector<float> rms = calibration_ ? input_rms() : std::vector<float>();
-      if (!rms.empty()) Calibration::choose_transform(rms, read, options_.recipe, wanted);
+      if (!input_rms.empty()) Calibration::choose_transform(input_rms, read, options_.recipe, wanted);
       matrix = backend_.pack(wanted, read, options_.threads);
       if (calibrates_apart_ && host != nullptr) *host = cpu_.pack(wanted, read, options_.threads);
     }
@@ -127,84 +126,70 @@ class Loader {
   std::unique_ptr<Matrix> table(const TensorInfo& tensor, bool is_head) {
     MatrixSpec wanted = spec(config_.vocabulary_size, config_.hidden_size);
     const RowReader read = [&](int32_t begin, int32_t count, float* out) { file_.tensors().read_rows(tensor, begin, count, out); };
-    return this->matrix(
-        wanted, read, [&] { return is_head ? calibration_->head_input_rms() : std::vector<float>(); }, nullptr);
+    return matrix(wanted, read, calibration_ && is_head ? calibration_->head_input_rms() : std::vector<float>(), nullptr);
   }
 
-  // Rows of one projection in Hugging Face's order. llama.cpp's converter interleaves the two halves of each head of q
-  // and k in Llama files: its row (head, i, half) is ours (head, half, i).
-  void read_projection(const TensorInfo& found, Projection projection, int32_t begin, int32_t count, float* out) const {
-    const bool permuted = file_.is_gguf() && file_.architecture() == "llama" &&
-                          (projection == Projection::kQ || projection == Projection::kK);
-    if (!permuted) {
-      file_.tensors().read_rows(found, begin, count, out);
+  RowOrder order_of(Projection projection) const {
+    return file_.is_gguf() ? config_.gguf_row_order[static_cast<size_t>(projection)] : RowOrder::kPlain;
+  }
+
+  // Rows of one projection in the plain order.
+  void read_projection(const TensorRows& part, Projection projection, int32_t begin, int32_t count, float* out) const {
+    const RowOrder order = order_of(projection);
+    if (order == RowOrder::kPlain) {
+      file_.tensors().read_rows(*part.tensor, part.first + begin, count, out);
       return;
     }
-    const int32_t half = config_.head_dim / 2;
-    const int64_t cols = found.row_length();
-    for (int32_t row = begin; row < begin + count; ++row) {
-      const int32_t head = row / config_.head_dim;
-      const int32_t within = row % config_.head_dim;
-      const int32_t source = head * config_.head_dim + 2 * (within % half) + within / half;
-      file_.tensors().read_rows(found, source, 1, out + (row - begin) * cols);
-    }
+    const int64_t cols = part.tensor->row_length();
+    for (int32_t row = begin; row < begin + count; ++row)
+      file_.tensors().read_rows(*part.tensor, part.first + stored_row(order, config_.head_dim, row), 1, out + (row - begin) * cols);
   }
 
   void layer(int32_t index, LayerWeights& out) {
     const LayerTensors& tensors = tensors_.layers[static_cast<size_t>(index)];
     for (size_t i = 0; i < kLayerNorms; ++i)
-      if (tensors.norms[i] != nullptr) norm(*tensors.norms[i], out.norms[i], host_layer(index).norms[i]);
-    product(index, Site::kQkv, {Projection::kQ, Projection::kK, Projection::kV}, out);
-    product(index, Site::kO, {Projection::kO}, out);
-    product(index, Site::kGateUp, {Projection::kGate, Projection::kUp}, out);
-    product(index, Site::kDown, {Projection::kDown}, out);
+      if (tensors.norms[i] != nullptr) norm(*tensors.norms[i], 1, out.norms[i], host_layer(index).norms[i]);
+    if (calibration_) {
+      calibration_->layer(index, [&](Site site, const std::vector<float>& input_rms) { product(index, site, input_rms, out); });
+      return;
+    }
+    for (int site = 0; site < kSites; ++site) product(index, static_cast<Site>(site), {}, out);
   }
 
   LayerWeights& host_layer(int32_t index) { return calibrates_apart_ ? host_.layers[static_cast<size_t>(index)] : unused_; }
 
-  // Stacks the projections that read one input into one matrix.
-  void product(int32_t index, Site site, const std::vector<Projection>& projections, LayerWeights& out) {
-    struct Part {
-      const TensorInfo* tensor;
-      Projection projection;
-      int32_t begin;
-      int32_t end;
-    };
-    const int32_t cols = site_cols(config_, site);
-    const int32_t rows = site_rows(config_, site);
-    std::vector<Part> parts;
+  // The biases of a site, stacked; empty where it has none.
+  std::vector<float> stacked_bias(const LayerTensors& tensors, Site site) {
     std::vector<float> bias;
-    for (const Projection projection : projections) {
-      const LayerTensors& tensors = tensors_.layers[static_cast<size_t>(index)];
-      const int32_t begin = row_offset(config_, projection);
-      const int32_t count = projection_rows(config_, projection);
-      parts.push_back({tensors.weights[static_cast<size_t>(projection)], projection, begin, begin + count});
-      const TensorInfo* bias_tensor = tensors.biases[static_cast<size_t>(projection)];
-      if (bias_tensor == nullptr) continue;
-      bias.resize(static_cast<size_t>(rows));
-      const std::vector<float> values = vector(*bias_tensor);
-      const bool permuted = file_.is_gguf() && file_.architecture() == "llama" &&
-                            (projection == Projection::kQ || projection == Projection::kK);
-      const int32_t half = config_.head_dim / 2;
-      for (int32_t i = 0; i < count; ++i) {
-        const int32_t within = i % config_.head_dim;
-        const int32_t source = permuted ? i - within + 2 * (within % half) + within / half : i;
-        bias[static_cast<size_t>(begin + i)] = values[static_cast<size_t>(source)];
-      }
+    for (const Projection projection : projections_of(site)) {
+      const TensorRows& part = tensors.biases[static_cast<size_t>(projection)];
+      if (part.tensor == nullptr) continue;
+      bias.resize(static_cast<size_t>(config_.rows(site)));
+      const std::vector<float> values = vector(part);
+      float* const out = bias.data() + config_.row_offset(projection);
+      for (int32_t i = 0; i < part.count; ++i)
+        out[i] = values[static_cast<size_t>(stored_row(order_of(projection), config_.head_dim, i))];
     }
+    return bias;
+  }
+
+  // Stacks the projections that read one input into one matrix.
+  void product(int32_t index, Site site, const std::vector<float>& input_rms, LayerWeights& out) {
+    const LayerTensors& tensors = tensors_.layers[static_cast<size_t>(index)];
+    const int32_t cols = config_.cols(site);
     const auto at = static_cast<size_t>(site);
-    hold(std::move(bias), out.biases[at], host_layer(index).biases[at]);
-    MatrixSpec wanted = spec(rows, cols);
+    hold(stacked_bias(tensors, site), out.biases[at], host_layer(index).biases[at]);
+    MatrixSpec wanted = spec(config_.rows(site), cols);
     const RowReader read = [&](int32_t begin, int32_t count, float* values) {
-      for (const Part& part : parts) {
-        const int32_t from = std::max(begin, part.begin);
-        const int32_t to = std::min(begin + count, part.end);
-        if (from < to)
-          read_projection(*part.tensor, part.projection, from - part.begin, to - from, values + int64_t{from - begin} * cols);
+      for (const Projection projection : projections_of(site)) {
+        const TensorRows& part = tensors.weights[static_cast<size_t>(projection)];
+        const int32_t offset = config_.row_offset(projection);
+        const int32_t from = std::max(begin, offset);
+        const int32_t to = std::min(begin + count, offset + part.count);
+        if (from < to) read_projection(part, projection, from - offset, to - from, values + int64_t{from - begin} * cols);
       }
     };
-    out.products[at] =
-        matrix(wanted, read, [&] { return calibration_->input_rms(index, site); }, &host_layer(index).products[at]);
+    out.products[at] = matrix(wanted, read, input_rms, &host_layer(index).products[at]);
   }
 
   const ModelFile& file_;
@@ -218,7 +203,7 @@ class Loader {
   const Backend& cpu_;
   const bool calibrates_;
   const bool calibrates_apart_;
-  Weights host_;
+  DecoderWeights host_;
   LayerWeights unused_;
   std::optional<Calibration> calibration_;
   int64_t done_ = 0;
@@ -251,61 +236,6 @@ void share(Weights& weights, const std::string& path, const ModelFile& file, con
 }
 
 }  // namespace
-
-int32_t site_of(Projection projection) {
-  switch (projection) {
-    case Projection::kQ:
-    case Projection::kK:
-    case Projection::kV: return static_cast<int32_t>(Site::kQkv);
-    case Projection::kO: return static_cast<int32_t>(Site::kO);
-    case Projection::kGate:
-    case Projection::kUp: return static_cast<int32_t>(Site::kGateUp);
-    case Projection::kDown: return static_cast<int32_t>(Site::kDown);
-  }
-  return 0;
-}
-
-int32_t row_offset(const ModelConfig& config, Projection projection) {
-  switch (projection) {
-    case Projection::kK: return projection_rows(config, Projection::kQ);
-    case Projection::kV: return projection_rows(config, Projection::kQ) + projection_rows(config, Projection::kK);
-    case Projection::kUp: return config.intermediate_size;
-    default: return 0;
-  }
-}
-
-int32_t projection_rows(const ModelConfig& config, Projection projection) {
-  switch (projection) {
-    case Projection::kQ: return config.heads * config.head_dim;
-    case Projection::kK:
-    case Projection::kV: return config.kv_heads * config.head_dim;
-    case Projection::kGate:
-    case Projection::kUp: return config.intermediate_size;
-    case Projection::kO:
-    case Projection::kDown: return config.hidden_size;
-  }
-  return 0;
-}
-
-int32_t site_rows(const ModelConfig& config, Site site) {
-  switch (site) {
-    case Site::kQkv: return (config.heads + 2 * config.kv_heads) * config.head_dim;
-    case Site::kGateUp: return 2 * config.intermediate_size;
-    case Site::kO:
-    case Site::kDown: return config.hidden_size;
-  }
-  return 0;
-}
-
-int32_t site_cols(const ModelConfig& config, Site site) {
-  switch (site) {
-    case Site::kO: return config.heads * config.head_dim;
-    case Site::kDown: return config.intermediate_size;
-    case Site::kQkv:
-    case Site::kGateUp: return config.hidden_size;
-  }
-  return 0;
-}
 
 Weights load_weights(const ModelFile& file, const ModelTensors& tensors, const ModelConfig& config, const Backend& backend,
                      const WeightsOptions& options) {

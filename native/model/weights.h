@@ -1,15 +1,13 @@
-// A model's weights, packed by a backend.
+// Loads a model's weights: reads, calibrates, quantises and packs them.
 #pragma once
 
-#include <array>
 #include <functional>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "backend/backend.h"
-#include "backend/backend_vector.h"
-#include "lora/composition.h"
+#include "decoder/weights.h"
 #include "model/config.h"
 #include "model/model_file.h"
 #include "model/model_tensors.h"
@@ -22,22 +20,10 @@ enum class Precision : uint8_t {
   kFloat32,    // everything float32
 };
 
-struct LayerWeights {
-  std::array<std::unique_ptr<Matrix>, kSites> products;  // q|k|v, o, gate|up, down
-  std::array<BackendVector, kSites> biases;              // [N] of the stacked product, or empty
-  std::array<BackendVector, kLayerNorms> norms;          // gains, offset included
-};
-
 // What a load did with WeightsOptions::packed_path.
 enum class PackedState : uint8_t { kNone, kRestored, kWritten };
 
-struct Weights {
-  std::unique_ptr<Matrix> embed_tokens;    // [vocabulary, hidden]
-  std::unique_ptr<Matrix> lm_head_matrix;  // null where tied
-  const Matrix* lm_head = nullptr;         // lm_head_matrix, or embed_tokens
-  BackendVector final_norm;
-  std::vector<BackendVector> rope_frequencies;  // of each of ModelConfig::ropes
-  std::vector<LayerWeights> layers;
+struct Weights : DecoderWeights {
   size_t bytes = 0;
   int64_t parameters = 0;
   PackedState packed = PackedState::kNone;
@@ -73,12 +59,5 @@ struct WeightsOptions {
 // Reads, quantises and packs. Throws Error(kModelFormat) for norms, biases or weights that are not finite.
 Weights load_weights(const ModelFile& file, const ModelTensors& tensors, const ModelConfig& config, const Backend& backend,
                      const WeightsOptions& options);
-
-int32_t site_of(Projection projection);  // as an index into LayerWeights::products
-// First row of a projection within its stacked product, and its rows.
-int32_t row_offset(const ModelConfig& config, Projection projection);
-int32_t projection_rows(const ModelConfig& config, Projection projection);
-int32_t site_rows(const ModelConfig& config, Site site);
-int32_t site_cols(const ModelConfig& config, Site site);
 
 }  // namespace lowrank

@@ -77,6 +77,7 @@ struct LogitsCandidatesArgs {
   int32_t row_count;
   int32_t vocabulary;  // above 0
 };
+using LogitsBlocksArgs = LogitsCandidatesArgs;  // the same rows, for both ops
 
 // x of `count` ids from `begin` on: what every backend and the sampler read, where a row is adjusted.
 void adjusted_logits(const LogitsRow& row, int32_t begin, int32_t count, float* x);

@@ -2,26 +2,10 @@
 import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 
-const MODULES = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"];
-
-/** [out, in] of one projection. */
-function shapeOf({ hiddenSize, intermediateSize, heads, kvHeads, headDim }, module) {
-  return {
-    q_proj: [heads * headDim, hiddenSize],
-    k_proj: [kvHeads * headDim, hiddenSize],
-    v_proj: [kvHeads * headDim, hiddenSize],
-    o_proj: [hiddenSize, heads * headDim],
-    gate_proj: [intermediateSize, hiddenSize],
-    up_proj: [intermediateSize, hiddenSize],
-    down_proj: [hiddenSize, intermediateSize],
-  }[module];
-}
-
 /** [name, shape] of all tensors of rank `rank` on all seven projections, as PEFT names them. */
 const shapesOf = (facts, rank) =>
   Array.from({ length: facts.layers }, (_, layer) =>
-    MODULES.flatMap((module) => {
-      const [rows, cols] = shapeOf(facts, module);
+    Object.entries(facts.projections).flatMap(([module, { outFeatures: rows, inFeatures: cols }]) => {
       const block = "qkvo".includes(module[0]) ? "self_attn" : "mlp";
       const prefix = `base_model.model.model.layers.${layer}.${block}.${module}`;
       return [
@@ -52,7 +36,7 @@ export const randomConfig = (rank) => ({
   peft_type: "LORA",
   r: rank,
   lora_alpha: rank,
-  target_modules: MODULES,
+  target_modules: ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"],
 });
 
 /** Writes such an adapter as a PEFT folder. Returns the bytes of the weights file. */

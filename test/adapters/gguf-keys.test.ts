@@ -3,6 +3,7 @@ import { readFileSync } from "node:fs";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { loadModel, type Model } from "#lib/index.js";
 import { failureOf, tinyGguf, tinyModel } from "../generate/tiny-models.js";
+import { readGguf, writeGguf } from "../model/gguf-file.js";
 
 const TOKENS = "adapter.alora.invocation_tokens";
 
@@ -46,4 +47,21 @@ test("invocation tokens that are no token ids", async () => {
 test("the file as it is", async () => {
   const { invocationTokens } = await model.adapters.load("whole", tinyGguf("activated-f16.gguf"));
   expect(invocationTokens).toEqual([7, 11, 7]);
+});
+
+test("a matrix that several projections share has the rows of all of them, and no others", async () => {
+  const base = await loadModel(tinyModel("phi3"), { threads: 1 });
+  try {
+    await base.adapters.load("whole", tinyGguf("phi3-f32.gguf"));
+    const content = readGguf(readFileSync(tinyGguf("phi3-f32.gguf")));
+    const [attention, feedForward] = ["blk.0.attn_qkv.weight.lora_b", "blk.0.ffn_up.weight.lora_b"] as const;
+    const longer = content.tensors.get(feedForward)!;
+    content.tensors.set(feedForward, content.tensors.get(attention)!);
+    content.tensors.set(attention, longer);
+    const error = await failureOf(() => base.adapters.load("swapped", writeGguf(content)));
+    expect(error.code).toBe("ERR_ADAPTER_SHAPE");
+    expect(error.message).toContain(attention);
+  } finally {
+    await base.dispose();
+  }
 });

@@ -108,8 +108,10 @@ const NULL_IS_ABSENT = new Set([
 const FOREIGN = new Set([
   "attention_bias",
   "attention_chunk_size",
+  "attention_multiplier",
   "attn_logit_softcapping",
   "attn_output_gate",
+  "embedding_multiplier",
   "final_logit_softcapping",
   "hidden_act",
   "hidden_activation",
@@ -117,6 +119,7 @@ const FOREIGN = new Set([
   "layer_types",
   "logits_scaling",
   "mlp_bias",
+  "no_rope_layer_interval",
   "no_rope_layers",
   "num_experts",
   "num_local_experts",
@@ -131,7 +134,15 @@ const FOREIGN = new Set([
   "_sliding_window_pattern",
 ]);
 
+/** Of these, what is an architecture's own: it is computed as transformers does. */
+const OWN: Record<string, ReadonlySet<string>> = {
+  gemma2: new Set(["attn_logit_softcapping", "final_logit_softcapping", "query_pre_attn_scalar"]),
+  granite: new Set(["attention_multiplier", "embedding_multiplier", "logits_scaling", "residual_multiplier"]),
+  smollm3: new Set(["no_rope_layers", "no_rope_layer_interval"]),
+};
+
 const isRefusable: Refusable = (key, value, config) => {
+  if (OWN[config["model_type"] as string]?.has(key)) return false;
   const gemma = config["model_type"] === "gemma3_text";
   const text = JSON.stringify(value);
   if (FOREIGN.has(key)) return value !== null && value !== ABSENT;
@@ -143,7 +154,7 @@ const isRefusable: Refusable = (key, value, config) => {
   if (key === "model_type") return true;
   if (key === "partial_rotary_factor") return value === 0.5;
   // Kinds of RoPE that are not supported.
-  if (/"(?:yarn|longrope|dynamic)"/.test(text)) return true;
+  if (/"(?:yarn|dynamic)"/.test(text)) return true;
   // Two bases: the one at the top level, or in rope_parameters beside rope_scaling, differs.
   if (key === "rope_theta" || key.endsWith(".rope_theta")) return typeof value === "number";
   if (key === "rope_scaling")

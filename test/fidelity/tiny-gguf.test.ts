@@ -9,6 +9,8 @@ interface GgufCase {
   model: string;
   tokens: number[];
   maxAbs: number;
+  /** Of the engine, where the model depends on it. */
+  contextLength?: number;
   adapters?: { file: string; scale: number }[];
   /** How far the adapter moves the logits. */
   effect?: number;
@@ -23,7 +25,15 @@ type Model = Awaited<ReturnType<typeof loadModel>>;
 
 test("the goldens hold adapters of every kind, activated LoRA (an extension of llama.cpp) among them", () => {
   const files = new Set(cases.flatMap(({ adapters }) => adapters ?? []).map(({ file }) => file));
-  expect(files).toEqual(new Set(["plain-f32.gguf", "embedding-f16.gguf", "activated-f16.gguf"]));
+  expect(files).toEqual(
+    new Set([
+      "plain-f32.gguf",
+      "embedding-f16.gguf",
+      "activated-f16.gguf",
+      "granite-f32.gguf",
+      "phi3-f32.gguf",
+    ]),
+  );
 });
 
 describe.each([...new Set(cases.map(({ model }) => model))])("%s", (file) => {
@@ -36,11 +46,20 @@ describe.each([...new Set(cases.map(({ model }) => model))])("%s", (file) => {
   const members = cases.filter((item) => item.model === file);
 
   for (const item of members.filter(({ adapters }) => adapters === undefined)) {
-    test("logits", async () => {
-      const { logits } = await model.logits(item.tokens);
-      expect(maxDifference(logits, golden.floats(item.logits))).toBeLessThanOrEqual(
-        TINY_TOLERANCE * item.maxAbs,
-      );
+    const { contextLength } = item;
+    test(`logits${contextLength === undefined ? "" : ` in a context of ${contextLength}`}`, async () => {
+      const own =
+        contextLength === undefined
+          ? undefined
+          : await loadModel(pathOf(file), { precision: "float32", contextLength });
+      try {
+        const { logits } = await (own ?? model).logits(item.tokens);
+        expect(maxDifference(logits, golden.floats(item.logits))).toBeLessThanOrEqual(
+          TINY_TOLERANCE * item.maxAbs,
+        );
+      } finally {
+        await own?.dispose();
+      }
     });
   }
 

@@ -19,13 +19,33 @@ interface TinyManifest {
   vocabularySize: number;
   sequences: number[][];
   logits: LogitsEntry[];
-  variants: (LogitsEntry & { config: string })[];
+  /** Of the same weights. contextLength: the engine's, where the model depends on it. */
+  variants: (LogitsEntry & { config: string; contextLength?: number })[];
   greedy: { precision: ReferencePrecision; prompt: number[]; tokens: number[] }[];
   /** How far transformers' logits of sequence 0 move when a part is switched off. */
-  controls: { ropeThetaTimes4: number; withoutBias?: number; withoutWindow?: number };
+  controls: {
+    ropeThetaTimes4: number;
+    withoutBias?: number;
+    withoutWindow?: number;
+    /** Keys of config.json that switch a part of the architecture off. */
+    switches?: { name: string; keys: Record<string, unknown>; moved: number }[];
+  };
 }
 
-const MODELS = ["llama", "llama-bias", "llama3-rope", "mistral", "qwen2", "qwen3", "gemma3"];
+const MODELS = [
+  "llama",
+  "llama-bias",
+  "llama3-rope",
+  "mistral",
+  "qwen2",
+  "qwen3",
+  "gemma3",
+  "olmo2",
+  "smollm3",
+  "granite",
+  "phi3",
+  "gemma2",
+];
 type Model = Awaited<ReturnType<typeof loadModel>>;
 
 describe.each(MODELS)("%s", (name) => {
@@ -42,10 +62,18 @@ describe.each(MODELS)("%s", (name) => {
   }
 
   /** The difference from transformers' logits of sequence 0, of an altered copy of the model. */
-  async function alteredDifference(alterations: Alterations, entry: LogitsEntry = first): Promise<number> {
+  async function alteredDifference(
+    alterations: Alterations,
+    entry: LogitsEntry & { contextLength?: number } = first,
+  ): Promise<number> {
     const copy = alteredModel(folder, alterations);
     try {
-      const model = await loadModel(copy.folder, { precision: "float32", device: DEVICE });
+      const { contextLength } = entry;
+      const model = await loadModel(copy.folder, {
+        precision: "float32",
+        device: DEVICE,
+        ...(contextLength === undefined ? {} : { contextLength }),
+      });
       try {
         return await difference(model, entry);
       } finally {
@@ -90,7 +118,8 @@ describe.each(MODELS)("%s", (name) => {
   });
 
   for (const variant of manifest.variants) {
-    test(`the same weights under ${variant.config}`, async () => {
+    const context = variant.contextLength === undefined ? "" : ` and a context of ${variant.contextLength}`;
+    test(`the same weights under ${variant.config}${context}`, async () => {
       const moved = await alteredDifference({ config: variant.config }, variant);
       expect(moved).toBeLessThanOrEqual(TINY_TOLERANCE * variant.maxAbs);
     });
@@ -112,6 +141,9 @@ describe.each(MODELS)("%s", (name) => {
       const expected = controls.withoutBias;
       test("biases", () => expectMoved({ zeroTensors: (tensor) => tensor.endsWith(".bias") }, expected));
     }
+
+    for (const { name: part, keys, moved } of controls.switches ?? [])
+      test(part, () => expectMoved({ editConfig: (config) => void Object.assign(config, keys) }, moved));
 
     if (controls.withoutWindow !== undefined) {
       const expected = controls.withoutWindow;

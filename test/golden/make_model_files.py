@@ -99,6 +99,10 @@ def plausible(key: str, value) -> list:
         return [[swapped[kind] for kind in value], [*value[:-1], "wavy_attention"], value[:-1]]
     if key == "architectures":
         return [["OtherForCausalLM"]]
+    if key == "no_rope_layers":
+        return [[1 - rotated for rotated in value], value[:-1], [*value[:-1], 2]]
+    if key in ("short_factor", "long_factor"):
+        return [[2 * factor for factor in value], value[:-1], [*value[:-1], "text"]]
     return []
 
 
@@ -163,6 +167,11 @@ def additions(config: dict) -> list[tuple]:
         ("attn_output_gate", True),
         ("attention_chunk_size", 8),
         ("no_rope_layers", [1, 0]),
+        ("no_rope_layers", [0] * layers),
+        ("no_rope_layers", None),
+        ("no_rope_layer_interval", 2),
+        ("attention_multiplier", 0.3),
+        ("embedding_multiplier", 2.0),
         ("num_experts", 4),
         ("num_local_experts", 4),
         ("logits_scaling", 2.0),
@@ -174,8 +183,13 @@ def additions(config: dict) -> list[tuple]:
         ("_name_or_path", "elsewhere"),
         ("use_mrope", False),
     ]
-    # Windows of Qwen need three keys at once.
+    # Windows of Qwen need three keys at once, those of SmolLM3 two.
     together = []
+    if config["model_type"] == "smollm3":
+        window = {"use_sliding_window": True, "sliding_window": 8}
+        types = ["sliding_attention", *["full_attention"] * (layers - 1)]
+        together = [{**window, "layer_types": None}, {**window, "layer_types": types}, {**window, "sliding_window": None}]
+        together.append({**window, "layer_types": None, "no_rope_layers": None, "no_rope_layer_interval": 3})
     if config["model_type"].startswith("qwen"):
         window = {"use_sliding_window": True, "sliding_window": 8, "max_window_layers": 1}
         types = ["sliding_attention", "full_attention"]
@@ -285,14 +299,129 @@ def tensor_cases(scratch: Path) -> list[dict]:
 # GGUF: llama.cpp's keys as what they are in config.json, which transformers computes.
 
 
+def granite_cases(with_keys, base, config: dict) -> list[tuple]:
+    plain = with_keys(attention_multiplier=(config["hidden_size"] // config["num_attention_heads"]) ** -0.5)
+    return [
+        ({"attention.scale": ("float32", 0.9)}, with_keys(attention_multiplier=0.9)),
+        ({"attention.scale": ("float32", 0.0)}, plain),
+        ({"attention.scale": ABSENT}, plain),
+        ({"embedding_scale": ("float32", 2.0)}, with_keys(embedding_multiplier=2.0)),
+        ({"embedding_scale": ABSENT}, with_keys(embedding_multiplier=1.0)),
+        ({"residual_scale": ("float32", 0.3)}, with_keys(residual_multiplier=0.3)),
+        ({"residual_scale": ABSENT}, with_keys(residual_multiplier=1.0)),
+        ({"logit_scale": ("float32", 2.0)}, with_keys(logits_scaling=2.0)),
+        ({"logit_scale": ("float32", 0.0)}, "error"),
+        ({"logit_scale": ABSENT}, "error"),
+        ({"rope.scaling.finetuned": ("bool", True)}, base),
+        ({"rope.scaling.finetuned": ("bool", False)}, "error"),  # without RoPE
+        ({"attn_logit_softcapping": ("float32", 5.0)}, "error"),
+        ({"expert_count": ("uint32", 8)}, "error"),
+    ]
+
+
+def phi3_cases(with_keys, base, config: dict) -> list[tuple]:
+    rope = config["rope_parameters"]
+    short = {"rope_parameters": {**rope, "long_factor": rope["short_factor"]}}
+    one = {"rope_parameters": {**rope, "attention_factor": 1.0}}
+    factor = {"rope_parameters": {**rope, "attention_factor": 1.6}}
+    return [
+        ({"attention.sliding_window": ("uint32", 8)}, with_keys(sliding_window=8)),
+        ({"attention.sliding_window": ("uint32", 0)}, with_keys(sliding_window=None)),
+        ({"attention.sliding_window": ABSENT}, with_keys(sliding_window=None)),
+        ({"rope.scaling.attn_factor": ("float32", 1.6)}, with_keys(**factor)),
+        ({"rope.scaling.attn_factor": ABSENT}, with_keys(**one)),
+        ({"rope.scaling.type": ("string", "longrope")}, base),
+        ({"rope.scaling.type": ("string", "yarn")}, "error"),
+        ({"rope.scaling.original_context_length": ("uint32", 64)}, base),
+        ({"rope.scaling.original_context_length": ("uint32", 512)}, with_keys(**short)),
+        ({"rope.scaling.original_context_length": ABSENT}, with_keys(**short)),
+        ({"rope.scaling.factor": ("float32", 4.0)}, "error"),
+        ({"rope.dimension_count": ("uint32", 8)}, "error"),
+    ]
+
+
+def gemma2_cases(with_keys, base, config: dict) -> list[tuple]:
+    layers = config["num_hidden_layers"]
+    types = ["full_attention" if (i + 1) % 4 == 0 else "sliding_attention" for i in range(layers)]
+    return [
+        ({"attn_logit_softcapping": ("float32", 5.0)}, with_keys(attn_logit_softcapping=5.0)),
+        ({"attn_logit_softcapping": ABSENT}, with_keys(attn_logit_softcapping=50.0)),
+        ({"attn_logit_softcapping": ("float32", 0.0)}, "error"),
+        ({"final_logit_softcapping": ("float32", 5.0)}, with_keys(final_logit_softcapping=5.0)),
+        ({"final_logit_softcapping": ABSENT}, with_keys(final_logit_softcapping=30.0)),
+        ({"final_logit_softcapping": ("float32", -5.0)}, "error"),
+        ({"attention.sliding_window": ("uint32", 8)}, with_keys(sliding_window=8)),
+        ({"attention.sliding_window": ABSENT}, with_keys(sliding_window=4096)),
+        ({"attention.sliding_window_pattern": ("uint32", 4)}, with_keys(layer_types=types)),
+        (
+            {"rope.freq_base": ("float32", 40000.0)},
+            with_keys(rope_parameters={"rope_type": "default", "rope_theta": 40000.0}),
+        ),
+        ({"attention.scale": ("float32", 0.5)}, "error"),
+    ]
+
+
+def smollm3_cases(with_keys, base, config: dict) -> list[tuple]:
+    def theta(value):
+        return with_keys(rope_parameters={"rope_type": "default", "rope_theta": value})
+
+    return [
+        ({"rope.freq_base": ("float32", 40000.0)}, theta(40000.0)),
+        ({"rope.freq_base": ABSENT}, theta(10000.0)),
+        ({"attention.scale": ("float32", 0.5)}, "error"),
+        ({"attention.sliding_window": ("uint32", 8)}, "error"),
+        ({"attention.head_count_kv": ABSENT}, "error"),
+    ]
+
+
+def olmo2_cases(with_keys, base, config: dict) -> list[tuple]:
+    rope = {"rope_type": "linear", "factor": 4.0, "rope_theta": config["rope_parameters"]["rope_theta"]}
+    return [
+        ({"attention.layer_norm_rms_epsilon": ("float32", 0.05)}, with_keys(rms_norm_eps=0.05)),
+        ({"rope.scaling.factor": ("float32", 4.0)}, with_keys(rope_parameters=rope)),
+        ({"rope.scaling.type": ("string", "yarn")}, "error"),
+        ({"attention.sliding_window": ("uint32", 8)}, "error"),  # OLMo 3
+        ({"attention.sliding_window_pattern": ("uint32", 4)}, "error"),
+    ]
+
+
+# Files whose keys are their own.
+OWN_GGUF_KEYS = {
+    "granite-f16": granite_cases,
+    "phi3-bf16": phi3_cases,
+    "gemma2-bf16": gemma2_cases,
+    "smollm3-f16": smollm3_cases,
+    "olmo2-bf16": olmo2_cases,
+}
+
+
+def gguf_entry(file: str, prefix: str, vocabulary_size: int, base: torch.Tensor, cases: list[tuple]) -> dict:
+    print(f"{file}: {len(cases)}")
+    return {
+        "file": file,
+        "tokens": tokens_of(vocabulary_size),
+        "base": [float(f"{value:.6g}") for value in base.tolist()],
+        "cases": [
+            {"keys": {f"{prefix}.{key}": value for key, value in keys.items()}, "result": outcome(values, base)}
+            for keys, values in cases
+        ],
+    }
+
+
 def gguf_cases() -> list[dict]:
     tiny = {model.name: model for model in MODELS}
     result = []
-    for file, name in (("llama-f16", "llama"), ("llama3-rope-f16", "llama3-rope"), ("gemma3-bf16", "gemma3")):
+    for file, name in (
+        ("llama-f16", "llama"),
+        ("llama3-rope-f16", "llama3-rope"),
+        ("gemma3-bf16", "gemma3"),
+        *((path, path.rpartition("-")[0]) for path in OWN_GGUF_KEYS),
+    ):
         path = TINY_GGUF / f"{file}.gguf"
         gemma = name == "gemma3"
-        prefix = "gemma3" if gemma else "llama"
-        overrides = {"query_pre_attn_scalar": tiny[name].config.head_dim} if gemma else {}
+        own = file in OWN_GGUF_KEYS
+        prefix = name if gemma or own else "llama"
+        overrides = {"query_pre_attn_scalar": tiny[name].config.head_dim} if name.startswith("gemma") else {}
         rope = tiny[name].config.to_dict()["rope_parameters"]
 
         def with_keys(**keys):
@@ -312,6 +441,10 @@ def gguf_cases() -> list[dict]:
             return probe(model)
 
         base = with_keys()
+        if own:
+            cases = OWN_GGUF_KEYS[file](with_keys, base, tiny[name].config.to_dict())
+            result.append(gguf_entry(path.name, prefix, tiny[name].config.vocab_size, base, cases))
+            continue
         scaled = with_rope({"factor": 4.0, "rope_type": "linear"})
         layers = tiny[name].config.num_hidden_layers
         theta = with_rope({"rope_theta": 40000.0})
@@ -399,10 +532,7 @@ def gguf_cases() -> list[dict]:
                 ({"attention.head_count_kv": ABSENT}, "error"),
                 ({"rope.dimension_count": ABSENT}, base),
             ]
-        written = [
-            {"keys": {f"{prefix}.{key}": value for key, value in keys.items()}, "result": outcome(values, base)}
-            for keys, values in cases
-        ]
+        written = gguf_entry(path.name, prefix, tiny[name].config.vocab_size, base, cases)
         general = [
             ({"general.type": ("string", "adapter")}, "error"),
             ({"general.type": ABSENT}, "same"),
@@ -416,16 +546,8 @@ def gguf_cases() -> list[dict]:
             ({"quantize.imatrix.chunks_count": ("uint32", 7)}, "same"),
             ({"split.count": ("uint16", 2)}, "error"),
         ]
-        written += [{"keys": keys, "result": found} for keys, found in general]
-        result.append(
-            {
-                "file": path.name,
-                "tokens": tokens_of(tiny[name].config.vocab_size),
-                "base": [float(f"{value:.6g}") for value in base.tolist()],
-                "cases": written,
-            }
-        )
-        print(f"{path.name}: {len(written)}")
+        written["cases"] += [{"keys": keys, "result": found} for keys, found in general]
+        result.append(written)
     return result
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from transformers import AutoModelForCausalLM
 
-from gguf_conventions import BF16, F16, F32, Q8_0, TINY_GGUF, write_adapter, write_model
+from gguf_conventions import BF16, F16, F32, PERMUTED, Q8_0, TINY_GGUF, names_of, write_adapter, write_model
 from golden_files import GoldenWriter
 from make_tiny_adapters import restore_base, tokens_of
 from make_tiny_models import TOLERANCE, logits
@@ -26,18 +26,15 @@ from tiny_models import MODELS, load
 def dequantised(path: Path, model):
     """The model with the weights that the file holds, read back and un-permuted here."""
     config = model.config
-    names = gguf.get_tensor_name_map(
-        gguf.MODEL_ARCH.GEMMA3 if config.model_type == "gemma3_text" else gguf.MODEL_ARCH.LLAMA,
-        config.num_hidden_layers,
-    )
+    names = names_of(config)
     tensors = {t.name: gguf.quants.dequantize(t.data, t.tensor_type) for t in gguf.GGUFReader(path).tensors}
     for key, parameter in model.named_parameters():
         weight = tensors[names.get_name(key, try_suffixes=(".weight", ".bias"))].reshape(parameter.shape)
-        if config.model_type == "llama" and ("q_proj" in key or "k_proj" in key):
+        if config.model_type in PERMUTED and ("q_proj" in key or "k_proj" in key):
             heads = config.num_attention_heads if "q_proj" in key else config.num_key_value_heads
-            pairs = weight.reshape(heads, -1, 2, weight.shape[1])
+            pairs = weight.reshape(heads, -1, 2, *weight.shape[1:])
             weight = pairs.swapaxes(1, 2).reshape(weight.shape)
-        if config.model_type == "gemma3_text" and key.endswith("norm.weight"):
+        if config.model_type.startswith("gemma") and key.endswith("norm.weight"):
             weight = weight - np.float32(1)
         parameter.copy_(torch.from_numpy(np.array(weight, dtype=np.float32)))
     return model
@@ -58,7 +55,7 @@ def main() -> None:
 
     def base(name: str):
         # GGUF knows no query_pre_attn_scalar: it is head_dim there.
-        overrides = {"query_pre_attn_scalar": tiny[name].config.head_dim} if name == "gemma3" else {}
+        overrides = {"query_pre_attn_scalar": tiny[name].config.head_dim} if name.startswith("gemma") else {}
         return load(tiny[name].folder, **overrides)
 
     files = {
@@ -66,7 +63,9 @@ def main() -> None:
         "llama-q8_0": ("llama", Q8_0),
         "llama3-rope-f16": ("llama3-rope", F16),
     }
-    for file, (name, kind) in {**files, "gemma3-bf16": ("gemma3", BF16)}.items():
+    others = {name: (name.rpartition("-")[0], F16) for name in ("llama-bias-f16", "granite-f16", "smollm3-f16")}
+    others |= {name: (name.rpartition("-")[0], BF16) for name in ("olmo2-bf16", "phi3-bf16", "gemma2-bf16")}
+    for file, (name, kind) in {**files, "gemma3-bf16": ("gemma3", BF16), **others}.items():
         path = write_model(file, base(name), kind)
         model = dequantised(path, base(name))
         tokens = tokens_of(name) * 2
@@ -77,23 +76,29 @@ def main() -> None:
             ).eval()
             assert torch.equal(logits(own, tokens), values), f"transformers reads {path.name} otherwise."
         cases.append(entry(golden, path.name, tokens, values))
+        if tiny[name].short_context:  # the other factors of RoPE
+            length = tiny[name].short_context
+            values = logits(model, tokens[:length])
+            cases.append(entry(golden, path.name, tokens[:length], values, contextLength=length))
 
     adapters = {
-        "plain-f32": ("plain", F32),
-        "embedding-f16": ("embedding", F16),
-        "activated-f16": ("activated", F16),
+        "plain-f32": ("plain", F32, "llama", "llama-q8_0"),
+        "embedding-f16": ("embedding", F16, "llama", "llama-q8_0"),
+        "activated-f16": ("activated", F16, "llama", "llama-q8_0"),
+        "granite-f32": ("granite", F32, "granite", "granite-f16"),
+        "phi3-f32": ("phi3", F32, "phi3", "phi3-bf16"),
     }
-    for file, (adapter, kind) in adapters.items():
-        path = write_adapter(file, adapter, tiny["llama"].config, kind)
-        tokens = tokens_of("llama")
+    for file, (adapter, kind, name, model_file) in adapters.items():
+        path = write_adapter(file, adapter, tiny[name].config, kind)
+        tokens = tokens_of(name) * 2 if name == "phi3" else tokens_of(name)
         if adapter == "activated":
             tokens[10:13] = json.loads((TINY_ADAPTERS / adapter / "adapter_config.json").read_text())[
                 "alora_invocation_tokens"
             ]
-        unadapted = dequantised(TINY_GGUF / "llama-q8_0.gguf", base("llama"))
+        unadapted = dequantised(TINY_GGUF / f"{model_file}.gguf", base(name))
         without = logits(unadapted, tokens)
         for scale in (1.0, 0.5):
-            model = attach(dequantised(TINY_GGUF / "llama-q8_0.gguf", base("llama")), [adapter])
+            model = attach(dequantised(TINY_GGUF / f"{model_file}.gguf", base(name)), [adapter])
             model = restore_base(model, unadapted)
             if kind == F16:
                 for key, parameter in model.named_parameters():
@@ -105,7 +110,7 @@ def main() -> None:
             if effect < 100 * TOLERANCE * float(values.abs().max()):
                 raise RuntimeError(f"{path.name}: the adapter moves the logits by {effect} only.")
             extra = {"adapters": [{"file": path.name, "scale": scale}], "effect": effect}
-            cases.append(entry(golden, "llama-q8_0.gguf", tokens, values, **extra))
+            cases.append(entry(golden, f"{model_file}.gguf", tokens, values, **extra))
     golden.write({"gguf": version("gguf"), "cases": cases})
     print(
         "\n".join(f"{case['model']} {case.get('adapters', '')}: max {case['maxAbs']:.2f}" for case in cases)

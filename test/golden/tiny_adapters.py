@@ -15,6 +15,7 @@ from tiny_models import TINY_MODELS, load
 
 TINY_ADAPTERS = DATA / "tiny-adapters"
 PROJECTIONS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
+FUSED = ["qkv_proj", "o_proj", "gate_up_proj", "down_proj"]
 INVOCATION = [7, 11, 7]
 
 
@@ -148,6 +149,17 @@ ADAPTERS = [
     ),
     TinyAdapter(
         "gemma3-dora", "gemma3", 233, dict(target_modules=PROJECTIONS, r=2, lora_alpha=8, use_dora=True)
+    ),
+    # Every norm is saved, those of q and k over all heads, too.
+    TinyAdapter(
+        "olmo2", "olmo2", 240, dict(target_modules=PROJECTIONS, modules_to_save=["norm"], r=2, lora_alpha=4)
+    ),
+    # The base keeps q|k|v and gate|up as one matrix each: one A for both, and a magnitude for each row of all.
+    TinyAdapter("phi3", "phi3", 241, dict(target_modules=FUSED, r=2, lora_alpha=8)),
+    TinyAdapter("phi3-dora", "phi3", 242, dict(target_modules=FUSED, r=2, lora_alpha=4, use_dora=True)),
+    # Granite multiplies the embedding and what each sublayer adds, and with them their adapters.
+    TinyAdapter(
+        "granite", "granite", 243, dict(target_modules=PROJECTIONS + ["embed_tokens"], r=2, lora_alpha=4)
     ),
 ]
 

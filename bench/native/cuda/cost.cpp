@@ -271,23 +271,11 @@ Cost cost_of(const PaperStep& step, const PaperStep::Op& op, const cuda::DeviceF
 }
 
 std::string label_of(const PaperStep::Op& op) {
-  switch (op.code) {
-    case OpCode::kEmbedGather: return "embed_gather";
-    case OpCode::kRmsNormQuantizeShrink: return "rmsnorm_quantize_shrink";
-    case OpCode::kQuantizeShrink: return "quantize_shrink";
-    case OpCode::kGluQuantizeShrink: return "glu_quantize_shrink";
-    case OpCode::kMatmulExpand: {
-      const auto& w = op.as<device::MatmulExpandParams>().w;
-      return "matmul_expand " + std::to_string(w.rows) + " x " + std::to_string(w.cols);
-    }
-    case OpCode::kRopeAngles: return "rope_angles";
-    case OpCode::kRopeWriteKv: return "rope_write_kv";
-    case OpCode::kAttentionPaged: return "attention_paged";
-    case OpCode::kRmsNormAdd: return "rmsnorm_add";
-    case OpCode::kLogitsBlocks: return "logits_blocks";
-    case OpCode::kLogitsCandidates: return "logits_candidates";
-  }
-  throw Error(ErrorCode::kInternal, "Expected an op of op_code.h.");
+  const auto code = static_cast<uint32_t>(op.code);
+  if (code >= device::kOpCodes) throw Error(ErrorCode::kInternal, "Expected an op of op_code.h.");
+  if (op.code != OpCode::kMatmulExpand) return device::kOpNames[code];
+  const auto& w = op.as<device::MatmulExpandParams>().w;
+  return "matmul_expand " + std::to_string(w.rows) + " x " + std::to_string(w.cols);
 }
 
 }  // namespace lowrank::bench

@@ -9,7 +9,7 @@
 #include "device/ops.h"
 #include "kv_cache/kv_cache.h"
 #include "model/architectures/architecture.h"
-#include "model/graph.h"
+#include "model/decoder_graph.h"
 #include "model/model.h"
 
 namespace lowrank::bench {
@@ -39,7 +39,11 @@ ModelConfig config_of(const ModelShape& shape) {
   config.trained_context = 1 << 15;
   config.attention_scale = 1.0f / std::sqrt(static_cast<float>(shape.head_dim));
   config.tied_embeddings = true;
+  config.layer_count = shape.layers;
   config.layers.resize(static_cast<size_t>(shape.layers));
+  config.layer = kLlamaLayer;
+  config.norms.set(LayerNorm::kBeforeAttention);
+  config.norms.set(LayerNorm::kBeforeFeedForward);
   config.ropes = {plain_rope(shape.head_dim, 10000, 1)};
   return config;
 }
@@ -62,14 +66,13 @@ PaperModel::PaperModel(const ModelShape& shape)
   weights_.embed_tokens = backend_->allocate(int8_spec(shape.vocabulary, shape.hidden));
   weights_.lm_head = weights_.embed_tokens.get();
   weights_.final_norm = BackendVector(*backend_, gains(shape.hidden));
-  weights_.rope_frequencies.emplace_back(*backend_, config_.ropes[0].frequencies);
   weights_.layers.resize(config_.layers.size());
   for (LayerWeights& layer : weights_.layers) {
-    for (const LayerNorm norm : {LayerNorm::kInput, LayerNorm::kPostAttention})
+    for (const LayerNorm norm : {LayerNorm::kBeforeAttention, LayerNorm::kBeforeFeedForward})
       layer.norms[static_cast<size_t>(norm)] = BackendVector(*backend_, gains(shape.hidden));
     for (int site = 0; site < kSites; ++site)
       layer.products[static_cast<size_t>(site)] = backend_->allocate(
-          int8_spec(site_rows(config_, static_cast<Site>(site)), site_cols(config_, static_cast<Site>(site))));
+          int8_spec(config_.rows(static_cast<Site>(site)), config_.cols(static_cast<Site>(site))));
   }
 }
 
@@ -85,7 +88,8 @@ size_t PaperModel::weight_bytes() const {
 size_t PaperModel::adapter_bytes(int32_t rank) const { return adapter(rank)->bytes; }
 
 BaseModel PaperModel::base() const {
-  BaseModel base = base_shape(config_);
+  BaseModel base{config_};
+  base.weights = &weights_;
   base.backend = backend_.get();
   return base;
 }
@@ -132,9 +136,9 @@ const PaperStep& PaperModel::record(const StepShape& shape) const {
     composition = std::make_unique<Composition>(std::vector<AppliedAdapter>{{adapter(shape.rank), 1.0f}}, base());
     batch.segments.push_back({0, rows, composition.get()});
   }
-  Scratch scratch(*backend_, config_, rows, shape.sequences);
+  Scratch scratch(*backend_, config_, rows, shape.sequences, length);
   Program program;
-  Graph graph(program, backend_->ops(), config_, weights_, cache, scratch, batch);
+  DecoderGraph graph(program, backend_->ops(), config_, weights_, cache, scratch, batch);
   graph.embed();
   graph.layers();
   graph.logits(last_rows);

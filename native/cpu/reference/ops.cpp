@@ -6,7 +6,7 @@ namespace lowrank::cpu {
 
 const OpTable& reference::ops() {
   using namespace reference;
-  static constexpr OpTable table = {LOWRANK_EACH_OP(LOWRANK_OP_ENTRY)};
+  static constexpr OpTable table = {LOWRANK_INFERENCE_OPS(LOWRANK_OP_ENTRY).training = {LOWRANK_TRAINING_OPS(LOWRANK_OP_ENTRY)}};
   return table;
 }
 

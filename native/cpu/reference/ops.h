@@ -13,7 +13,8 @@ namespace lowrank::cpu::reference {
 
 inline constexpr int32_t kSumBlock = kActivationAlignment;
 
-LOWRANK_EACH_OP(LOWRANK_DECLARE_OP)
+LOWRANK_INFERENCE_OPS(LOWRANK_DECLARE_OP)
+LOWRANK_TRAINING_OPS(LOWRANK_DECLARE_OP)
 
 // sum_k x[k]^2 in the order above.
 float sum_of_squares(const float* x, int32_t count);

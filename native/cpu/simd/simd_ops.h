@@ -3,6 +3,7 @@
 
 #include "cpu/simd/attention_paged.h"
 #include "cpu/simd/logits_candidates.h"
+#include "cpu/simd/matmul_backward_input.h"
 #include "cpu/simd/matmul_float.h"
 #include "cpu/simd/matmul_int8.h"
 #include "cpu/simd/quantize_sources.h"
@@ -61,9 +62,10 @@ OpTable all_ops(const OpTable& base) {
   ops.glu_quantize_shrink = glu_quantize_shrink<S>;
   ops.matmul_expand = matmul_expand<S, Int8Kernel>;
   ops.rope_write_kv = rotate_and_write<S>;
-  ops.rmsnorm_add = add_normalised<S>;
+  ops.rmsnorm_add = add_to_residual<S>;
   ops.logits_blocks = reduce_logits<S>;
   ops.attention_paged = attend<S>;
+  ops.training.matmul_backward_input = backward_input<S>;
   return ops;
 }
 

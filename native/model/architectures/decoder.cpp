@@ -4,6 +4,7 @@
 
 #include "core/error.h"
 #include "model/architectures/architecture.h"
+#include "ops/rope_write_kv.h"
 
 namespace lowrank {
 namespace {
@@ -30,7 +31,7 @@ int32_t read_head_dim(const ModelFile& file, const ModelConfig& config, const De
 }
 
 int32_t read_vocabulary_size(const ModelFile& file) {
-  const std::string table = file.stored_name(file.is_gguf() ? "token_embd.weight" : "model.embed_tokens.weight");
+  const std::string table = file.stored_name(outer_path(file.dialect(), OuterModule::kEmbedTokens) + ".weight");
   const TensorInfo* embeddings = file.tensors().find(table);
   if (embeddings == nullptr || embeddings->shape.size() != 2 || embeddings->shape[0] < 1 || embeddings->shape[0] > (1 << 24))
     malformed("Expected a matrix of [vocabulary, hidden] for the tensor " + table + ".");
@@ -70,6 +71,7 @@ ModelConfig read_decoder_config(const ModelFile& file, const DecoderDefaults& de
     if (!found) malformed(std::string("Expected ") + (file.is_gguf() ? gguf : hf) + " in the model's configuration.");
     return *found;
   };
+  config.layer_count = layers;
   config.layers.resize(static_cast<size_t>(layers));
   config.hidden_size = file.get_int("hidden_size", "embedding_length", 1, kMaxWidth);
   config.intermediate_size = get_size("intermediate_size", "feed_forward_length", kMaxWidth);
@@ -85,14 +87,24 @@ ModelConfig read_decoder_config(const ModelFile& file, const DecoderDefaults& de
   config.trained_context = file.get_int("max_position_embeddings", "context_length", 1, 1 << 24);
   const auto epsilon = file.find_float("rms_norm_eps", "attention.layer_norm_rms_epsilon", 0, 1);
   if (!epsilon && file.is_gguf()) malformed("Expected attention.layer_norm_rms_epsilon in the model's configuration.");
-  config.norm_epsilon = epsilon.value_or(1e-6f);
+  config.norm_epsilon = epsilon.value_or(defaults.norm_epsilon);
   config.attention_scale = 1.0f / std::sqrt(static_cast<float>(config.head_dim));
   config.tied_embeddings =
-      file.is_gguf() ? !file.has_tensor("output.weight") : file.find_bool("tie_word_embeddings", "").value_or(defaults.tied);
+      file.is_gguf() ? !file.has_tensor(outer_path(Dialect::kGguf, OuterModule::kLmHead) + ".weight")
+                     : file.find_bool("tie_word_embeddings", "").value_or(defaults.tied);
   config.activation = read_activation(file, defaults.activation_key);
-  config.norms = {{LayerNorm::kInput, "input_layernorm.weight", "attn_norm.weight"},
-                  {LayerNorm::kPostAttention, "post_attention_layernorm.weight", "ffn_norm.weight"}};
+  config.norms.set(LayerNorm::kBeforeAttention);
+  config.norms.set(LayerNorm::kBeforeFeedForward);
+  for (size_t i = 0; i < kProjections; ++i) {
+    const auto projection = static_cast<Projection>(i);
+    config.tensors[i] = {name_of(projection), 0, config.out_features(projection)};
+  }
   return config;
+}
+
+void fuse_projections(ModelConfig& config, Site site) {
+  for (const Projection projection : projections_of(site))
+    config.tensors[static_cast<size_t>(projection)] = {fused_name_of(site).value(), config.row_offset(projection), config.rows(site)};
 }
 
 void read_attention_biases(const ModelFile& file, ModelConfig& config) {
@@ -106,6 +118,15 @@ void read_attention_biases(const ModelFile& file, ModelConfig& config) {
 
 void read_mlp_biases(const ModelFile& file, ModelConfig& config) {
   read_biases(file, config, "mlp_bias", {Projection::kGate, Projection::kUp, Projection::kDown});
+}
+
+void read_llama_biases(const ModelFile& file, ModelConfig& config) {
+  if (file.is_gguf()) {
+    config.biases.fill(BiasRule::kOptional);
+    return;
+  }
+  read_attention_biases(file, config);
+  read_mlp_biases(file, config);
 }
 
 std::optional<std::vector<bool>> read_sliding_layers(const ModelFile& file, size_t layers) {

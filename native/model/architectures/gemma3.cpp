@@ -4,6 +4,7 @@
 
 #include "core/error.h"
 #include "model/architectures/architecture.h"
+#include "model/recorder.h"
 
 namespace lowrank {
 namespace {
@@ -49,14 +50,8 @@ ModelConfig read_config(const ModelFile& file) {
   config.attention_scale = read_attention_scale(file, config);
   // llama.cpp's converter has added the 1 already.
   config.norm_gain_offset = 1;
-  config.norms = {{LayerNorm::kInput, "input_layernorm.weight", "attn_norm.weight"},
-                  {LayerNorm::kPostAttention, "post_attention_layernorm.weight", "post_attention_norm.weight"},
-                  {LayerNorm::kPreFeedForward, "pre_feedforward_layernorm.weight", "ffn_norm.weight"},
-                  {LayerNorm::kPostFeedForward, "post_feedforward_layernorm.weight", "post_ffw_norm.weight"},
-                  {LayerNorm::kQ, "self_attn.q_norm.weight", "attn_q_norm.weight"},
-                  {LayerNorm::kK, "self_attn.k_norm.weight", "attn_k_norm.weight"}};
-  config.attention_norms = {LayerNorm::kInput, LayerNorm::kPostAttention};
-  config.feed_forward_norms = {LayerNorm::kPreFeedForward, LayerNorm::kPostFeedForward};
+  for (const LayerNorm norm : {LayerNorm::kAfterAttention, LayerNorm::kAfterFeedForward, LayerNorm::kQ, LayerNorm::kK})
+    config.norms.set(norm);
   read_gemma_ropes(file, config);
   read_windows(file, config);
   return config;
@@ -64,6 +59,13 @@ ModelConfig read_config(const ModelFile& file) {
 
 }  // namespace
 
-const Architecture kGemma3 = {"gemma3_text", "gemma3", read_config};
+void gemma_from_attention(Recorder& layer) {
+  layer.attend();
+  layer.add_attention(LayerNorm::kAfterAttention);
+  layer.project_gate_up(LayerNorm::kBeforeFeedForward);
+  layer.add_feed_forward(LayerNorm::kAfterFeedForward);
+}
+
+extern const Architecture kGemma3 = {"gemma3_text", "gemma3", read_config, kGemmaLayer};
 
 }  // namespace lowrank

@@ -1,5 +1,5 @@
 // Mistral 7B and its kin: Llama with a sliding window on every layer where the checkpoint has one (arXiv 2310.06825).
-// GGUF files of it say "llama" and carry no window.
+// GGUF files of it say "llama", have the rows of q and k as those of Llama, and carry no window.
 #include "core/error.h"
 #include "model/architectures/architecture.h"
 
@@ -10,6 +10,7 @@ constexpr int32_t kDefaultWindow = 4096;
 
 ModelConfig read_config(const ModelFile& file) {
   ModelConfig config = read_decoder_config(file, {});
+  interleave_gguf_heads(config);
   read_rope(file, config);
   // Null: none. Absent: transformers' default.
   const bool absent = file.config()->find("sliding_window") == nullptr;
@@ -25,6 +26,6 @@ ModelConfig read_config(const ModelFile& file) {
 
 }  // namespace
 
-const Architecture kMistral = {"mistral", "", read_config};
+extern const Architecture kMistral = {"mistral", "llama", read_config, kLlamaLayer};
 
 }  // namespace lowrank

@@ -16,6 +16,6 @@ ModelConfig read_config(const ModelFile& file) {
 
 }  // namespace
 
-const Architecture kQwen2 = {"qwen2", "qwen2", read_config};
+extern const Architecture kQwen2 = {"qwen2", "qwen2", read_config, kLlamaLayer};
 
 }  // namespace lowrank

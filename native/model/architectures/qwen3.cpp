@@ -11,13 +11,13 @@ ModelConfig read_config(const ModelFile& file) {
   read_attention_biases(file, config);
   read_rope(file, config);
   read_optional_windows(file, config);
-  config.norms.push_back({LayerNorm::kQ, "self_attn.q_norm.weight", "attn_q_norm.weight"});
-  config.norms.push_back({LayerNorm::kK, "self_attn.k_norm.weight", "attn_k_norm.weight"});
+  config.norms.set(LayerNorm::kQ);
+  config.norms.set(LayerNorm::kK);
   return config;
 }
 
 }  // namespace
 
-const Architecture kQwen3 = {"qwen3", "qwen3", read_config};
+extern const Architecture kQwen3 = {"qwen3", "qwen3", read_config, kLlamaLayer};
 
 }  // namespace lowrank

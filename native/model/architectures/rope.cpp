@@ -21,17 +21,6 @@ constexpr double kMaxFactor = 1e9;
 [[noreturn]] void unsupported(const std::string& what) { throw Error(ErrorCode::kModelUnsupported, what); }
 [[noreturn]] void malformed(const std::string& what) { throw Error(ErrorCode::kModelFormat, what); }
 
-RopeConfig plain_rope(int32_t head_dim, float theta, float factor) {
-  RopeConfig rope;
-  rope.theta = theta;
-  for (int32_t i = 0; i < head_dim; i += 2) {
-    const float exponent = static_cast<float>(i) / static_cast<float>(head_dim);
-    rope.frequencies.push_back(1.0f / static_cast<float>(std::pow(static_cast<double>(theta), static_cast<double>(exponent))) /
-                               factor);
-  }
-  return rope;
-}
-
 // Wavelength-dependent scaling of Llama 3.1 (its reference code, "apply_scaling").
 void scale_llama3(RopeConfig& rope, float factor, float low_freq_factor, float high_freq_factor, float original_context) {
   const float low_wavelength = original_context / low_freq_factor;
@@ -100,16 +89,55 @@ std::string type_of(const Parameters& parameters) {
   return "default";
 }
 
-// transformers prefers the one at the top level where there is one RoPE, and falls back on the context.
-float original_context(const ModelFile& file, const Parameters& parameters, bool only) {
+// transformers prefers the one at the top level where there is one RoPE, and falls back on the context. `otherwise`: above 0, what
+// stands there where the file has none.
+float original_context(const ModelFile& file, const Parameters& parameters, bool only, int32_t otherwise) {
   constexpr const char* kKey = "original_max_position_embeddings";
   if (const auto outer = file.find_int(kKey, "", 1, 1 << 24); outer && only) return static_cast<float>(*outer);
+  if (only && otherwise > 0) return static_cast<float>(otherwise);
   if (const auto inner = parameters.find_number(kKey, 1, 1 << 24)) return static_cast<float>(*inner);
   return static_cast<float>(file.get_int("max_position_embeddings", "", 1, 1 << 24));
 }
 
+// The frequencies of a longrope, each with a divisor of its own.
+std::vector<float> divided_frequencies(const Parameters& parameters, const char* key, int32_t head_dim, float theta) {
+  const Json* found = parameters.find(key);
+  const std::string name = parameters.name(key);
+  if (found == nullptr) malformed("Expected " + name + " for RoPE of the type longrope, it is missing.");
+  const auto& items = found->items(name);
+  if (items.size() != static_cast<size_t>(head_dim / 2))
+    malformed("Expected head_dim / 2 numbers, " + std::to_string(head_dim / 2) + ", in " + name + ", received " +
+              std::to_string(items.size()) + ".");
+  std::vector<float> frequencies;
+  for (int32_t i = 0; i < head_dim / 2; ++i) {
+    const double factor = items[static_cast<size_t>(i)].as_double(name);
+    if (!(factor >= kMinFactor && factor <= kMaxFactor)) malformed("Expected positive numbers in " + name + ".");
+    const float exponent = static_cast<float>(2 * i) / static_cast<float>(head_dim);
+    const auto power = static_cast<float>(std::pow(static_cast<double>(theta), static_cast<double>(exponent)));
+    frequencies.push_back(1.0f / (static_cast<float>(factor) * power));
+  }
+  return frequencies;
+}
+
+// LongRoPE (arXiv 2402.13753): frequencies for contexts up to the original one, and others for longer ones. q and k grow with the
+// ratio of the two contexts in both.
+RopeConfig long_rope(const ModelFile& file, int32_t head_dim, const Parameters& parameters, float theta, float original) {
+  RopeConfig rope;
+  rope.theta = theta;
+  rope.frequencies = divided_frequencies(parameters, "short_factor", head_dim, theta);
+  rope.long_frequencies = divided_frequencies(parameters, "long_factor", head_dim, theta);
+  rope.short_context = static_cast<int32_t>(original);
+  const auto context = static_cast<double>(file.get_int("max_position_embeddings", "", 1, 1 << 24));
+  const double ratio = parameters.find_number("factor", kMinFactor, kMaxFactor).value_or(context / static_cast<double>(original));
+  const double usual = ratio <= 1 ? 1 : std::sqrt(1 + std::log(ratio) / std::log(static_cast<double>(original)));
+  rope.attention_factor = static_cast<float>(parameters.find_number("attention_factor", kMinFactor, kMaxFactor).value_or(usual));
+  if (!std::isfinite(rope.attention_factor)) malformed("Expected a larger original_max_position_embeddings for RoPE of the type longrope.");
+  return rope;
+}
+
 // `only`: the RoPE of all layers.
-RopeConfig scaled_rope(const ModelFile& file, int32_t head_dim, const Parameters& parameters, double theta, bool only) {
+RopeConfig scaled_rope(const ModelFile& file, int32_t head_dim, const Parameters& parameters, double theta, bool only,
+                       int32_t default_original_context = 0) {
   const std::string type = type_of(parameters);
   if (parameters.find("partial_rotary_factor") != nullptr && !parameters.find("partial_rotary_factor")->is_null() &&
       parameters.find_number("partial_rotary_factor", 0, 1) != 1)
@@ -133,10 +161,17 @@ RopeConfig scaled_rope(const ModelFile& file, int32_t head_dim, const Parameters
                           type);
     RopeConfig rope = plain_rope(head_dim, static_cast<float>(theta), 1);
     scale_llama3(rope, number("factor"), number("low_freq_factor"), number("high_freq_factor"),
-                 original_context(file, parameters, only));
+                 original_context(file, parameters, only, default_original_context));
     return rope;
   }
-  unsupported("Expected default, linear or llama3 for the RoPE type, received " + quote_text(type) + ".");
+  if (type == "longrope") {
+    parameters.check_keys({"rope_theta", "rope_type", "type", "partial_rotary_factor", "factor", "attention_factor", "short_factor",
+                           "long_factor", "original_max_position_embeddings"},
+                          type);
+    return long_rope(file, head_dim, parameters, static_cast<float>(theta),
+                     original_context(file, parameters, only, default_original_context));
+  }
+  unsupported("Expected default, linear, llama3 or longrope for the RoPE type, received " + quote_text(type) + ".");
 }
 
 void check_whole_head(const ModelFile& file) {
@@ -148,20 +183,6 @@ void check_whole_head(const ModelFile& file) {
 const Json* find_filled(const ModelFile& file, const char* key) {
   const Json* found = file.find_object(key);
   return found != nullptr && !found->members(key).empty() ? found : nullptr;
-}
-
-// llama.cpp keeps Llama 3's scaling as one divisor for each frequency.
-void divide_by_factors(RopeConfig& rope, const ModelFile& file) {
-  const TensorInfo* factors = file.claim("rope_freqs.weight");
-  if (factors == nullptr) return;
-  if (factors->elements() != static_cast<int64_t>(rope.frequencies.size()) || factors->rows() != 1)
-    malformed("Expected head_dim / 2 elements in rope_freqs.weight.");
-  std::vector<float> divisors(rope.frequencies.size());
-  file.tensors().read_rows(*factors, 0, 1, divisors.data());
-  for (size_t i = 0; i < divisors.size(); ++i) {
-    if (!(divisors[i] > 0) || !std::isfinite(divisors[i])) malformed("Expected positive numbers in rope_freqs.weight.");
-    rope.frequencies[i] /= divisors[i];
-  }
 }
 
 // llama.cpp: linear is the type where none is named, and a factor of 0 is none.
@@ -178,14 +199,36 @@ RopeConfig read_gguf_rope(const ModelFile& file, int32_t head_dim) {
   const auto older = file.find_float("", "rope.scale_linear", 0, kMaxFactor);
   float factor = file.find_float("", "rope.scaling.factor", 0, kMaxFactor).value_or(older.value_or(0));
   if (type == "none" || factor == 0) factor = 1;
-  RopeConfig rope = plain_rope(head_dim, theta, factor);
-  if (file.architecture() == "llama") divide_by_factors(rope, file);
-  return rope;
+  return plain_rope(head_dim, theta, factor);
 }
 
 }  // namespace
 
-void read_rope(const ModelFile& file, ModelConfig& config) {
+RopeConfig plain_rope(int32_t head_dim, float theta, float factor) {
+  RopeConfig rope;
+  rope.theta = theta;
+  for (int32_t i = 0; i < head_dim; i += 2) {
+    const float exponent = static_cast<float>(i) / static_cast<float>(head_dim);
+    rope.frequencies.push_back(1.0f / static_cast<float>(std::pow(static_cast<double>(theta), static_cast<double>(exponent))) /
+                               factor);
+  }
+  return rope;
+}
+
+void divide_frequencies(RopeConfig& rope, const ModelFile& file, const char* tensor) {
+  const TensorInfo* factors = file.claim(tensor);
+  if (factors == nullptr) return;
+  if (factors->elements() != static_cast<int64_t>(rope.frequencies.size()) || factors->rows() != 1)
+    malformed(std::string("Expected head_dim / 2 elements in ") + tensor + ".");
+  std::vector<float> divisors(rope.frequencies.size());
+  file.tensors().read_rows(*factors, 0, 1, divisors.data());
+  for (size_t i = 0; i < divisors.size(); ++i) {
+    if (!(divisors[i] > 0) || !std::isfinite(divisors[i])) malformed(std::string("Expected positive numbers in ") + tensor + ".");
+    rope.frequencies[i] /= divisors[i];
+  }
+}
+
+void read_rope(const ModelFile& file, ModelConfig& config, const RopeDefaults& defaults) {
   if (file.is_gguf()) {
     config.ropes = {read_gguf_rope(file, config.head_dim)};
     return;
@@ -195,13 +238,13 @@ void read_rope(const ModelFile& file, ModelConfig& config) {
   const Json* parameters = find_filled(file, "rope_parameters");
   // transformers takes rope_scaling alone where both are there, so that the base in rope_parameters is lost.
   const Parameters chosen({scaling != nullptr ? scaling : parameters}, scaling != nullptr ? "rope_scaling" : "rope_parameters");
-  const double theta = read_theta(file, chosen, "rope_theta", kDefaultTheta);
+  const double theta = read_theta(file, chosen, "rope_theta", defaults.theta);
   if (scaling != nullptr && parameters != nullptr) {
     const auto lost = Parameters({parameters}, "rope_parameters").find_number("rope_theta", kMinTheta, kMaxTheta);
     if (lost && *lost != theta)
       unsupported("Expected rope_parameters or rope_scaling, received both with another base for RoPE. Write one rope_parameters.");
   }
-  config.ropes = {scaled_rope(file, config.head_dim, chosen, theta, true)};
+  config.ropes = {scaled_rope(file, config.head_dim, chosen, theta, true, defaults.original_context)};
 }
 
 void read_gemma_ropes(const ModelFile& file, ModelConfig& config) {

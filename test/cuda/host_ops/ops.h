@@ -5,7 +5,7 @@
 
 namespace lowrank::test::host_ops {
 
-LOWRANK_EACH_OP(LOWRANK_DECLARE_OP)
+LOWRANK_INFERENCE_OPS(LOWRANK_DECLARE_OP)
 
 const OpTable& op_table();
 

@@ -126,7 +126,7 @@ void StepComparison::compare(Difference& into, int32_t rows, int32_t logit_rows,
     Rows shape = whole(expected, one.memory == &Scratch::angles ? 1 : cpu_.scratch.max_rows);
     // Of q|k|v the queries alone: what is left of keys and values there, once they are in the cache, is nobody's business.
     if (rope && one.memory == &Scratch::wide)
-      shape = {static_cast<size_t>(rows), static_cast<size_t>(site_rows(config, Site::kQkv)),
+      shape = {static_cast<size_t>(rows), static_cast<size_t>(config.rows(Site::kQkv)),
                static_cast<size_t>(config.heads) * static_cast<size_t>(config.head_dim)};
     compare_floats(into, one.name, expected, other_.scratch.*one.memory, shape, one.bound);
   }
@@ -143,7 +143,7 @@ void StepComparison::run(const Batch& batch, const Batch& device_batch, const st
   const int32_t vocabulary = cpu_.model.config().vocabulary_size;
   const auto record = [&](Side& side, const Batch& of) {
     side.program.clear();
-    Graph graph(side.program, side.model.backend().ops(), side.model.config(), side.model.weights(), side.cache, side.scratch, of);
+    DecoderGraph graph(side.program, side.model.backend().ops(), side.model.config(), side.model.weights(), side.cache, side.scratch, of);
     graph.embed();
     graph.layers();
     graph.logits(rows);

@@ -7,7 +7,7 @@
 
 #include "device/device_backend.h"
 #include "kv_cache/kv_cache.h"
-#include "model/graph.h"
+#include "model/decoder_graph.h"
 #include "model/model.h"
 
 namespace lowrank::test {
@@ -27,7 +27,7 @@ struct Side {
       : model(of),
         cache(of.backend(), {static_cast<int32_t>(of.config().layers.size()), of.config().kv_heads, of.config().head_dim,
                              of.kv_format(), pages}),
-        scratch(of.backend(), of.config(), rows, rows) {}
+        scratch(of.backend(), of.config(), rows, rows, pages * kPageTokens) {}
   const Model& model;
   KvCache cache;
   Scratch scratch;

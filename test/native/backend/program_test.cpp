@@ -94,8 +94,8 @@ TEST("program: each thread has memory of its own, which a chain finds as it left
   for (int chain = 0; chain < kChains; ++chain) {
     in[static_cast<size_t>(chain)] = 10u * static_cast<unsigned>(chain);
     program.begin_chain(0);
-    program.add_with_own<&SumArgs::to>(sum, SumArgs{&in[static_cast<size_t>(chain)], 1, own.data()});
-    program.add_with_own<&SumArgs::from>(sum, SumArgs{own.data(), 1, &out[static_cast<size_t>(chain)]});
+    program.add_with_thread_scratch<&SumArgs::to>(sum, SumArgs{&in[static_cast<size_t>(chain)], 1, own.data()});
+    program.add_with_thread_scratch<&SumArgs::from>(sum, SumArgs{own.data(), 1, &out[static_cast<size_t>(chain)]});
     program.end_chain();
   }
   for (int round = 0; round < 50; ++round) {

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "backend/backend.h"
+#include "backend/training_op.h"
 #include "check.h"
 #include "cpu/backend.h"
 #include "cpu/emulated_vpdpbusd.h"
@@ -71,14 +72,38 @@ TEST("cpu/instruction_set: each available one answers to its name and has every 
     CHECK_EQ(std::string(backend.name()), std::string("cpu"));
     CHECK_EQ(std::string(backend.instruction_set()), std::string(set.name));
     const OpTable& ops = backend.ops();
-#define LOWRANK_HAS_OP(name, Args) CHECK(ops.name != nullptr);
-    LOWRANK_EACH_OP(LOWRANK_HAS_OP)
+#define LOWRANK_HAS_OP(name, Name) CHECK(ops.name != nullptr);
+    LOWRANK_INFERENCE_OPS(LOWRANK_HAS_OP)
+#undef LOWRANK_HAS_OP
+#define LOWRANK_HAS_OP(name, Name) CHECK(training_op(backend, &TrainingOps::name) != nullptr);
+    LOWRANK_TRAINING_OPS(LOWRANK_HAS_OP)
 #undef LOWRANK_HAS_OP
     // The product is what an instruction set is for: a table that merely carries another's proves nothing.
     for (const InstructionSet& other : cpu_instruction_sets())
       if (other.available)
         CHECK_EQ(ops.matmul_expand == cpu_backend(other.name).ops().matmul_expand, std::string(set.name) == other.name);
   }
+}
+
+TEST("cpu/instruction_set: a backend without an op of training says so by name, and runs without it") {
+  OpTable ops = cpu::reference::ops();
+  CHECK(cpu::make_backend("whole", cpu::reference::kTraits, ops)->training_ops() != nullptr);
+  ops.training = {};
+  const std::unique_ptr<Backend> backend = cpu::make_backend("no_training", cpu::reference::kTraits, ops);
+  CHECK(backend->training_ops() == nullptr);
+#define LOWRANK_REFUSES_OP(name, Name)                                   \
+  try {                                                                  \
+    training_op(*backend, &TrainingOps::name);                           \
+    CHECK(!"thrown");                                                    \
+  } catch (const Error& error) {                                         \
+    const std::string message = error.what();                            \
+    CHECK(error.code() == ErrorCode::kBackendUnavailable);               \
+    CHECK(message.find(#name) != std::string::npos);                     \
+    CHECK(message.find("cpu (no_training)") != std::string::npos);       \
+    CHECK_EQ(op_name(cpu::reference::ops(), reinterpret_cast<const void*>(cpu::reference::ops().training.name)), std::string(#name)); \
+  }
+  LOWRANK_TRAINING_OPS(LOWRANK_REFUSES_OP)
+#undef LOWRANK_REFUSES_OP
 }
 
 TEST("cpu/instruction_set: packed weights of every one lie alike") {

@@ -7,14 +7,6 @@
 namespace lowrank::test {
 namespace {
 
-const std::vector<Projection>& stacked(Site site) {
-  static const std::vector<Projection> all[kSites] = {{Projection::kQ, Projection::kK, Projection::kV},
-                                                      {Projection::kO},
-                                                      {Projection::kGate, Projection::kUp},
-                                                      {Projection::kDown}};
-  return all[static_cast<size_t>(site)];
-}
-
 size_t product(const std::vector<int64_t>& shape) {
   size_t all = 1;
   for (const int64_t size : shape) all *= static_cast<size_t>(size);
@@ -24,7 +16,7 @@ size_t product(const std::vector<int64_t>& shape) {
 }  // namespace
 
 TinyBase::TinyBase(LoraDType dtype, bool sandwich_norms) {
-  model.layers = 2;
+  model.layer_count = 2;
   model.hidden_size = 24;
   model.intermediate_size = 42;
   model.heads = 3;
@@ -32,13 +24,11 @@ TinyBase::TinyBase(LoraDType dtype, bool sandwich_norms) {
   model.head_dim = 6;
   model.vocabulary_size = 37;
   model.norm_gain_offset = sandwich_norms ? 1.0f : 0.0f;
-  for (const LayerNorm norm : {LayerNorm::kInput, LayerNorm::kPostAttention, LayerNorm::kQ})
-    model.layer_norms[static_cast<size_t>(norm)] = true;
-  for (const LayerNorm norm : {LayerNorm::kPreFeedForward, LayerNorm::kPostFeedForward})
-    model.layer_norms[static_cast<size_t>(norm)] = sandwich_norms;
+  for (const LayerNorm norm : {LayerNorm::kBeforeAttention, LayerNorm::kBeforeFeedForward, LayerNorm::kQ}) model.norms.set(norm);
+  for (const LayerNorm norm : {LayerNorm::kAfterAttention, LayerNorm::kAfterFeedForward}) model.norms.set(norm, sandwich_norms);
 
   Random random(3);
-  for (int32_t layer = 0; layer < model.layers; ++layer)
+  for (int32_t layer = 0; layer < model.layer_count; ++layer)
     for (int i = 0; i < kProjections; ++i) {
       const auto projection = static_cast<Projection>(i);
       const auto count = static_cast<size_t>(model.out_features(projection)) * static_cast<size_t>(model.in_features(projection));
@@ -49,28 +39,34 @@ TinyBase::TinyBase(LoraDType dtype, bool sandwich_norms) {
   const auto table = static_cast<size_t>(model.vocabulary_size) * static_cast<size_t>(model.hidden_size);
   lm_head = random.floats(table, -1.0f, 1.0f);
 
-  model.read_weight = [this](int32_t layer, Projection projection, int32_t begin, int32_t count, float* out) {
-    const int32_t cols = model.in_features(projection);
-    std::copy_n(weight(layer, projection).begin() + begin * cols, count * cols, out);
-  };
-  model.read_lm_head = [this](int32_t begin, int32_t count, float* out) {
-    std::copy_n(lm_head.begin() + begin * model.hidden_size, count * model.hidden_size, out);
-  };
-  model.read_embed_tokens = model.read_lm_head;
-  model.bias = [this](int32_t, Projection projection) -> std::vector<float> {
-    auto begin = qkv_bias.begin();
-    for (const Projection one : stacked(Site::kQkv)) {
-      const auto end = begin + model.out_features(one);
-      if (one == projection) return {begin, end};
-      begin = end;
-    }
-    return {};
-  };
   model.backend = &cpu_backend("reference");
   model.lora_dtype = dtype;
-  model.embed_tokens_spec = {model.vocabulary_size, model.hidden_size, WeightFormat::kFloat32, ActivationFormat::kFloat32, {}};
-  model.lm_head_spec = model.embed_tokens_spec;
   model.threads = 2;
+  model.weights = &packed;
+  packed.layers.resize(static_cast<size_t>(model.layer_count));
+  for (int32_t layer = 0; layer < model.layer_count; ++layer) {
+    LayerWeights& out = packed.layers[static_cast<size_t>(layer)];
+    for (int i = 0; i < kSites; ++i) {
+      const auto site = static_cast<Site>(i);
+      out.products[static_cast<size_t>(i)] = pack(model.rows(site), model.cols(site), stacked(layer, site));
+    }
+    out.biases[static_cast<size_t>(Site::kQkv)] = BackendVector(*model.backend, qkv_bias);
+  }
+  packed.embed_tokens = pack(model.vocabulary_size, model.hidden_size, lm_head);
+  packed.lm_head = packed.embed_tokens.get();
+}
+
+std::vector<float> TinyBase::stacked(int32_t layer, Site site) const {
+  std::vector<float> all;
+  for (const Projection projection : projections_of(site))
+    all.insert(all.end(), weight(layer, projection).begin(), weight(layer, projection).end());
+  return all;
+}
+
+std::unique_ptr<Matrix> TinyBase::pack(int32_t rows, int32_t cols, const std::vector<float>& values) const {
+  return model.backend->pack(
+      {rows, cols, WeightFormat::kFloat32, ActivationFormat::kFloat32},
+      [&](int32_t begin, int32_t count, float* out) { std::copy_n(values.begin() + begin * cols, count * cols, out); }, 1);
 }
 
 void AdapterFile::add_bytes(const std::string& name, const std::string& dtype, const std::vector<int64_t>& shape,
@@ -139,18 +135,11 @@ Pair add_pair(AdapterFile& file, std::vector<AdapterEntry>& entries, const TinyB
 std::vector<float> run_site(const TinyBase& base, const SitePlan& plan, int32_t layer, Site site, const std::vector<float>& x,
                             int32_t rows) {
   const Backend& backend = *base.model.backend;
-  std::vector<float> weights;
   std::vector<float> bias;
-  int32_t n = 0;
-  const int32_t cols = base.model.in_features(stacked(site).front());
-  for (const Projection projection : stacked(site)) {
-    const auto& part = base.weight(layer, projection);
-    weights.insert(weights.end(), part.begin(), part.end());
-    n += base.model.out_features(projection);
-  }
+  const int32_t n = base.model.rows(site), cols = base.model.cols(site);
   if (site == Site::kQkv) bias = base.qkv_bias;
   const TestMatrix matrix =
-      make_matrix(backend, {n, cols, WeightFormat::kFloat32, ActivationFormat::kFloat32}, std::move(weights));
+      make_matrix(backend, {n, cols, WeightFormat::kFloat32, ActivationFormat::kFloat32}, base.stacked(layer, site));
 
   const AdapterRows segment{0,
                             rows,

@@ -25,7 +25,12 @@ struct TinyBase {
     return weights[static_cast<size_t>(layer * kProjections + static_cast<int32_t>(projection))];
   }
 
-  BaseModel model;
+  // [N, cols] of a site's stacked product.
+  std::vector<float> stacked(int32_t layer, Site site) const;
+  std::unique_ptr<Matrix> pack(int32_t rows, int32_t cols, const std::vector<float>& values) const;
+
+  BaseModel model;          // of `packed`
+  DecoderWeights packed;    // of the values below
   std::vector<std::vector<float>> weights;  // [layer * projection] of [out, in]
   std::vector<float> qkv_bias;              // [out of q, k and v], of every layer
   std::vector<float> lm_head;               // [vocabulary, hidden]

@@ -170,8 +170,8 @@ TEST("lora/adapter: Gemma's norm gains get their offset") {
   const TinyBase base(LoraDType::kFloat32, true);
   AdapterFile file;
   const auto gain = file.add_random("norm", {base.model.hidden_size});
-  const auto adapter = load(file, {norm_entry("norm", 1, LayerNorm::kPostFeedForward)}, base.model);
-  const auto held = adapter->layers[1].norms[static_cast<size_t>(LayerNorm::kPostFeedForward)].values();
+  const auto adapter = load(file, {norm_entry("norm", 1, LayerNorm::kAfterFeedForward)}, base.model);
+  const auto held = adapter->layers[1].norms[static_cast<size_t>(LayerNorm::kAfterFeedForward)].values();
   CHECK_EQ(held.size(), gain.size());
   for (size_t i = 0; i < gain.size(); ++i) CHECK_EQ(held[i], gain[i] + 1.0f);
 }
@@ -233,7 +233,7 @@ TEST("lora/adapter: another base's layers, norms and biases are refused") {
   {
     Spoiled spoiled;
     spoiled.file.add_random("norm", {hidden});
-    spoiled.entries.push_back(norm_entry("norm", 0, LayerNorm::kPreFeedForward));
+    spoiled.entries.push_back(norm_entry("norm", 0, LayerNorm::kAfterFeedForward));
     CHECK(names(spoiled.fails(ErrorCode::kAdapterShape), "norm"));
   }
   {

@@ -99,7 +99,7 @@ TEST("lora/composition: two adapters add up, each at its own scale") {
 TEST("lora/composition: a plain LoRA at scale 0 is the base") {
   const TinyBase base;
   const Composition composition({{plain_on(base, Projection::kO), 0.0f}}, base.model);
-  for (int32_t layer = 0; layer < base.model.layers; ++layer)
+  for (int32_t layer = 0; layer < base.model.layer_count; ++layer)
     for (int site = 0; site < kSites; ++site) CHECK(composition.site(layer, static_cast<Site>(site)).empty());
   CHECK_EQ(composition.max_h_width(), 0);
 }
@@ -141,30 +141,29 @@ TEST("lora/composition: lora_B's bias on a module whose base has none") {
 
 TEST("lora/composition: norms go to the product they feed, or stand alone") {
   const auto gain_of = [](const TinyBase& base, LayerNorm norm) {
-    const bool head = norm == LayerNorm::kQ;
-    return replacing(base, norm_entry("norm", 1, norm), {head ? base.model.head_dim : base.model.hidden_size});
+    return replacing(base, norm_entry("norm", 1, norm), {base.model.norm_size(norm)});
   };
   const TinyBase llama;
   const TinyBase gemma(LoraDType::kFloat32, true);
   {
-    const auto adapter = gain_of(llama, LayerNorm::kInput);
+    const auto adapter = gain_of(llama, LayerNorm::kBeforeAttention);
     const Composition composition({{adapter, 0.0f}}, llama.model);
     CHECK(composition.site(1, Site::kQkv).norm_gain == adapter->layers[1].norms[0].data());
     CHECK(composition.site(0, Site::kQkv).norm_gain == nullptr);
-    CHECK(composition.norm(1, LayerNorm::kInput) == nullptr);
+    CHECK(composition.norm(1, LayerNorm::kBeforeAttention) == nullptr);
   }
   {
-    const Composition composition({{gain_of(llama, LayerNorm::kPostAttention), 1.0f}}, llama.model);
+    const Composition composition({{gain_of(llama, LayerNorm::kBeforeFeedForward), 1.0f}}, llama.model);
     CHECK(composition.site(1, Site::kGateUp).norm_gain != nullptr);
-    CHECK(composition.norm(1, LayerNorm::kPostAttention) == nullptr);
+    CHECK(composition.norm(1, LayerNorm::kBeforeFeedForward) == nullptr);
   }
   {
-    const Composition composition({{gain_of(gemma, LayerNorm::kPostAttention), 1.0f}}, gemma.model);
+    const Composition composition({{gain_of(gemma, LayerNorm::kAfterAttention), 1.0f}}, gemma.model);
     CHECK(composition.site(1, Site::kGateUp).norm_gain == nullptr);
-    CHECK(composition.norm(1, LayerNorm::kPostAttention) != nullptr);
+    CHECK(composition.norm(1, LayerNorm::kAfterAttention) != nullptr);
   }
   {
-    const Composition composition({{gain_of(gemma, LayerNorm::kPreFeedForward), 1.0f}}, gemma.model);
+    const Composition composition({{gain_of(gemma, LayerNorm::kBeforeFeedForward), 1.0f}}, gemma.model);
     CHECK(composition.site(1, Site::kGateUp).norm_gain != nullptr);
   }
   {
@@ -204,7 +203,7 @@ TEST("lora/composition: what two adapters cannot share is refused") {
   };
   twice(projection_entry("bias", Role::kBias, 1, Projection::kV), {base.model.out_features(Projection::kV)},
         "layers.1.self_attn.v_proj");
-  twice(norm_entry("norm", 1, LayerNorm::kInput), {hidden}, "layer 1");
+  twice(norm_entry("norm", 1, LayerNorm::kBeforeAttention), {hidden}, "layer 1");
   twice(place_entry("norm", Role::kWeight, Place::kFinalNorm), {hidden}, "final norm");
   twice(place_entry("head", Role::kWeight, Place::kLmHead), {vocabulary, hidden}, "lm_head");
   twice(place_entry("embedding", Role::kWeight, Place::kEmbedTokens), {vocabulary, hidden}, "embed_tokens");

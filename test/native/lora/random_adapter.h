@@ -36,13 +36,11 @@ class RandomAdapter {
     return *this;
   }
   RandomAdapter& norms() {
-    for (int32_t layer = 0; layer < base_.layers; ++layer)
+    for (int32_t layer = 0; layer < base_.layer_count; ++layer)
       for (int i = 0; i < kLayerNorms; ++i) {
         const auto norm = static_cast<LayerNorm>(i);
-        if (!base_.layer_norms[static_cast<size_t>(i)]) continue;
-        const bool head = norm == LayerNorm::kQ || norm == LayerNorm::kK;
-        add(norm_entry("norm." + std::to_string(layer) + "." + std::to_string(i), layer, norm),
-            {head ? base_.head_dim : base_.hidden_size});
+        if (!base_.norms.has(norm)) continue;
+        add(norm_entry("norm." + std::to_string(layer) + "." + std::to_string(i), layer, norm), {base_.norm_size(norm)});
       }
     add(place_entry("norm", Role::kWeight, Place::kFinalNorm), {base_.hidden_size});
     return *this;
@@ -67,7 +65,7 @@ class RandomAdapter {
  private:
   template <class Visit>
   void for_each_projection(Visit visit) const {
-    for (int32_t layer = 0; layer < base_.layers; ++layer)
+    for (int32_t layer = 0; layer < base_.layer_count; ++layer)
       for (int i = 0; i < kProjections; ++i)
         visit("layers." + std::to_string(layer) + "." + std::to_string(i), layer, static_cast<Projection>(i));
   }

@@ -78,14 +78,13 @@ TEST("lora/tables: int8 tables are compared as the engine holds them, each in it
   TableCase item;
   MatrixSpec spec{item.vocabulary, item.hidden, WeightFormat::kInt8, ActivationFormat::kInt8, true, {2, 5}, {}};
   const Backend& backend = *item.base.model.backend;
-  const auto packed = backend.pack(
+  item.base.packed.lm_head_matrix = backend.pack(
       spec,
       [&](int32_t begin, int32_t count, float* out) {
         std::copy_n(item.base.lm_head.begin() + begin * item.hidden, count * item.hidden, out);
       },
       1);
-  item.base.model.lm_head_spec = spec;
-  item.base.model.read_lm_head = [&](int32_t begin, int32_t count, float* out) { backend.unpack(*packed, begin, count, out); };
+  item.base.packed.lm_head = item.base.packed.lm_head_matrix.get();
   item.add_table("table", item.base.lm_head);
   item.entries = {place_entry("table", Role::kBaseWeight, Place::kLmHead)};
   CHECK(item.load()->lm_head_weight == nullptr);

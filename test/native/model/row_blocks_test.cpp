@@ -8,7 +8,7 @@
 #include "engine/engine_case.h"
 #include "kv_cache/kv_cache.h"
 #include "lora/random_adapter.h"
-#include "model/graph.h"
+#include "model/decoder_graph.h"
 #include "model/model.h"
 
 using namespace lowrank;
@@ -52,7 +52,7 @@ class Step {
       : model_(load(setting)),
         cache_(model_->backend(), {static_cast<int32_t>(config().layers.size()), config().kv_heads, config().head_dim, setting.cache,
                                    shape.pages()}),
-        scratch_(model_->backend(), config(), shape.rows(), 1) {
+        scratch_(model_->backend(), config(), shape.rows(), 1, shape.pages() * kPageTokens) {
     const BaseModel base = model_->base(1);
     const auto plain = RandomAdapter(base).pairs(4).norms().build(base.lora_dtype);
     const auto dora = RandomAdapter(base).pairs(3).magnitudes().build(base.lora_dtype);
@@ -67,7 +67,7 @@ class Step {
   std::vector<uint8_t> run(const RowBlocks& blocks, int threads) {
     for (size_t i = 0; i < tables_.size(); ++i) fill(*tables_[i], static_cast<uint8_t>(i + 1));
     Program program;
-    Graph graph(program, model_->backend().ops(), config(), model_->weights(), cache_, scratch_, batch_);
+    DecoderGraph graph(program, model_->backend().ops(), config(), model_->weights(), cache_, scratch_, batch_);
     graph.embed();
     graph.layers(blocks);
     program.run(threads);

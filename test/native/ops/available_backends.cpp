@@ -14,8 +14,8 @@ std::vector<const Backend*> product_backends() {
 std::vector<const Backend*> available_backends() {
   const auto same_but_for_product = [](OpTable one, const OpTable& other) {
     one.matmul_expand = other.matmul_expand;
-#define LOWRANK_SAME_OP(name, Args) &&one.name == other.name
-    return true LOWRANK_EACH_OP(LOWRANK_SAME_OP);
+#define LOWRANK_SAME_OP(name, Name) &&one.name == other.name
+    return one.training == other.training LOWRANK_INFERENCE_OPS(LOWRANK_SAME_OP);
 #undef LOWRANK_SAME_OP
   };
   const std::vector<InstructionSet> sets = cpu_instruction_sets();
