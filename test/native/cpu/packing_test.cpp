@@ -94,7 +94,7 @@ TEST("cpu/packing: the layout of layout.h, padding included") {
   const Int8Weights weights = random_int8_weights(random, rows, cols);
   for (const WeightFormat format : kFormats) {
     const auto matrix = pack_matrix(spec_of(rows, cols, format), reader_of(weights.weights, cols), 1);
-    const Buffer& data = packed(matrix).data;
+    const BufferPart& data = packed(matrix).data;
     CHECK_EQ(data.bytes(), elements(32, padded_cols) * element_bytes(format));
     for (int32_t n = 0; n < 32; ++n)
       for (int32_t k = 0; k < padded_cols; ++k) {
