@@ -87,6 +87,8 @@ const MEANINGLESS = new Set([
   "torch_dtype",
   // training
   "attention_dropout",
+  "embd_pdrop",
+  "resid_pdrop",
   "initializer_range",
   "pretraining_tp",
   // generation
@@ -100,6 +102,7 @@ const MEANINGLESS = new Set([
 const NULL_IS_ABSENT = new Set([
   "head_dim",
   "max_window_layers",
+  "no_rope_layer_interval",
   "sliding_window_pattern",
   "_sliding_window_pattern",
 ]);
