@@ -1,6 +1,6 @@
 // All tests: native ones (CMake), then those of the package (vitest). Arguments go to vitest. At the end it names what did not run.
 // The long forms of some tests are left to `npm run verify`.
-import { spawnSync } from "node:child_process";
+import { spawn, spawnSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { dirname, join, relative } from "node:path";
@@ -17,17 +17,26 @@ function run(command, ...args) {
 /** What native tests did not run, and on which instruction sets they ran: a line each. */
 const coverage = [];
 
-/** Runs native tests, and keeps what they say about their coverage. */
+/** Runs a program of native tests. Resolves with its status and all that it printed. */
 function runNative(program) {
-  const { status, stdout } = spawnSync(program, {
-    cwd: root,
-    encoding: "utf8",
-    maxBuffer: 2 ** 26,
-    stdio: ["ignore", "pipe", "inherit"],
+  return new Promise((resolve) => {
+    const child = spawn(program, { cwd: root, stdio: ["ignore", "pipe", "pipe"] });
+    let text = "";
+    for (const stream of [child.stdout, child.stderr]) stream.on("data", (data) => (text += data));
+    child.on("error", (error) => resolve({ status: 1, text: `${program}: ${error.message}\n` }));
+    child.on("close", (code) => resolve({ status: code ?? 1, text }));
   });
-  process.stdout.write(stdout ?? "");
-  if (status !== 0) process.exit(status ?? 1);
-  coverage.push(...stdout.split("\n").filter((line) => /^(instruction sets:|SKIPPED )/.test(line)));
+}
+
+/** Runs programs of native tests side by side, as each computes on one thread most of the time, and keeps what they say about their coverage. */
+async function runAllNative(programs) {
+  const results = await Promise.all(programs.map(runNative));
+  for (const { text } of results) {
+    process.stdout.write(text);
+    coverage.push(...text.split("\n").filter((line) => /^(instruction sets:|SKIPPED )/.test(line)));
+  }
+  const failed = results.find(({ status }) => status !== 0);
+  if (failed) process.exit(failed.status);
 }
 
 // The CUDA backend on an emulated device: see test/cuda.
@@ -59,8 +68,10 @@ if (filters.length === 0) {
     "--no-print-directory",
     "-s",
   );
-  runNative(join(root, "build-native", "lowrank_tests"));
-  for (const target of cudaTargets) runNative(join(root, "build-native", "test", "cuda", target));
+  await runAllNative([
+    join(root, "build-native", "lowrank_tests"),
+    ...cudaTargets.map((target) => join(root, "build-native", "test", "cuda", target)),
+  ]);
 }
 const report = join(root, "build", "test-report.json");
 const vitest = join(root, "node_modules/vitest/vitest.mjs");

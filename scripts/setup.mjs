@@ -1,5 +1,5 @@
 // Sets up what is missing in a checkout: dependencies, the native addon, the TypeScript build, and with --model the real model.
-// Cheap to run again: each step is skipped where its result is newer than its sources.
+// With --addon, the addon alone. Cheap to run again: each step is skipped where its result was made of the same sources.
 import { spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
@@ -45,14 +45,19 @@ function run(command, ...args) {
   process.exit(1);
 }
 
+const dependencies = () =>
+  step("dependencies", ["package-lock.json"], "node_modules/.package-lock.json", () =>
+    run("npm", "ci", "--no-audit", "--no-fund", "--loglevel=error"),
+  );
+const addon = () =>
+  step("native addon", ["native", "binding.gyp", "scripts"], "build/Release/lowrank.node", () =>
+    run(process.execPath, "scripts/build-native.mjs"),
+  );
+const typescript = () =>
+  step("TypeScript", ["lib", "tsconfig.json"], "dist/index.js", () =>
+    run(process.execPath, "node_modules/typescript/bin/tsc", "-p", "tsconfig.json"),
+  );
+
 checkNode(20);
 checkTools(["c++", "make", "python3"]);
-step("dependencies", ["package-lock.json"], "node_modules/.package-lock.json", () =>
-  run("npm", "ci", "--no-audit", "--no-fund", "--loglevel=error"),
-);
-step("native addon", ["native", "binding.gyp", "scripts"], "build/Release/lowrank.node", () =>
-  run(process.execPath, "scripts/build-native.mjs"),
-);
-step("TypeScript", ["lib", "tsconfig.json"], "dist/index.js", () =>
-  run(process.execPath, "node_modules/typescript/bin/tsc", "-p", "tsconfig.json"),
-);
+for (const work of process.argv.includes("--addon") ? [addon] : [dependencies, addon, typescript]) work();

@@ -191,9 +191,9 @@ function partsOf(instructionSets) {
   const parts = [
     {
       name: "address",
-      about: "native tests with the address and undefined-behaviour sanitizers",
+      about: "native tests with the address and undefined-behaviour sanitizers, long forms too",
       tools: ["cmake", "c++"],
-      env: SANITIZER_ENV,
+      env: { ...SANITIZER_ENV, LOWRANK_FULL: "1" },
       commands: () => sanitized("address", "address,undefined", () => [], [""]),
     },
     {
@@ -215,6 +215,13 @@ function partsOf(instructionSets) {
       tools: [],
       env: { LOWRANK_FULL: "1" },
       commands: () => [[...vitest, "test/generate/schedules"]],
+    },
+    {
+      name: "altered",
+      about: "a model file with altered bytes: a model or a coded error",
+      tools: [],
+      env: { LOWRANK_FULL: "1" },
+      commands: () => [[...vitest, "test/model/bad-models"]],
     },
     {
       name: "fuzz",

@@ -2,6 +2,7 @@ import { expected } from "../errors/index.js";
 import { ENGINE, requireInt8 } from "../native/index.js";
 import type { AdapterPrecision, Precision } from "../native/types.js";
 import {
+  boolean,
   callback,
   checkOptions,
   choice,
@@ -82,22 +83,6 @@ const LOADING = {
     description: "What the A and B of adapters are kept in, with precision int8.",
     default: "bfloat16",
   }),
-  /**
-   * Bytes of keys and values at most, taken as they are needed. When they are used up, texts that no request uses are forgotten, then
-   * the newest request of least priority gives way and goes on later. One context at least. 1 … 10^15; default: `maxSequences` contexts,
-   * but at most a quarter of the machine's memory, or half of what a CUDA device has free beside the weights, where all of it is taken at
-   * once.
-   */
-  kvCacheMemory: integer({
-    description: "Keys and values at most.",
-    unit: "bytes",
-    min: 1,
-    max: 1e15,
-    default: {
-      says: "`maxSequences` contexts, but at most a quarter of the machine's memory",
-      value: undefined,
-    },
-  }),
   /** Called with progress, at most about every 30 ms. */
   onProgress: callback<(progress: LoadProgress) => void>({ description: "Called with progress." }),
   /** Stops the load with ERR_ABORTED. */
@@ -110,6 +95,14 @@ const LOADING = {
   packedDirectory: folder({
     description: "Folder that keeps weights and tokenizers as they are computed with; false: keep nothing.",
     says: "`${XDG_CACHE_HOME:-~/.cache}/lowrank/packed`, for models from 8 MiB on",
+  }),
+  /**
+   * Compute with the file in `packedDirectory` itself, so that processes with one model hold its weights once. false: with a copy of it,
+   * which a process has for its own, as one with a file that could change under it (see docs/models.md). Linux, on the CPU; default true.
+   */
+  shareWeights: boolean({
+    description: "Share the memory of packed weights with other processes.",
+    default: true,
   }),
   /**
    * Bytes that adapters may take in memory. Those that no request runs with and no name pins are evicted, the least recently used first,

@@ -8,6 +8,7 @@
 
 #include "backend/program.h"
 #include "core/buffer.h"
+#include "core/machine_memory.h"
 #include "ops/numeric_traits.h"
 #include "ops/op_table.h"
 
@@ -34,6 +35,15 @@ struct MatrixSpec {
 struct MemoryRange {
   void* data;
   size_t bytes;
+};
+
+// Packed weights that lie in the host's memory already: the ranges of Backend::memory in their order, each at the next multiple of
+// kRangeAlignment from `data` on, which is at one itself. Nobody writes to them.
+inline constexpr size_t kRangeAlignment = 64;
+inline constexpr uint64_t aligned_range(uint64_t offset) { return (offset + kRangeAlignment - 1) / kRangeAlignment * kRangeAlignment; }
+struct GivenWeights {
+  std::shared_ptr<const void> owner;  // keeps them there
+  const uint8_t* data;
 };
 
 // A block of memory that the ops of a backend read and write: of this process on the CPU, of the device else. Zeroed when it is
@@ -73,6 +83,12 @@ class Backend {
   virtual std::unique_ptr<Matrix> pack(const MatrixSpec& spec, const RowReader& read, int threads) const = 0;
   // A matrix of this spec whose weights are yet to be written, through `memory`. Throws as `pack` does for a wrong spec.
   virtual std::unique_ptr<Matrix> allocate(const MatrixSpec& spec) const = 0;
+  // A matrix of this spec over weights that lie in memory already. Reads none of them: the caller sees to it that the ranges of `memory`
+  // are there. Throws as `pack` does for a wrong spec. Null where the backend has them in memory of its own alone.
+  virtual std::unique_ptr<Matrix> place(const MatrixSpec& spec, const GivenWeights& given) const {
+    (void)spec, (void)given;
+    return nullptr;
+  }
   // Where the packed weights lie in the backend's memory, in an order that two matrices of one spec share: for keeping them on
   // disk. What the spec says is not among them.
   virtual std::vector<MemoryRange> memory(const Matrix& matrix) const = 0;
@@ -100,11 +116,13 @@ class Backend {
   virtual void copy(void* to, const void* from, size_t bytes) const = 0;
   // Whether ops read and write the host's memory, so that nobody need copy.
   virtual bool shares_host_memory() const = 0;
+  // Bytes: all that this process may have of the host's memory, or what a device has free now.
+  virtual uint64_t available_memory() const { return machine_memory(); }
 
   // How its ops read and write keys and values.
   virtual KvLayout kv_layout() const = 0;
 
-  // Bytes of intermediate values that stay close to one thread while it takes a block of rows from op to op (Graph::layers);
+  // Bytes of intermediate values that stay close to one thread while it takes a block of rows from op to op (DecoderGraph::layers);
   // 0: ops always take whole batches.
   virtual size_t row_block_bytes() const = 0;
 

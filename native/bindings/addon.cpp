@@ -1,6 +1,10 @@
 // The addon's functions: see NativeAddon in lib/native/types.ts.
 #include <napi.h>
 
+#if defined(__linux__) || defined(__APPLE__)
+#include <dlfcn.h>
+#endif
+
 #include "bindings/convert.h"
 #include "bindings/decoder_names.h"
 #include "bindings/devices.h"
@@ -20,9 +24,9 @@ Napi::Value set_error_class(const Napi::CallbackInfo& info) {
 
 // A list of them is made on the event loop: at 16384, in 20 ms.
 void check_tensor_count(const TensorSource& source) {
-  constexpr size_t kMost = 16384;
-  if (source.tensors().size() > kMost)
-    throw Error(ErrorCode::kAdapterFormat, "Expected at most " + std::to_string(kMost) + " tensors in the adapter, received " +
+  constexpr size_t kMaxTensors = 16384;
+  if (source.tensors().size() > kMaxTensors)
+    throw Error(ErrorCode::kAdapterFormat, "Expected at most " + std::to_string(kMaxTensors) + " tensors in the adapter, received " +
                                                std::to_string(source.tensors().size()) + ".");
 }
 
@@ -69,7 +73,17 @@ Napi::Value instruction_sets(const Napi::CallbackInfo& info) {
   return array;
 }
 
+// Where worker threads alone have loaded it, Node would unload the addon with the last of them, under the threads of the pool.
+void stay_loaded() {
+#if defined(__linux__) || defined(__APPLE__)
+  static const char here = 0;
+  Dl_info facts = {};
+  if (dladdr(&here, &facts) != 0) dlopen(facts.dli_fname, RTLD_LAZY | RTLD_NOLOAD | RTLD_NODELETE);
+#endif
+}
+
 Napi::Object initialize(Napi::Env env, Napi::Object exports) {
+  stay_loaded();
   env.SetInstanceData<Environment>(new Environment(env));
   EngineBinding::define(env);
   exports.Set("setErrorClass", Napi::Function::New<set_error_class>(env, "setErrorClass"));

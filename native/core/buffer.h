@@ -46,25 +46,27 @@ class Buffer {
   size_t mapped_ = 0;  // bytes of the mapping, or 0 where the memory came from the heap
 };
 
-// A run of bytes of a buffer that several such parts may share; it lives as long as the last of them.
+// A run of bytes of a buffer, or of other memory, that several such parts may share; it lives as long as the last of them.
 class BufferPart {
  public:
   BufferPart() = default;
   explicit BufferPart(Buffer&& whole) : BufferPart(std::make_shared<const Buffer>(std::move(whole))) {}
   explicit BufferPart(std::shared_ptr<const Buffer> whole) : BufferPart(whole, 0, whole->bytes()) {}
   BufferPart(std::shared_ptr<const Buffer> buffer, size_t begin, size_t bytes)
-      : buffer_(std::move(buffer)), begin_(begin), bytes_(bytes) {}
+      : data_(buffer->as<uint8_t>() + begin), bytes_(bytes), owner_(std::move(buffer)) {}
+  // `owner` keeps the bytes there.
+  BufferPart(std::shared_ptr<const void> owner, uint8_t* data, size_t bytes) : data_(data), bytes_(bytes), owner_(std::move(owner)) {}
 
   template <class T = uint8_t>
   T* as() const {
-    return reinterpret_cast<T*>(buffer_->as<uint8_t>() + begin_);
+    return reinterpret_cast<T*>(data_);
   }
   size_t bytes() const { return bytes_; }
 
  private:
-  std::shared_ptr<const Buffer> buffer_;
-  size_t begin_ = 0;
+  uint8_t* data_ = nullptr;
   size_t bytes_ = 0;
+  std::shared_ptr<const void> owner_;
 };
 
 // Gives heap memory that has been freed back to the system, where the allocator can: after work that needed much for a while.

@@ -101,7 +101,7 @@ void Barrier::wait_while(const std::atomic<uint32_t>& value, uint32_t old) {
 }
 
 ThreadPool& ThreadPool::process() {
-  static ThreadPool pool;
+  static ThreadPool& pool = *new ThreadPool;
   return pool;
 }
 
@@ -170,30 +170,20 @@ void ThreadPool::work(int index) {
   }
   for (;;) {
     const auto deadline = std::chrono::steady_clock::now() + kSpinBeforeSleep;
-    while (ticket_.load(std::memory_order_acquire) == seen && !stopping_.load(std::memory_order_relaxed)) {
+    while (ticket_.load(std::memory_order_acquire) == seen) {
       for (int i = 0; i < 64; ++i) pause();
       if (std::chrono::steady_clock::now() > deadline) {
         std::unique_lock<std::mutex> lock(mutex_);
         ++sleepers_;
-        wake_.wait(lock, [&] { return stopping_ || ticket_.load(std::memory_order_relaxed) != seen; });
+        wake_.wait(lock, [&] { return ticket_.load(std::memory_order_relaxed) != seen; });
         --sleepers_;
         break;
       }
     }
-    if (stopping_) return;
     seen = ticket_.load(std::memory_order_acquire);
     if (index + 1 < parts_) body_(context_, index + 1, parts_, *barrier_);
     if (running_.fetch_sub(1, std::memory_order_acq_rel) == 1) running_.notify_all();
   }
-}
-
-ThreadPool::~ThreadPool() {
-  {
-    std::lock_guard<std::mutex> lock(mutex_);
-    stopping_ = true;
-  }
-  wake_.notify_all();
-  for (std::thread& worker : workers_) worker.join();
 }
 
 }  // namespace lowrank

@@ -41,14 +41,14 @@ class ThreadPool {
   // A region's body: called once for each part in [0, parts), each on its own thread; part 0 on the caller's.
   using Body = void (*)(void* context, int part, int parts, Barrier& barrier);
 
-  static ThreadPool& process();  // the one pool
+  // The one pool. It is never destroyed, as backends are not: at the end of the process, other threads may still be in a step. A library
+  // that holds it must stay loaded.
+  static ThreadPool& process();
   static int default_threads();  // physical cores within the affinity mask and the cgroup's CPU quota, at least 1
 
   // Runs `body` on at most `wanted` threads, fewer while other processes hold the cores (contention.h), and returns when all
   // have finished. Regions of several callers take turns. `body` must not throw.
   void run(int wanted, Body body, void* context);
-
-  ~ThreadPool();
 
  private:
   ThreadPool() = default;
@@ -60,10 +60,9 @@ class ThreadPool {
   Contention contention_;  // guarded by region_
   std::mutex mutex_;   // guards the fields below
   std::condition_variable wake_;
-  std::vector<std::thread> workers_;
+  std::vector<std::thread> workers_;  // never joined
   std::atomic<uint64_t> ticket_{0};  // counts regions; a worker runs each ticket once
   std::atomic<int> running_{0};
-  std::atomic<bool> stopping_{false};
   int sleepers_ = 0;
   int parts_ = 0;
   Body body_ = nullptr;

@@ -24,6 +24,9 @@ class CpuBackend final : public Backend {
     return cpu::pack_matrix(spec, read, threads);
   }
   std::unique_ptr<Matrix> allocate(const MatrixSpec& spec) const override { return cpu::allocate_matrix(spec); }
+  std::unique_ptr<Matrix> place(const MatrixSpec& spec, const GivenWeights& given) const override {
+    return cpu::place_matrix(spec, given);
+  }
   std::vector<MemoryRange> memory(const Matrix& matrix) const override {
     return cpu::memory(static_cast<const cpu::PackedMatrix&>(matrix));
   }

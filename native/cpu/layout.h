@@ -22,9 +22,10 @@ inline constexpr int32_t kTileDepth = 4;  // input channels that one vpdpbusd la
 // float32:  [ceil(N/16)][ceil64(K)][16] float.
 // A decode streams it strictly forwards; K's padding to 64 matches that of Activations.
 struct PackedMatrix : Matrix {
-  Buffer data;
+  // Of its own, or memory that was given and that nobody writes to: see Backend::place.
+  BufferPart data;
   // int8 only, padding 0. Float input: [ceil16(N)] float32, one for a row. int8 input: [N/16][groups()][16] bfloat16.
-  Buffer scale;
+  BufferPart scale;
   Buffer smoothing;                         // [ceil64(K)] float32 or empty; backs Matrix::input
   std::vector<int32_t> outlier_ids;         // backs Matrix::input
   std::unique_ptr<LoraFactor> outlier_store;  // backs Matrix::outlier_columns

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <functional>
 #include <memory>
 #include <vector>
 
@@ -76,7 +77,8 @@ class RowPacker {
   RowQuantizer quantizer_;
 };
 
-std::unique_ptr<PackedFactor> make_factor(int32_t rank, int32_t dimension, LoraDType dtype, bool is_a) {
+// A factor without its memory.
+std::unique_ptr<PackedFactor> shape_factor(int32_t rank, int32_t dimension, LoraDType dtype, bool is_a) {
   check_factor_shape(rank, dimension);
   auto factor = std::make_unique<PackedFactor>();
   factor->rank = rank;
@@ -86,6 +88,11 @@ std::unique_ptr<PackedFactor> make_factor(int32_t rank, int32_t dimension, LoraD
   const int32_t padded = round_up(dimension, is_a ? kActivationAlignment : kTileRows);
   if (is_a) factor->stride = padded;
   factor->bytes = static_cast<size_t>(is_a ? rank : factor_b_ranks(*factor)) * static_cast<size_t>(padded) * element_bytes(dtype);
+  return factor;
+}
+
+std::unique_ptr<PackedFactor> make_factor(int32_t rank, int32_t dimension, LoraDType dtype, bool is_a) {
+  auto factor = shape_factor(rank, dimension, dtype, is_a);
   factor->data = BufferPart(Buffer(factor->bytes));
   return factor;
 }
@@ -139,7 +146,10 @@ void unpack_row(const PackedMatrix& matrix, int32_t row, float* out) {
 
 namespace {
 
-std::unique_ptr<PackedMatrix> allocate_packed(const MatrixSpec& spec) {
+// Gives a matrix's memory, range by range in the order of memory().
+using Provider = std::function<BufferPart(size_t bytes)>;
+
+std::unique_ptr<PackedMatrix> shape_packed(const MatrixSpec& spec, const Provider& provide) {
   check_matrix_spec(spec);
   auto matrix = std::make_unique<PackedMatrix>();
   matrix->rows = spec.rows;
@@ -148,12 +158,10 @@ std::unique_ptr<PackedMatrix> allocate_packed(const MatrixSpec& spec) {
   matrix->activation = spec.activation;
   const auto padded_rows = static_cast<size_t>(matrix->padded_rows());
   const auto padded_cols = static_cast<size_t>(matrix->padded_cols());
-  matrix->data = Buffer(padded_rows * padded_cols * element_bytes(spec.format));
+  matrix->data = provide(padded_rows * padded_cols * element_bytes(spec.format));
   if (spec.format == WeightFormat::kInt8) {
     const bool int8_input = spec.activation == ActivationFormat::kInt8;
-    matrix->scale = Buffer(padded_rows * static_cast<size_t>(matrix->groups()) * (int8_input ? sizeof(uint16_t) : sizeof(float)));
-    if (matrix->rows != matrix->padded_rows())
-      std::memset(writable_tile<uint8_t>(*matrix, matrix->rows), kZeroPoint, kTileRows * padded_cols);
+    matrix->scale = provide(padded_rows * static_cast<size_t>(matrix->groups()) * (int8_input ? sizeof(uint16_t) : sizeof(float)));
   }
   matrix->bytes = matrix->data.bytes() + matrix->scale.bytes();
   matrix->input.rotated = spec.rotated;
@@ -167,14 +175,33 @@ std::unique_ptr<PackedMatrix> allocate_packed(const MatrixSpec& spec) {
     matrix->outlier_ids = spec.outliers;
     matrix->input.outlier_count = static_cast<int32_t>(spec.outliers.size());
     matrix->input.outliers = matrix->outlier_ids.data();
-    matrix->outlier_store = make_factor(matrix->input.outlier_count, spec.rows, LoraDType::kBFloat16, false);
+    auto columns = shape_factor(matrix->input.outlier_count, spec.rows, LoraDType::kBFloat16, false);
+    columns->data = provide(columns->bytes);
+    matrix->outlier_store = std::move(columns);
     matrix->outlier_columns = matrix->outlier_store.get();
     matrix->bytes += matrix->outlier_store->bytes;
   }
   return matrix;
 }
 
+std::unique_ptr<PackedMatrix> allocate_packed(const MatrixSpec& spec) {
+  auto matrix = shape_packed(spec, [](size_t bytes) { return BufferPart(Buffer(bytes)); });
+  if (spec.format == WeightFormat::kInt8 && matrix->rows != matrix->padded_rows())
+    std::memset(writable_tile<uint8_t>(*matrix, matrix->rows), kZeroPoint, kTileRows * static_cast<size_t>(matrix->padded_cols()));
+  return matrix;
+}
+
 }  // namespace
+
+std::unique_ptr<Matrix> place_matrix(const MatrixSpec& spec, const GivenWeights& given) {
+  uint64_t at = 0;
+  return shape_packed(spec, [&](size_t bytes) {
+    const uint64_t begin = aligned_range(at);
+    at = begin + bytes;
+    // Never written to: what is written to is what allocate_packed made.
+    return BufferPart(given.owner, const_cast<uint8_t*>(given.data) + begin, bytes);
+  });
+}
 
 std::unique_ptr<Matrix> allocate_matrix(const MatrixSpec& spec) { return allocate_packed(spec); }
 

@@ -45,6 +45,9 @@ std::unique_ptr<Matrix> pack_matrix(const MatrixSpec& spec, const RowReader& rea
 // A matrix without its weights: int8 ones hold 0, as all of the padding does. Throws as pack_matrix does for the spec.
 std::unique_ptr<Matrix> allocate_matrix(const MatrixSpec& spec);
 
+// See Backend::place.
+std::unique_ptr<Matrix> place_matrix(const MatrixSpec& spec, const GivenWeights& given);
+
 // What pack_matrix writes to: weights, scales, columns of the outliers.
 std::vector<MemoryRange> memory(const PackedMatrix& matrix);
 

@@ -1,6 +1,7 @@
 #include "formats/tensor_source.h"
 
 #include <algorithm>
+#include <cstring>
 #include <functional>
 #include <limits>
 #include <numeric>
@@ -182,6 +183,19 @@ void TensorSource::read_rows(const TensorInfo& tensor, int64_t row_begin, int64_
               static_cast<size_t>(count * facts.block_bytes), scratch.get());
     dequantize(tensor.dtype, scratch.get(), count * facts.block_elements, out + block * facts.block_elements);
   }
+}
+
+bool TensorSource::same_bytes(const TensorInfo& a, const TensorInfo& b) const {
+  if (a.dtype != b.dtype || a.shape != b.shape || a.byte_length != b.byte_length) return false;
+  constexpr size_t kPiece = kScratchBytes / 2;
+  const auto scratch = std::make_unique_for_overwrite<uint8_t[]>(kScratchBytes);
+  for (uint64_t at = 0; at < a.byte_length; at += kPiece) {
+    const auto bytes = static_cast<size_t>(std::min<uint64_t>(kPiece, a.byte_length - at));
+    files_.at(a.file)->read(a.offset + at, bytes, scratch.get());
+    files_.at(b.file)->read(b.offset + at, bytes, scratch.get() + kPiece);
+    if (std::memcmp(scratch.get(), scratch.get() + kPiece, bytes) != 0) return false;
+  }
+  return true;
 }
 
 }  // namespace lowrank

@@ -53,6 +53,10 @@ class TensorSource {
   void read_rows(const TensorInfo& tensor, int64_t row_begin, int64_t row_count, float* out) const;
   static constexpr size_t kScratchBytes = 256u << 10;
 
+  // Whether two tensors of this source have one type, one shape and the same bytes. Reads them up to the first difference, and has a
+  // scratch of at most kScratchBytes. Throws Error(kIo) when the file has been cut short.
+  bool same_bytes(const TensorInfo& a, const TensorInfo& b) const;
+
  protected:
   // Checks each tensor (name not empty, not too long, not used twice; rank; a row is whole blocks;
   // byte_length is what dtype and shape need; inside its file) and that no two overlap. Throws

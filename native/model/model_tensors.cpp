@@ -48,7 +48,11 @@ class Finder {
     ModelTensors tensors;
     tensors.embed_tokens = require(outer_name(OuterModule::kEmbedTokens), config_.vocabulary_size, config_.hidden_size);
     tensors.lm_head = find_head(*tensors.embed_tokens);
-    config_.tied_embeddings = tensors.lm_head == nullptr;
+    // Of two that are equal, one stands for both.
+    if (config_.tied_embeddings)
+      config_.tied_embeddings = tensors.lm_head == nullptr;
+    else if (file_.tensors().same_bytes(*tensors.lm_head, *tensors.embed_tokens))
+      tensors.lm_head = nullptr;
     tensors.final_norm = require(outer_name(OuterModule::kFinalNorm), 1, config_.hidden_size);
     for (int32_t i = 0; i < config_.layer_count; ++i) tensors.layers.push_back(layer(i, tensors.ignored));
     check_optional_biases(tensors);

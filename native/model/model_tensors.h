@@ -26,7 +26,7 @@ struct LayerTensors {
 
 struct ModelTensors {
   const TensorInfo* embed_tokens = nullptr;  // [vocabulary, hidden]
-  const TensorInfo* lm_head = nullptr;       // null: embed_tokens
+  const TensorInfo* lm_head = nullptr;       // null: embed_tokens, or a copy of it
   const TensorInfo* final_norm = nullptr;
   std::vector<LayerTensors> layers;
   // Tensors that the configuration switches off, by name.
@@ -37,7 +37,8 @@ struct ModelTensors {
 };
 
 // Finds all tensors by the configuration and checks their shapes. Where the embeddings are tied and the file has a head with other
-// values, they are not (as in transformers): config.tied_embeddings says so afterwards. Throws Error: kModelFormat for a tensor that is
+// values, they are not (as in transformers): config.tied_embeddings says so afterwards. Where they are not tied and the head has the
+// very bytes of the embedding, they stay two tables to whoever replaces one, an adapter, and are held once. Throws Error: kModelFormat for a tensor that is
 // missing, of another shape, or left over.
 ModelTensors find_model_tensors(const ModelFile& file, ModelConfig& config);
 

@@ -18,7 +18,7 @@ namespace lowrank {
 namespace {
 
 // To be raised with any change of the layout, of the recipe of the weights, or of this file.
-constexpr uint32_t kVersion = 3;
+constexpr uint32_t kVersion = 4;
 constexpr char kMagic[8] = {'l', 'o', 'w', 'r', 'a', 'n', 'k', 'W'};
 constexpr uint64_t kDataAlignment = 4096;
 constexpr uint64_t kMaxIndexBytes = uint64_t{64} << 20;
@@ -94,16 +94,18 @@ void write_all(const std::filesystem::path& path, const Backend& backend, const 
     file.write(static_cast<const char*>(bytes), static_cast<std::streamsize>(count));
     at += count;
   };
-  const auto align = [&] {
+  const auto fill_up_to = [&](uint64_t offset) {
     static constexpr char kZeros[kDataAlignment] = {};
-    write(kZeros, static_cast<size_t>(aligned(at) - at));
+    write(kZeros, static_cast<size_t>(offset - at));
   };
   write(&header, sizeof header);
   write(index.data(), index.size());
   for (const Matrix* matrix : matrices) {
-    align();
-    for (const MemoryRange& range : backend.memory(*matrix))
+    fill_up_to(aligned(at));
+    for (const MemoryRange& range : backend.memory(*matrix)) {
+      fill_up_to(aligned_range(at));
       for_each_piece(backend, range, Transfer::kFetch, [&](const void* data, size_t bytes) { write(data, bytes); });
+    }
   }
   file.close();
   if (!file) throw Error(ErrorCode::kIo, "Expected room for the packed weights at " + path.string() + ".");
@@ -124,6 +126,7 @@ void write_packed_weights(const std::string& path, const Backend& backend, const
   std::error_code ignored;
   try {
     write_all(partial, backend, matrices);
+    prepare_for_mapping(partial.string());
     std::filesystem::rename(partial, wide_path(path));
   } catch (const std::filesystem::filesystem_error& error) {
     std::filesystem::remove(partial, ignored);
@@ -134,10 +137,12 @@ void write_packed_weights(const std::string& path, const Backend& backend, const
   }
 }
 
-std::unique_ptr<PackedWeights> PackedWeights::open(const std::string& path, const Backend& backend) {
+std::unique_ptr<PackedWeights> PackedWeights::open(const std::string& path, const Backend& backend, bool share) {
   std::error_code failure;
   if (!std::filesystem::exists(wide_path(path), failure)) return nullptr;
-  std::unique_ptr<PackedWeights> packed(new PackedWeights(open_file(path), backend));
+  const auto mapped = share && backend.shares_host_memory() ? map_file(path) : nullptr;
+  std::unique_ptr<PackedWeights> packed(
+      mapped != nullptr ? new PackedWeights(mapped, mapped, backend) : new PackedWeights(open_file(path), nullptr, backend));
   const ByteSource& file = *packed->file_;
   Header header;
   file.read(0, sizeof header, &header);
@@ -171,16 +176,16 @@ std::unique_ptr<Matrix> PackedWeights::next(const MatrixSpec& wanted) {
   for (uint32_t i = 0; i < entry.outliers; ++i) spec.outliers.push_back(take<int32_t>());
   for (int32_t k = 0; entry.smoothed != 0 && k < entry.cols; ++k) spec.smoothing.push_back(take<float>());
 
+  const uint64_t offset = aligned(data_at_);
   std::unique_ptr<Matrix> matrix;
-  try {
-    matrix = backend_.allocate(spec);  // checks the transform
+  try {  // checks the transform
+    matrix = mapped_ != nullptr ? backend_.place(spec, {mapped_, mapped_->data() + offset}) : backend_.allocate(spec);
   } catch (const Error& error) {
     if (error.code() == ErrorCode::kInvalidArgument) damaged(file_->name(), "a valid input transform");
     throw;
   }
-  const uint64_t offset = aligned(data_at_);
   data_at_ = offset;
-  for (const MemoryRange& range : backend_.memory(*matrix)) data_at_ += range.bytes;
+  for (const MemoryRange& range : backend_.memory(*matrix)) data_at_ = aligned_range(data_at_) + range.bytes;
   if (data_at_ > file_->size()) damaged(file_->name(), "all of the weights");
   items_.push_back({matrix.get(), offset, entry.checksum});
   return matrix;
@@ -208,11 +213,13 @@ void PackedWeights::read(int threads, const std::function<void(int64_t elements)
             const Matrix& matrix = *items[i].matrix;
             uint64_t offset = items[i].offset;
             const Backend& backend = self.packed.backend_;
-            for (const MemoryRange& range : backend.memory(matrix))
+            for (const MemoryRange& range : self.packed.is_shared() ? std::vector<MemoryRange>() : backend.memory(matrix)) {
+              offset = aligned_range(offset);
               for_each_piece(backend, range, Transfer::kStore, [&](void* data, size_t bytes) {
                 self.packed.file_->read(offset, bytes, data);
                 offset += bytes;
               });
+            }
             if (backend.checksum(matrix) != items[i].checksum)
               damaged(self.packed.file_->name(), "the weights that were written");
             self.elements += int64_t{matrix.rows} * matrix.cols;

@@ -1,6 +1,8 @@
 // Packed weights on disk, so that the next load neither reads, calibrates, quantises nor packs: it copies.
 //
-// A file (little-endian): the header below, an index and, from a multiple of 4 KiB on, the memory of each matrix in order.
+// A file (little-endian): the header below, an index and, each from a multiple of 4 KiB on, the memory of the matrices in order, whose
+// ranges begin at multiples of 64. So a process can compute with the file itself (see formats/mapped_file.h), and share its memory with
+// others that do.
 // The index has for each matrix its shape, input transform, and a checksum over all that it holds. Norms, biases and the
 // configuration come from the model's own files, always.
 #pragma once
@@ -13,6 +15,7 @@
 
 #include "backend/backend.h"
 #include "formats/byte_source.h"
+#include "formats/mapped_file.h"
 
 namespace lowrank {
 
@@ -28,10 +31,14 @@ void write_packed_weights(const std::string& path, const Backend& backend, const
 // not what it should be.
 class PackedWeights {
  public:
-  static std::unique_ptr<PackedWeights> open(const std::string& path, const Backend& backend);
+  // `share`: matrices lie in the mapped file, where that may be.
+  static std::unique_ptr<PackedWeights> open(const std::string& path, const Backend& backend, bool share);
+
+  // Whether they lie there.
+  bool is_shared() const { return mapped_ != nullptr; }
 
   // The next matrix of the file, which must have this shape and these formats; its transform is taken from the file. Its
-  // memory is filled by `read`.
+  // memory is filled by `read`, or is the file's.
   std::unique_ptr<Matrix> next(const MatrixSpec& wanted);
 
   // Fills and checks all the matrices that `next` has given, on `threads` threads. `done` is called on the caller's thread
@@ -39,7 +46,8 @@ class PackedWeights {
   void read(int threads, const std::function<void(int64_t elements)>& done);
 
  private:
-  PackedWeights(std::shared_ptr<ByteSource> file, const Backend& backend) : file_(std::move(file)), backend_(backend) {}
+  PackedWeights(std::shared_ptr<const ByteSource> file, std::shared_ptr<const MappedFile> mapped, const Backend& backend)
+      : file_(std::move(file)), mapped_(std::move(mapped)), backend_(backend) {}
 
   struct Item {
     Matrix* matrix;  // owned by whom `next` gave it to
@@ -49,7 +57,8 @@ class PackedWeights {
   template <class T>
   T take();
 
-  const std::shared_ptr<ByteSource> file_;
+  const std::shared_ptr<const ByteSource> file_;
+  const std::shared_ptr<const MappedFile> mapped_;  // file_, or null
   const Backend& backend_;
   std::vector<uint8_t> index_;
   size_t index_at_ = 0;

@@ -222,6 +222,19 @@ std::vector<const Matrix*> matrices_of(const Weights& weights) {
   return matrices;
 }
 
+// Takes the weights that were just written from their file, where it may be mapped.
+void share(Weights& weights, const std::string& path, const ModelFile& file, const ModelTensors& tensors, const ModelConfig& config,
+           const Backend& backend, const WeightsOptions& options) {
+  const auto packed = PackedWeights::open(path, backend, true);
+  if (packed == nullptr || !packed->is_shared()) return;
+  WeightsOptions silent = options;
+  silent.progress = nullptr;
+  Weights shared = Loader(file, tensors, config, backend, silent, packed.get()).load();
+  shared.packed = weights.packed;
+  shared.shared = true;
+  weights = std::move(shared);
+}
+
 }  // namespace
 
 Weights load_weights(const ModelFile& file, const ModelTensors& tensors, const ModelConfig& config, const Backend& backend,
@@ -231,9 +244,10 @@ Weights load_weights(const ModelFile& file, const ModelTensors& tensors, const M
   const bool keeps = !packed_path.empty();
   if (keeps) {
     try {
-      if (const auto packed = PackedWeights::open(packed_path, backend)) {
+      if (const auto packed = PackedWeights::open(packed_path, backend, options.share_packed)) {
         Weights weights = Loader(file, tensors, config, backend, options, packed.get()).load();
         weights.packed = PackedState::kRestored;
+        weights.shared = packed->is_shared();
         return weights;
       }
     } catch (const Error& error) {
@@ -246,6 +260,7 @@ Weights load_weights(const ModelFile& file, const ModelTensors& tensors, const M
     try {
       write_packed_weights(packed_path, backend, matrices_of(weights));
       weights.packed = PackedState::kWritten;
+      if (options.share_packed) share(weights, packed_path, file, tensors, config, backend, options);
     } catch (const Error&) {
       // A full or read-only disk costs the next load its speed, nothing else.
     }

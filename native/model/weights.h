@@ -27,6 +27,7 @@ struct Weights : DecoderWeights {
   size_t bytes = 0;
   int64_t parameters = 0;
   PackedState packed = PackedState::kNone;
+  bool shared = false;  // the matrices lie in the packed file, whose memory the system's processes share
 };
 
 // Which parts of an int8 product's input transform the calibration chooses; see InputTransform. A model is loaded with all of
@@ -51,6 +52,8 @@ struct WeightsOptions {
   // may give "": none. Asked for when the model's own files have been found in order. A file that is damaged or not this model's
   // is replaced; one that cannot be written is no error.
   std::function<std::string()> packed_path;
+  // Compute with that file itself, where it may be mapped; else with a copy of it.
+  bool share_packed = true;
 };
 
 // Reads, quantises and packs. Throws Error(kModelFormat) for norms, biases or weights that are not finite.

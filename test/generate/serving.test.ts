@@ -93,13 +93,13 @@ describe("the queue", () => {
     const target = await load({ maxSequences: 1, contextLength: 1 << 16 });
     const request = (maxTokens: number, priority: number): Promise<GenerationResult> =>
       target.generate({ tokens: [5, 6] }, { maxTokens, priority, ignoreEndOfText: true }).result();
-    const low = request(8000, -1);
+    const low = request(2500, -1);
     await expect.poll(() => target.statistics().active).toBe(1);
     await request(3, 0);
     expect(target.activeRequests).toBe(1);
     expect(target.statistics().preemptions).toBe(1);
     const { tokens } = await low;
-    expect(tokens).toEqual((await request(8000, 0)).tokens);
+    expect(tokens).toEqual((await request(2500, 0)).tokens);
   });
 });
 

@@ -259,7 +259,9 @@ describe("GGUF", () => {
   });
 
   test("altered bytes of the header give a model or a coded error, never anything else", async () => {
-    for (let i = 0; i < 100; i++) {
+    // All of them in `npm run verify`.
+    const count = process.env["LOWRANK_FULL"] === "1" ? 100 : 25;
+    for (let i = 0; i < count; i++) {
       const content = Buffer.from(bytes);
       content[(i * 7919) % 12_000] = (i * 31 + 17) & 255;
       writeFileSync(copy.path("model.gguf"), content);

@@ -141,6 +141,7 @@ describe("damage", () => {
     const path = onlyFile(".weights");
     const bytes = readFileSync(path);
     bytes[bytes.length - 100]! ^= 1;
+    chmodSync(path, 0o644);
     writeFileSync(path, bytes);
     expect(await facts(tinyModel("llama"))).toEqual({ ...fresh, packed: "written" });
     expect((await facts(tinyModel("llama"))).packed).toBe("restored");

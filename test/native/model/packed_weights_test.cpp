@@ -28,7 +28,9 @@ std::string bytes_of(const std::string& path) {
   return {std::istreambuf_iterator<char>(file), {}};
 }
 
+// A file of its own, not over one that a model may compute with.
 void write(const std::string& path, const std::string& bytes) {
+  std::filesystem::remove(path);
   std::ofstream(path, std::ios::binary | std::ios::trunc).write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
 }
 
@@ -82,8 +84,12 @@ TEST("model/packed weights: a damaged file, or another model's, is replaced") {
     damaged.push_back(whole);
     damaged.back()[at] = static_cast<char>(damaged.back()[at] ^ 0x41);
   }
-  for (const std::string& bytes : damaged) {
+  for (size_t i = 0; i < 2 * damaged.size(); ++i) {
+    const std::string& bytes = damaged[i / 2];
     write(path, bytes);
+    // One that nobody may write to is mapped.
+    const auto readers = std::filesystem::perms::owner_read | std::filesystem::perms::group_read;
+    if (i % 2 == 0) std::filesystem::permissions(path, readers);
     const auto model = load(path);
     CHECK(model->weights().packed == PackedState::kWritten);
     CHECK_EQ(model->checksum(), fresh->checksum());

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <bit>
 #include <cmath>
+#include <cstdlib>
 #include <cstring>
 #include <string>
 
@@ -10,6 +11,11 @@
 #include "core/float16.h"
 
 namespace lowrank::test {
+
+bool is_shortened(const Backend& backend) {
+  const char* full = std::getenv("LOWRANK_FULL");
+  return std::strstr(backend.instruction_set(), "emulated") != nullptr && (full == nullptr || std::strcmp(full, "1") != 0);
+}
 
 bool has_byte_attention(const Backend& backend, int32_t head_dim) {
   return backend.traits().byte_attention && head_dim % 4 == 0;

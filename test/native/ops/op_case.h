@@ -18,6 +18,16 @@ std::vector<const Backend*> available_backends();
 // Every one, and AVX-VNNI's where the processor lacks it but it can be emulated (slowly).
 std::vector<const Backend*> product_backends();
 
+// How many parts a test of parts goes up to. A device's op is one launch, whatever the parts: there, a second run must give the same.
+inline int max_parts(const Backend& backend) { return backend.shares_host_memory() ? 4 : 2; }
+
+// Whether the parts of attention may share splits out.
+inline bool shares_splits(const Backend& backend) { return backend.shares_host_memory(); }
+
+// Whether a backend's instructions are emulated, microseconds each. Tests then leave out what another one repeats, unless the environment
+// has LOWRANK_FULL=1.
+bool is_shortened(const Backend& backend);
+
 // Whether attention multiplies an int8 cache of this head_dim as bytes: see ops/attention_paged.h.
 bool has_byte_attention(const Backend& backend, int32_t head_dim);
 

@@ -273,7 +273,7 @@ TEST("ops/rope_angles: the float32 angle's cosine and sine, times the attention 
         frequencies.push_back(std::pow(10000.0f, -static_cast<float>(i) / static_cast<float>(half_dim)));
       const size_t count = positions.size() * size(half_dim);
       for (const float factor : {1.0f, 1.25f})
-        for (int parts = 1; parts <= 4; ++parts) {
+        for (int parts = 1; parts <= max_parts(*backend); ++parts) {
           std::vector<float> cosine(count), sine(count);
           run_parts(backend->ops().rope_angles,
                     RopeAnglesArgs{positions.data(), static_cast<int32_t>(positions.size()),
@@ -306,7 +306,7 @@ TEST("ops/rope_write_kv: bit-identical for any number of parts, and for a row al
       const Rope rope(shape);
       const std::string what = label(*backend, shape.text());
       const Rope::Result whole = rope.run(*backend, 0, shape.rows, 1);
-      for (int parts = 2; parts <= 4; ++parts) {
+      for (int parts = 2; parts <= max_parts(*backend); ++parts) {
         const Rope::Result split = rope.run(*backend, 0, shape.rows, parts);
         expect_same_bits(what + " q", split.q, whole.q);
         expect_same_bits(what + " k", split.k, whole.k);
