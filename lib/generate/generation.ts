@@ -35,6 +35,7 @@ export class Generation implements AsyncIterable<GenerationPart> {
 
   /** @internal Use `model.generate` or `model.chat`. */
   constructor(client: EngineClient, options: CheckedAnswerOptions, tokenise: Tokenise) {
+    if (options.choices !== undefined) void client.prompts.text;
     this.#options = options;
     this.#tokenizer = client.tokenizer;
     this.#detokenizer = client.tokenizer

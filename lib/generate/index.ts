@@ -1,5 +1,6 @@
 export { Generation } from "./generation.js";
-export { chat, generate } from "./generate.js";
+export { chat } from "./chat.js";
+export { generate } from "./generate.js";
 export { logits } from "./logits.js";
 export { score } from "./score.js";
 export { CHAT, checkChatOptions, type ChatOptions } from "./chat-options.js";

@@ -25,9 +25,6 @@ namespace lowrank::bindings {
 using AdapterMap = std::map<int32_t, std::shared_ptr<Adapter>>;
 using ComparisonMap = std::map<int32_t, std::shared_ptr<LogitComparison>>;
 
-std::string string_of(const Napi::Object& object, const char* key);
-int64_t integer_of(const Napi::Object& object, const char* key, int64_t min, int64_t max);
-double number_of(const Napi::Object& object, const char* key, double min, double max);
 Precision precision_of(const std::string& name);
 const char* precision_name(Precision precision);
 const char* kv_format_name(KvFormat format);

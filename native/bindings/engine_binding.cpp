@@ -10,6 +10,7 @@
 #include "bindings/devices.h"
 #include "bindings/errors.h"
 #include "bindings/load_control.h"
+#include "bindings/values.h"
 
 namespace lowrank::bindings {
 namespace {
