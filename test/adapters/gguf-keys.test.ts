@@ -60,7 +60,7 @@ test("a matrix that several projections share has the rows of all of them, and n
     content.tensors.set(attention, longer);
     const error = await failureOf(() => base.adapters.load("swapped", writeGguf(content)));
     expect(error.code).toBe("ERR_ADAPTER_SHAPE");
-    expect(error.message).toContain(attention);
+    expect(error.message).toMatch(/Expected (?:80|112) rows .*received (?:80|112)\./);
   } finally {
     await base.dispose();
   }

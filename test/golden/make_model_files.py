@@ -322,6 +322,7 @@ def granite_cases(with_keys, base, config: dict) -> list[tuple]:
 def phi3_cases(with_keys, base, config: dict) -> list[tuple]:
     rope = config["rope_parameters"]
     short = {"rope_parameters": {**rope, "long_factor": rope["short_factor"]}}
+    slower = {"rope_parameters": {**rope, "long_factor": [4 * factor for factor in rope["long_factor"]]}}
     one = {"rope_parameters": {**rope, "attention_factor": 1.0}}
     factor = {"rope_parameters": {**rope, "attention_factor": 1.6}}
     return [
@@ -330,12 +331,12 @@ def phi3_cases(with_keys, base, config: dict) -> list[tuple]:
         ({"attention.sliding_window": ABSENT}, with_keys(sliding_window=None)),
         ({"rope.scaling.attn_factor": ("float32", 1.6)}, with_keys(**factor)),
         ({"rope.scaling.attn_factor": ABSENT}, with_keys(**one)),
-        ({"rope.scaling.type": ("string", "longrope")}, base),
+        ({"rope.scaling.type": ("string", "longrope")}, "error"),  # no converter writes it
         ({"rope.scaling.type": ("string", "yarn")}, "error"),
         ({"rope.scaling.original_context_length": ("uint32", 64)}, base),
         ({"rope.scaling.original_context_length": ("uint32", 512)}, with_keys(**short)),
         ({"rope.scaling.original_context_length": ABSENT}, with_keys(**short)),
-        ({"rope.scaling.factor": ("float32", 4.0)}, "error"),
+        ({"rope.scaling.factor": ("float32", 4.0)}, with_keys(**slower)),
         ({"rope.dimension_count": ("uint32", 8)}, "error"),
     ]
 

@@ -11,8 +11,11 @@ namespace {
 // What transformers takes where a key is absent.
 constexpr int32_t kDefaultOriginalContext = 4096;
 
-// transformers knows no other scaling of these models.
-void check_rope_type(const ModelFile& file) {
+// transformers knows no other scaling of these models, and no context that is null.
+void check_rope(const ModelFile& file) {
+  constexpr const char* kOriginal = "original_max_position_embeddings";
+  if (const Json* original = file.config()->find(kOriginal); original != nullptr && original->is_null())
+    throw Error(ErrorCode::kModelFormat, std::string("Expected a number of positions for ") + kOriginal + ", received null.");
   for (const char* key : {"rope_scaling", "rope_parameters"}) {
     const Json* settings = file.find_object(key);
     if (settings == nullptr) continue;
@@ -44,7 +47,7 @@ ModelConfig read_config(const ModelFile& file) {
   ModelConfig config = read_decoder_config(file, {.kv_heads_of_heads = true, .norm_epsilon = 1e-5f});
   fuse_projections(config, Site::kQkv);
   fuse_projections(config, Site::kGateUp);
-  if (!file.is_gguf()) check_rope_type(file);
+  if (!file.is_gguf()) check_rope(file);
   read_rope(file, config, {.original_context = kDefaultOriginalContext});
   if (file.is_gguf()) read_gguf_factors(file, config);
   // llama.cpp ignores the window; transformers has it. 0 in GGUF: none.
