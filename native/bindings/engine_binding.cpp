@@ -9,6 +9,7 @@
 #include "bindings/devices.h"
 #include "bindings/errors.h"
 #include "bindings/load_control.h"
+#include "bindings/weight_schemes.h"
 
 namespace lowrank::bindings {
 namespace {
@@ -72,6 +73,7 @@ std::unique_ptr<Model> load_model(const LoadOptions& options, const Callback& on
   auto last = std::chrono::steady_clock::now() - kProgressInterval;
   WeightsOptions weights;
   weights.precision = options.precision;
+  weights.schemes = schemes_of(options.precision);
   weights.threads = options.threads;
   weights.packed_path = [&] { return control.wait_for_packed_path(); };
   weights.calibration_ids = [&] { return control.wait_for_calibration(); };
@@ -148,7 +150,7 @@ Napi::Value EngineBinding::load(const Napi::CallbackInfo& info) {
                   ? options.kv_cache_bytes
                   : default_kv_cache_bytes(model->backend(), options.device, options.plugin, options.kv_cache_bytes);
           engine_options.kv_cache_asked = options.kv_cache_asked;
-          engine_options.int8_kv = options.int8_kv;
+          if (options.int8_kv) engine_options.kv_format = KvFormat::kInt8;
           return std::make_shared<Engine>(std::move(model), engine_options, sink_to(environment, on_events));
         },
         [](Napi::Env task_env, std::shared_ptr<Engine>&& engine) -> Napi::Value {

@@ -17,7 +17,7 @@ constexpr int32_t kLeastDraftTokens = 3;
 KvCacheSpec cache_spec(const Model& model, const EngineOptions& options) {
   const ModelConfig& config = model.config();
   KvCacheSpec spec = {static_cast<int32_t>(config.layers.size()), config.kv_heads, config.head_dim,
-                      options.int8_kv ? KvFormat::kInt8 : model.kv_format(), 0};
+                      options.kv_format.value_or(kv_format(model.precision())), 0};
   const int64_t context = pages_for(options.context_length);
   int64_t pages = context * options.max_sequences;
   if (options.kv_cache_bytes != 0) {

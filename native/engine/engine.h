@@ -6,6 +6,7 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <thread>
 #include <vector>
 
@@ -30,7 +31,7 @@ struct EngineOptions {
   int32_t max_rows = 512;      // tokens of one step
   size_t kv_cache_bytes = 0;   // budget of keys and values; 0: max_sequences contexts
   bool kv_cache_asked = true;  // a budget below one context is an error; else it is raised to one
-  bool int8_kv = false;        // keys and values in int8 in place of the model's own format; not for the reference modes
+  std::optional<KvFormat> kv_format = {};  // of keys and values, in place of that of the model's precision
 };
 
 struct EngineMemory {

@@ -30,9 +30,8 @@ class Calibration {
   std::vector<float> input_rms(int32_t layer, Site site);
   std::vector<float> head_input_rms();
 
-  // Sets what the recipe has of rotation, outliers and smoothing in `spec`, from the input's rms and the weights themselves.
-  static void choose_transform(const std::vector<float>& input_rms, const RowReader& read, const CalibrationRecipe& recipe,
-                               MatrixSpec& spec);
+  // Finds the outliers and the smoothing that the spec's scheme asks for, from the input's rms and the weights themselves.
+  static void choose_transform(const std::vector<float>& input_rms, const RowReader& read, MatrixSpec& spec);
 
  private:
   template <class Record>

@@ -45,7 +45,7 @@ Scratch::Scratch(const Backend& backend, const ModelConfig& config, int32_t rows
   const int32_t widest = std::max({config.hidden_size, config.intermediate_size, attention});
   const int64_t m = rows;
   stride = round_up(widest, kActivationAlignment);
-  groups = scale_groups(widest);
+  groups = scale_groups(widest, kMinScaleGroup);
   x = zeros(kFloat * m * config.hidden_size, Buffer::Pages::kOwn);
   y = zeros(kFloat * m * config.hidden_size);
   wide = zeros(kFloat * m * wide_width, Buffer::Pages::kOwn);
@@ -152,7 +152,8 @@ const float* const* Graph::norm_rows(int32_t layer, LayerNorm norm) {
 Activations Graph::activations(const Matrix& matrix) {
   const int64_t first = block_.begin;
   Activations out;
-  out.format = matrix.activation;
+  out.format = matrix.scheme.activations;
+  out.group = matrix.scheme.group;
   out.cols = matrix.cols;
   out.stride = round_up(matrix.cols, kActivationAlignment);
   out.q = scratch_.q.as<int8_t>() + first * scratch_.stride;

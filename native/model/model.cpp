@@ -49,7 +49,7 @@ BaseModel Model::base(int threads) const {
     return std::vector<float>(begin, begin + projection_rows(config_, projection));
   };
   base.backend = backend_;
-  base.lora_dtype = precision_ == Precision::kInt8 ? LoraDType::kBFloat16 : LoraDType::kFloat32;
+  base.lora_dtype = lora_dtype(precision_);
   base.embed_tokens_spec = backend_->spec_of(*weights_.embed_tokens);
   base.lm_head_spec = backend_->spec_of(*weights_.lm_head);
   base.threads = threads;

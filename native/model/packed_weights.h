@@ -1,7 +1,7 @@
 // Packed weights on disk, so that the next load neither reads, calibrates, quantises nor packs: it copies.
 //
 // A file (little-endian): the header below, an index and, from a multiple of 4 KiB on, the memory of each matrix in order.
-// The index has for each matrix its shape, input transform, and a checksum over all that it holds. Norms, biases and the
+// The index has for each matrix its shape, its scheme with the input transform, and a checksum over all that it holds. Norms, biases and the
 // configuration come from the model's own files, always.
 #pragma once
 
@@ -13,12 +13,13 @@
 
 #include "backend/backend.h"
 #include "formats/byte_source.h"
+#include "model/precision.h"
 
 namespace lowrank {
 
-// What a packed file depends on beside the model: recipe, layout, and the rounding of the ops that calibrated it. Part of its name in a
+// What a packed file depends on beside the model: formats, layout, and the rounding of the ops that calibrated it. Part of its name in a
 // cache.
-std::string packed_weights_id(const Backend& backend);
+std::string packed_weights_id(const Backend& backend, const WeightSchemes& schemes);
 
 // Writes a file beside `path` and renames it, so that `path` is never there in part. Throws Error(kIo), and leaves no file
 // then.
@@ -30,7 +31,7 @@ class PackedWeights {
  public:
   static std::unique_ptr<PackedWeights> open(const std::string& path, const Backend& backend);
 
-  // The next matrix of the file, which must have this shape and these formats; its transform is taken from the file. Its
+  // The next matrix of the file, which must have this shape and scheme; the channels and factors of its transform are taken from the file. Its
   // memory is filled by `read`.
   std::unique_ptr<Matrix> next(const MatrixSpec& wanted);
 

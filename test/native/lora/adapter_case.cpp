@@ -68,7 +68,7 @@ TinyBase::TinyBase(LoraDType dtype, bool sandwich_norms) {
   };
   model.backend = &cpu_backend("reference");
   model.lora_dtype = dtype;
-  model.embed_tokens_spec = {model.vocabulary_size, model.hidden_size, WeightFormat::kFloat32, ActivationFormat::kFloat32, {}};
+  model.embed_tokens_spec = {model.vocabulary_size, model.hidden_size, {WeightFormat::kFloat32, ActivationFormat::kFloat32}};
   model.lm_head_spec = model.embed_tokens_spec;
   model.threads = 2;
 }
