@@ -9,8 +9,8 @@ const LAYERS = [
   ["native"],
   ["templates"],
   ["tokenizer"],
-  ["client"],
   ["adapters"],
+  ["client"],
   ["generate"],
   ["compare"],
   ["model"],
@@ -18,29 +18,52 @@ const LAYERS = [
   ["server"],
   ["cli"],
 ];
-// model/ loads what generate/ and adapters/ run on; its sources/ part depends on errors/, schema/ and files/ alone.
+// adapters/ reads files and hands the engine their tensors; it knows no request and no text, and so lies below client/, whose requests
+// lease its versions. model/ loads what client/ is put together from; its sources/ part depends on errors/, schema/ and files/ alone.
+
+const higherThan = (group, level, name) =>
+  LAYERS.slice(level + 1)
+    .flat()
+    .concat(group.filter((other) => other !== name));
 
 const layerRules = LAYERS.flatMap((group, level) =>
-  group.map((name) => ({
-    files: [`lib/${name}/**/*.ts`],
-    rules: {
-      "no-restricted-imports": [
-        "error",
-        {
-          patterns: [
-            {
-              group: LAYERS.slice(level + 1)
-                .flat()
-                .concat(group.filter((other) => other !== name))
-                .flatMap((higher) => [`**/${higher}/*`, `**/${higher}/**`]),
-              message: `lib/${name} may not import from a higher layer.`,
-            },
-          ],
-        },
-      ],
-    },
-  })),
+  group
+    .filter((name) => higherThan(group, level, name).length > 0)
+    .map((name) => ({
+      files: [`lib/${name}/**/*.ts`],
+      rules: {
+        "no-restricted-imports": [
+          "error",
+          {
+            patterns: [
+              {
+                group: higherThan(group, level, name).flatMap((higher) => [
+                  `**/${higher}/*`,
+                  `**/${higher}/**`,
+                ]),
+                message: `lib/${name} may not import from a higher layer.`,
+              },
+            ],
+          },
+        ],
+      },
+    })),
 );
+
+/** Benchmarks and build scripts share scripts/lib/ and know nothing else of each other. */
+const toolRule = (files, group, message) => ({
+  files,
+  rules: { "no-restricted-imports": ["error", { patterns: [{ regex: group, message }] }] },
+});
+const toolRules = [
+  toolRule(["scripts/**/*.mjs"], "/bench/", "scripts/ may not import from bench/: move it to scripts/lib."),
+  toolRule(
+    ["bench/**/*.mjs"],
+    "/scripts/(?!lib/)",
+    "bench/ may import from scripts/lib alone: move it there.",
+  ),
+  toolRule(["scripts/lib/**/*.mjs"], "^\\.\\./", "scripts/lib may import from itself alone."),
+];
 
 export default tseslint.config(
   { ignores: ["dist/", "build/", "build-native/", "node_modules/", "docs/api/", "coverage/", "**/.venv/"] },
@@ -65,4 +88,5 @@ export default tseslint.config(
     rules: { "@typescript-eslint/no-non-null-assertion": "off" },
   },
   ...layerRules,
+  ...toolRules,
 );

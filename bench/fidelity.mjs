@@ -9,7 +9,7 @@ import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { loadModel } from "lowrank";
 import { addressWindows } from "./address-windows.mjs";
-import { compareLogits, Comparison } from "./compare-logits.mjs";
+import { compareLogits, Comparison } from "../scripts/lib/compare-logits.mjs";
 import { configHash } from "./config-hash.mjs";
 import { goldenDifference } from "./golden-difference.mjs";
 

@@ -1,7 +1,7 @@
 // The benchmarks. Usage: npm run bench -- [SUITE …] [options]; see --help and README.md.
 import { writeFileSync } from "node:fs";
 import { parseArgs } from "node:util";
-import { machine } from "./machine.mjs";
+import { machine } from "../scripts/lib/machine.mjs";
 import { benchModel, MODELS } from "./models.mjs";
 import { PEER_NAMES } from "./peers.mjs";
 import { plot } from "./plot.mjs";

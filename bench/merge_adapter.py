@@ -3,7 +3,7 @@ and can serve one alone.
 
     python merge_adapter.py MODEL.gguf ADAPTER_FOLDER TARGET.gguf
 
-Plain LoRA with one rank, in bfloat16, as random-adapter.mjs writes it. Needs the packages gguf and numpy.
+Plain LoRA with one rank, in bfloat16, as scripts/lib/random-adapter.mjs writes it. Needs the packages gguf and numpy.
 """
 
 import argparse

@@ -4,7 +4,7 @@ import { existsSync } from "node:fs";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { checkTools } from "./tools.mjs";
+import { checkTools } from "./lib/tools.mjs";
 
 const root = join(dirname(fileURLToPath(import.meta.url)), "..");
 checkTools(["c++", "make", "python3"]);

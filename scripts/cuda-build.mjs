@@ -6,10 +6,10 @@ import { copyFileSync, existsSync, mkdirSync, rmSync, statSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { dirname, join, relative } from "node:path";
 import { fileURLToPath } from "node:url";
-import { positive, readArguments, refuse } from "./cuda/arguments.mjs";
+import { positive, readArguments, refuse } from "./lib/arguments.mjs";
 import { faultsOf } from "./cuda/library.mjs";
 import { ARCHITECTURES, chosenArchitectures, findToolkit, NO_TOOLKIT, NOT_HERE } from "./cuda/toolkit.mjs";
-import { checkTools } from "./tools.mjs";
+import { checkTools } from "./lib/tools.mjs";
 
 const SCRIPT = "cuda:build";
 const root = join(dirname(fileURLToPath(import.meta.url)), "..");

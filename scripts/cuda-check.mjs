@@ -6,18 +6,11 @@ import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { positive, readArguments, refuse } from "./cuda/arguments.mjs";
+import { positive, readArguments, refuse } from "./lib/arguments.mjs";
+import { demangle, shortName } from "./lib/kernel-names.mjs";
 import { checkKernel, measured } from "./cuda/budget.mjs";
 import { disassemble, findDisassembler } from "./cuda/disassembler.mjs";
-import {
-  compileKernels,
-  demangle,
-  kernelSources,
-  ptxKernels,
-  resourcesOf,
-  sassKernels,
-  shortName,
-} from "./cuda/kernels.mjs";
+import { compileKernels, kernelSources, ptxKernels, resourcesOf, sassKernels } from "./cuda/kernels.mjs";
 import { occupancy } from "./cuda/occupancy.mjs";
 import { ARCHITECTURES, chosenArchitectures, findToolkit, NO_TOOLKIT, NOT_HERE } from "./cuda/toolkit.mjs";
 

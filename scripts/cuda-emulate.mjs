@@ -5,9 +5,9 @@ import { availableParallelism } from "node:os";
 import { dirname, join } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { parseArgs } from "node:util";
-import { Comparison, compareLogits } from "../bench/compare-logits.mjs";
-import { randomConfig, randomTensors } from "../bench/random-adapter.mjs";
-import { checkTools } from "./tools.mjs";
+import { Comparison, compareLogits } from "./lib/compare-logits.mjs";
+import { randomConfig, randomTensors } from "./lib/random-adapter.mjs";
+import { checkTools } from "./lib/tools.mjs";
 
 const HELP = `npm run cuda:emulate -- [options]
 

@@ -10,7 +10,7 @@ import { basename, dirname, isAbsolute, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { buildTarget } from "./cuda-emulation.mjs";
-import { checkTools } from "./tools.mjs";
+import { checkTools } from "./lib/tools.mjs";
 
 const root = join(dirname(fileURLToPath(import.meta.url)), "..");
 const kernels = "native/cuda";

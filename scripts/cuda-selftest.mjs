@@ -7,11 +7,11 @@ import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { dirname, join, relative } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
-import { machine } from "../bench/machine.mjs";
-import { readArguments } from "./cuda/arguments.mjs";
+import { machine } from "./lib/machine.mjs";
+import { readArguments } from "./lib/arguments.mjs";
 import { NOT_HERE } from "./cuda/toolkit.mjs";
 import { compareWrappers } from "./cuda/wrappers.mjs";
-import { checkTools } from "./tools.mjs";
+import { checkTools } from "./lib/tools.mjs";
 
 const SCRIPT = "cuda:selftest";
 const root = join(dirname(fileURLToPath(import.meta.url)), "..");

@@ -10,7 +10,7 @@ import { fileURLToPath, pathToFileURL } from "node:url";
 import { parseArgs } from "node:util";
 import { fixedLayout, SANITIZER_ENV } from "./cuda-emulation.mjs";
 import { findToolkit } from "./cuda/toolkit.mjs";
-import { checkTools } from "./tools.mjs";
+import { checkTools } from "./lib/tools.mjs";
 
 const root = join(dirname(fileURLToPath(import.meta.url)), "..");
 const logs = join(root, "build-native", "verify");

@@ -2,7 +2,7 @@
 // Usage: node bench/children/serving.mjs MODEL PART [NUMBER]
 import { monitorEventLoopDelay } from "node:perf_hooks";
 import { loadModel } from "lowrank";
-import { randomConfig, randomTensors } from "../random-adapter.mjs";
+import { randomConfig, randomTensors } from "../../scripts/lib/random-adapter.mjs";
 
 const [, , path, part, number = "0"] = process.argv;
 const STREAMS = 16;

@@ -7,7 +7,7 @@ import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { loadModel } from "lowrank";
 import { configHash } from "../config-hash.mjs";
-import { writeRandomAdapter } from "../random-adapter.mjs";
+import { writeRandomAdapter } from "../../scripts/lib/random-adapter.mjs";
 import { figure } from "../statistics.mjs";
 
 const MB = 1e6;

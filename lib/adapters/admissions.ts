@@ -2,11 +2,11 @@ import { LowrankError } from "../errors/index.js";
 import type { AdapterMemory } from "./memory.js";
 import type { Version } from "./version.js";
 
-/** A request's claim on versions. */
+/** A request's hold on versions. */
 export interface Admission {
   /** Resolves when all are in memory; null where they are. Rejects where one cannot be loaded or they do not fit. */
   ready: Promise<void> | null;
-  /** Ends the claim, or the wait for it. May be called again. */
+  /** Ends the hold, or the wait for it. May be called again. */
   end(): void;
 }
 
@@ -18,23 +18,23 @@ interface Waiter {
   reject: (error: unknown) => void;
 }
 
-/** A request that has waited so long for memory is not overtaken any more by those whose adapters are in memory. */
+/** After this wait for memory a request goes first, before those whose adapters are in memory. */
 const OVERTAKEN_MS = 1000;
 
 /**
- * Requests that wait until their adapters are in memory, in order. A request claims all its versions at once, so that two can never wait
+ * Requests that wait until their adapters are in memory, in order. A request retains all its versions at once, so that two can never wait
  * for each other.
  */
 export class Admissions {
   readonly #memory: AdapterMemory;
   readonly #waiting: Waiter[] = [];
-  #dealing = false;
+  #admitting = false;
   /** Room has come free since the last look at the first in line. */
   #room = false;
 
   constructor(memory: AdapterMemory) {
     this.#memory = memory;
-    memory.onRoom = () => this.deal();
+    memory.onRoom = () => this.admitWaiting();
   }
 
   /** At once where all are in memory. */
@@ -42,10 +42,10 @@ export class Admissions {
     const first = this.#waiting[0];
     const overtakes = !first || performance.now() - first.since < OVERTAKEN_MS;
     if (overtakes && versions.every(({ id }) => id !== null)) {
-      this.#memory.claim(versions);
+      this.#memory.retain(versions);
       let ended = false;
       const end = (): void => {
-        if (!ended) this.#memory.yield(versions);
+        if (!ended) this.#memory.release(versions);
         ended = true;
       };
       return { ready: null, end };
@@ -56,42 +56,42 @@ export class Admissions {
     });
     ready.catch(() => {}); // the request may have ended for another reason
     this.#waiting.push(waiter);
-    this.deal();
+    this.admitWaiting();
     return { ready, end: () => this.#end(waiter) };
   }
 
   #end(waiter: Waiter): void {
     const before = waiter.state;
     waiter.state = "ended";
-    if (before === "admitted") this.#memory.yield(waiter.versions);
-    else if (before === "waiting") this.#leave(waiter);
+    if (before === "admitted") this.#memory.release(waiter.versions);
+    else if (before === "waiting") this.#remove(waiter);
   }
 
-  #leave(waiter: Waiter): void {
+  #remove(waiter: Waiter): void {
     const at = this.#waiting.indexOf(waiter);
     if (at >= 0) this.#waiting.splice(at, 1);
-    this.deal();
+    this.admitWaiting();
   }
 
-  /** Gives waiting requests their turn, while there is room. */
-  deal(): void {
+  /** Admits waiting requests in their order, while there is room. */
+  admitWaiting(): void {
     if (this.#waiting.length === 0) return;
     this.#room = true;
-    if (!this.#dealing) void this.#dealAll();
+    if (!this.#admitting) void this.#admitAll();
   }
 
-  async #dealAll(): Promise<void> {
-    this.#dealing = true;
+  async #admitAll(): Promise<void> {
+    this.#admitting = true;
     try {
       for (let waiter; (waiter = this.#waiting[0]);) {
         this.#room = false;
         if ((await this.#attempt(waiter)) || this.#room) continue;
         if (this.#memory.mayComeFree(waiter.versions)) return;
-        this.#leave(waiter);
+        this.#remove(waiter);
         waiter.reject(this.#memory.full(waiter.versions));
       }
     } finally {
-      this.#dealing = false;
+      this.#admitting = false;
     }
   }
 
@@ -102,7 +102,7 @@ export class Admissions {
       if (waiter.state !== "waiting") return;
       waiter.state = "admitted";
       this.#waiting.shift();
-      this.#memory.claim(versions);
+      this.#memory.retain(versions);
       this.#memory.loadAll(versions).then(waiter.resolve, waiter.reject);
     });
   }

@@ -1,3 +1,4 @@
+export { inspectAdapter, type AdapterDescription } from "./inspect.js";
 export type { AdapterLease, LeasedAdapters } from "./lease.js";
 export type { AdapterGeneration } from "./named-adapter.js";
 export type { AdapterFacts } from "./names.js";

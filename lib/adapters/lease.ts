@@ -28,7 +28,7 @@ export class AdapterLease {
       return { version, steps: typeof scale === "number" ? [{ fromToken: 0, scale }] : scale };
     });
     for (const version of versions) {
-      store.hold(version);
+      store.retain(version);
       version.lastUsed = Date.now();
     }
     this.#admission = store.admissions.admit([...new Set(versions)]);
@@ -70,15 +70,15 @@ export class AdapterLease {
   }
 
   /**
-   * As the engine takes them. `tokens` is the request's text, in which an activated adapter looks for what wakes it; the row of its
+   * As the engine takes them. `tokens` is the request's text, in which an activated adapter looks for its invocation tokens; the row of its
    * position `promptTokens` - 1 gives the first token that steps of scales count. Of uses [first, last) alone, where several requests
    * share the lease.
    */
   applied(tokens: Int32Array, promptTokens: number, first = 0, last = this.#uses.length): AppliedAdapter[] {
     return this.#uses.slice(first, last).flatMap(({ version, steps }) => {
       const { invocationTokens } = version.content;
-      const wakes = invocationTokens ? lastOccurrence(tokens, invocationTokens) : 0;
-      if (wakes < 0) return [];
+      const activationStart = invocationTokens ? lastOccurrence(tokens, invocationTokens) : 0;
+      if (activationStart < 0) return [];
       const begin = (step: ScaleStep | undefined): number =>
         step === undefined
           ? END
@@ -87,7 +87,7 @@ export class AdapterLease {
         .map((step, i) => ({
           id: version.id!,
           scale: step.scale,
-          fromPosition: Math.max(wakes, begin(step)),
+          fromPosition: Math.max(activationStart, begin(step)),
           toPosition: begin(steps[i + 1]),
         }))
         .filter(({ fromPosition, toPosition }) => fromPosition < toPosition);
@@ -103,7 +103,7 @@ export class AdapterLease {
   }
 }
 
-/** Where an activated adapter wakes: the start of the last occurrence (PEFT, calculate_alora_offsets); -1 where there is none. */
+/** Where an activated adapter starts: at the last occurrence of its invocation tokens (PEFT, calculate_alora_offsets); -1 where there is none. */
 function lastOccurrence(tokens: Int32Array, wanted: readonly number[]): number {
   for (let at = tokens.length - wanted.length; at >= 0; at--)
     if (wanted.every((token, i) => tokens[at + i] === token)) return at;

@@ -28,7 +28,7 @@ export interface AdapterContent {
   /** Memory that it takes. */
   bytes: number;
   dora: boolean;
-  /** Activated LoRA: the tokens that wake it; else null. */
+  /** Activated LoRA: the tokens that start it; else null. */
   invocationTokens: number[] | null;
   precision: KeptPrecision;
 }
@@ -65,8 +65,7 @@ export async function buildAdapter(
   const inspection = await addon().inspectAdapter(files.weights);
   const { entries, invocationTokens } = entriesOf(inspection, files.config, facts);
   throwIfAborted(signal, "The load of the adapter");
-  const built = await engine.loadAdapter(files.weights, entries, precision === "int8");
-  engine.setAdapterContent(built.id, contentHash);
+  const built = await engine.loadAdapter(files.weights, entries, precision === "int8", contentHash);
   // The base's own tables are compared: what they bring is the base's, as a rule.
   const own = entries.filter(({ role }) => role !== "base_layer.weight" && role !== "copy");
   const used = new Set(own.map((entry) => entry.tensor));

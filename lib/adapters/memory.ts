@@ -48,15 +48,15 @@ export class AdapterMemory {
     return bytesOf(this.#held);
   }
 
-  /** Keeps versions that are in memory there until `yield`. */
-  claim(versions: readonly Version[]): void {
+  /** Keeps versions that are in memory there until `release`. */
+  retain(versions: readonly Version[]): void {
     for (const version of versions) {
       version.active++;
       this.#touch(version);
     }
   }
 
-  yield(versions: readonly Version[]): void {
+  release(versions: readonly Version[]): void {
     for (const version of versions) version.active--;
     this.onRoom();
   }
@@ -65,14 +65,14 @@ export class AdapterMemory {
   async ensure(versions: readonly Version[]): Promise<void> {
     let loads: Promise<void> | undefined;
     await this.clear(versions, () => {
-      this.claim(versions);
+      this.retain(versions);
       loads = this.loadAll(versions);
     });
     if (!loads) throw this.full(versions);
     try {
       await loads;
     } finally {
-      this.yield(versions);
+      this.release(versions);
     }
   }
 
@@ -80,7 +80,7 @@ export class AdapterMemory {
    * Takes in a version that has just been built. `leaving`: what it is to replace, whose memory need not be counted where nobody else
    * holds it. Where there is no room, frees it and throws ERR_OUT_OF_MEMORY.
    */
-  async adopt(version: Version, id: number, leaving: Version | null): Promise<void> {
+  async add(version: Version, id: number, leaving: Version | null): Promise<void> {
     if (await this.clear([version], () => this.#take(version, id), leaving)) return;
     this.#loader.free(id);
     throw this.full([version]);
@@ -115,7 +115,7 @@ export class AdapterMemory {
 
   /**
    * Evicts until these versions fit, then calls `commit` in the same turn and resolves with true; with false, having evicted nothing that
-   * would not have helped, where they cannot fit now. `leaving`: as for `adopt`.
+   * would not have helped, where they cannot fit now. `leaving`: as for `add`.
    */
   clear(versions: readonly Version[], commit: () => void, leaving: Version | null = null): Promise<boolean> {
     const turn = this.#clearing.then(() => this.#clearNow(versions, commit, leaving));

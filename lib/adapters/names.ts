@@ -28,7 +28,7 @@ export interface AdapterFacts {
   /** SHA-256 over configuration and weights, hex. */
   contentHash: string;
   dora: boolean;
-  /** Activated LoRA: the token ids that wake it; else null. */
+  /** Activated LoRA: the token ids that start it; else null. */
   invocationTokens: number[] | null;
   /** Where it was read: a path, or "memory". */
   origin: string;
@@ -69,8 +69,8 @@ export class AdapterNames {
     );
   }
 
-  /** As `named`, but throws ERR_ADAPTER_CONFLICT for an alias: what is done to it would be done to another name. */
-  own(name: string): NamedAdapter {
+  /** As `named`, but throws ERR_ADAPTER_CONFLICT for an alias, since the change would hit its target. */
+  requireNotAlias(name: string): NamedAdapter {
     const target = this.#aliases.get(name);
     if (target === undefined) return this.named(name);
     throw new LowrankError(
@@ -81,7 +81,7 @@ export class AdapterNames {
   }
 
   expectNew(name: string): void {
-    if (this.#aliases.has(name)) this.own(name);
+    if (this.#aliases.has(name)) this.requireNotAlias(name);
     if (this.#named.has(name))
       throw new LowrankError(
         "ERR_ADAPTER_EXISTS",
@@ -101,13 +101,13 @@ export class AdapterNames {
   }
 
   /** Points a name, new or known, at a version in one step. */
-  place(named: NamedAdapter, version: Version, origin: string, before?: number | null): void {
+  assign(named: NamedAdapter, version: Version, origin: string, before?: number | null): void {
     const left = this.#named.has(named.name) ? named.current.version : null;
-    this.#store.point(version, named.pinned);
+    this.#store.addName(version, named.pinned);
     const forgotten = named.add(version, origin, before);
     this.#named.set(named.name, named);
-    if (left) this.#store.leave(left, named.pinned);
-    for (const one of forgotten) this.#store.forget(one);
+    if (left) this.#store.removeName(left, named.pinned);
+    for (const one of forgotten) this.#store.forgetGeneration(one);
   }
 
   /** Throws ERR_ADAPTER_IN_USE where an alias stands for it. */
@@ -118,11 +118,11 @@ export class AdapterNames {
         "ERR_ADAPTER_IN_USE",
         `Expected no alias of "${name}", "${alias[0]}" stands for it. Unload or move the alias first.`,
       );
-    const named = this.own(name);
+    const named = this.requireNotAlias(name);
     this.#named.delete(name);
     for (const { version } of named.entries) version.remembered--;
-    this.#store.leave(named.current.version, named.pinned);
-    for (const { version } of named.entries) this.#store.settle(version);
+    this.#store.removeName(named.current.version, named.pinned);
+    for (const { version } of named.entries) this.#store.collect(version);
   }
 
   setAlias(name: string, target: string, expectedTarget: string | undefined): void {
@@ -163,7 +163,7 @@ export class AdapterNames {
     if (!named.pinned) return;
     named.pinned = false;
     named.current.version.pins--;
-    this.#store.admissions.deal();
+    this.#store.admissions.admitWaiting();
   }
 
   factsOf(name: string): AdapterFacts {

@@ -59,7 +59,7 @@ export class AdapterRegistry {
     return this.#inTurn(name, async () => {
       this.#names.expectNew(name);
       const obtained = await this.#store.obtain(source, checked);
-      return this.#place(new NamedAdapter(name), obtained);
+      return this.#assign(new NamedAdapter(name), obtained);
     });
   }
 
@@ -77,12 +77,12 @@ export class AdapterRegistry {
     const { expectedGeneration, ...load } = checkOptions(SWAP, options);
     requireInt8("precision", load.precision, this.#precision);
     return this.#inTurn(name, async () => {
-      const named = this.#names.own(name);
+      const named = this.#names.requireNotAlias(name);
       named.expect(expectedGeneration);
       const known = this.#referred(source, load.precision);
-      if (known) return this.#placeKnown(named, known);
+      if (known) return this.#assignKnown(named, known);
       const leaving = named.current.version;
-      return this.#place(named, await this.#store.obtain(source as AdapterSource, { ...load, leaving }));
+      return this.#assign(named, await this.#store.obtain(source as AdapterSource, { ...load, leaving }));
     });
   }
 
@@ -93,7 +93,7 @@ export class AdapterRegistry {
   async rollback(name: string, options: RollbackAdapterOptions = {}): Promise<AdapterFacts> {
     const { expectedGeneration } = checkOptions(ROLLBACK, options);
     return this.#inTurn(name, async () => {
-      const named = this.#names.own(name);
+      const named = this.#names.requireNotAlias(name);
       named.expect(expectedGeneration);
       const { before } = named.current;
       if (before === null)
@@ -103,7 +103,7 @@ export class AdapterRegistry {
         );
       const entry = named.at(before);
       const version = this.#names.availableOf(named, before);
-      return this.#placeKnown(named, { version, origin: entry.origin }, entry.before);
+      return this.#assignKnown(named, { version, origin: entry.origin }, entry.before);
     });
   }
 
@@ -116,7 +116,7 @@ export class AdapterRegistry {
     const { wait } = checkOptions(UNLOAD, options);
     const left = await this.#inTurn(name, async () => {
       if (this.#names.dropAlias(name)) return null;
-      const named = this.#names.own(name);
+      const named = this.#names.requireNotAlias(name);
       const { version } = named.current;
       if (!wait && version.users > 0)
         throw new LowrankError(
@@ -207,12 +207,12 @@ export class AdapterRegistry {
   /** Loads or swaps, as the name is there or not; null where it has that content already. */
   #publish(name: string, files: AdapterFiles, signal: AbortSignal): Promise<AdapterFacts | null> {
     return this.#inTurn(name, async () => {
-      const known = this.#names.has(name) ? this.#names.own(name) : null;
+      const known = this.#names.has(name) ? this.#names.requireNotAlias(name) : null;
       const now = known?.current.version ?? null;
       // Files in a watched folder are expected to change: a copy can be gone back to.
       const obtained = await this.#store.obtainRead(files, { signal, leaving: now, copy: true });
       const named = known ?? new NamedAdapter(name);
-      if (obtained.version !== now) return this.#place(named, obtained);
+      if (obtained.version !== now) return this.#assign(named, obtained);
       this.#store.release(obtained.version);
       return null;
     });
@@ -269,15 +269,15 @@ export class AdapterRegistry {
   }
 
   /** Points a name at a version that is known: at once, in the turn of the call, where it is in memory. */
-  #placeKnown(
+  #assignKnown(
     named: NamedAdapter,
     known: Obtained,
     before?: number | null,
   ): AdapterFacts | Promise<AdapterFacts> {
-    this.#store.hold(known.version);
-    if (known.version.id !== null) return this.#place(named, known, before);
+    this.#store.retain(known.version);
+    if (known.version.id !== null) return this.#assign(named, known, before);
     return this.#store.ensure([known.version]).then(
-      () => this.#place(named, known, before),
+      () => this.#assign(named, known, before),
       (error: unknown) => {
         this.#store.release(known.version);
         throw error;
@@ -285,11 +285,11 @@ export class AdapterRegistry {
     );
   }
 
-  /** Points a name at a version that is held, which it releases. */
-  #place(named: NamedAdapter, { version, origin }: Obtained, before?: number | null): AdapterFacts {
+  /** Points a name at a retained version, which it releases. */
+  #assign(named: NamedAdapter, { version, origin }: Obtained, before?: number | null): AdapterFacts {
     try {
       this.#alive();
-      this.#names.place(named, version, origin, before);
+      this.#names.assign(named, version, origin, before);
     } finally {
       this.#store.release(version);
     }

@@ -30,7 +30,7 @@ export interface ObtainOptions {
   copy?: boolean;
 }
 
-/** A version that is held for the caller, and where its source was read. */
+/** A version that is retained for the caller, and where its source was read. */
 export interface Obtained {
   version: Version;
   origin: string;
@@ -59,7 +59,7 @@ export class AdapterStore {
       load: (version) => this.#reload(version),
       recoverable: (version) => this.#recoverable(version),
       free: (id) => this.#engine.releaseAdapter(id),
-      loaded: (version) => this.settle(version),
+      loaded: (version) => this.collect(version),
       get failure() {
         return spill?.failure;
       },
@@ -79,7 +79,7 @@ export class AdapterStore {
     return [...this.#versions.values()].find(({ content }) => content.contentHash === contentHash);
   }
 
-  /** Reads a source and builds it, where its content is not in memory. The version is held: `release` it. */
+  /** Reads a source and builds it, where its content is not in memory. The version is retained: `release` it. */
   async obtain(source: AdapterSource, options: ObtainOptions = {}): Promise<Obtained> {
     throwIfAborted(options.signal, "The load of the adapter");
     return this.obtainRead(await readAdapter(source), options);
@@ -114,7 +114,7 @@ export class AdapterStore {
     const contentHash = await files.contentHash;
     const precision = options.precision ?? this.#precision;
     const known = this.#versions.get(versionKey(contentHash, precision));
-    if (known) this.hold(known);
+    if (known) this.retain(known);
     let version = known;
     const writing = files.path === null || copy ? this.spill?.write(contentHash, files) : undefined;
     try {
@@ -122,8 +122,8 @@ export class AdapterStore {
       if (!known || known.id === null) {
         const { id, content } = await this.#build(files, precision, signal);
         version = known ?? new Version(content);
-        if (!known) this.hold(version);
-        await this.memory.adopt(version, id, leaving);
+        if (!known) this.retain(version);
+        await this.memory.add(version, id, leaving);
       }
       if (files.path !== null) version!.source = { path: files.path, files: files.files };
       this.#versions.set(version!.key, version!);
@@ -159,33 +159,33 @@ export class AdapterStore {
   }
 
   /** Keeps a version from going. */
-  hold(version: Version): void {
+  retain(version: Version): void {
     version.users++;
   }
 
   release(version: Version): void {
     version.users--;
-    this.settle(version);
+    this.collect(version);
   }
 
   /** A name points at it now. */
-  point(version: Version, pinned: boolean): void {
+  addName(version: Version, pinned: boolean): void {
     version.names++;
     version.remembered++;
     if (pinned) version.pins++;
   }
 
   /** A name does not point at it any more. */
-  leave(version: Version, pinned: boolean): void {
+  removeName(version: Version, pinned: boolean): void {
     version.names--;
     if (pinned) version.pins--;
-    this.settle(version);
+    this.collect(version);
   }
 
   /** One generation less that is of it. */
-  forget(version: Version): void {
+  forgetGeneration(version: Version): void {
     version.remembered--;
-    this.settle(version);
+    this.collect(version);
   }
 
   /** Resolves when no request holds it. */
@@ -204,7 +204,7 @@ export class AdapterStore {
   }
 
   /** Frees what nobody needs any more. */
-  settle(version: Version): void {
+  collect(version: Version): void {
     if (version.users > 0) return;
     if (version.names === 0 && !version.loading) {
       this.memory.drop(version);

@@ -3,6 +3,7 @@ import type { Deadline } from "../errors/deadline.js";
 import { expected, LowrankError } from "../errors/index.js";
 import type { ModelFacts } from "../native/types.js";
 import type { ChatMessage, TextProcessor, Tokenizer } from "../tokenizer/index.js";
+import { Slices } from "./slices.js";
 import type { TemplateOptions } from "./template-options.js";
 
 /** Text, or token ids as they are (then nothing is added in front). */
@@ -70,6 +71,20 @@ export class Prompts {
     if (typeof prompt !== "string") return prompt;
     const { addSpecialTokens, parseSpecialTokens } = encoding;
     return this.text.encode(prompt, { addSpecialTokens, parseSpecialTokens, ...this.#job(request) });
+  }
+
+  /** Token ids of each text by itself, as of a completion. Rejects as `tokens` does, and with ERR_INVALID_ARGUMENT for a text of none. */
+  async textsTokens(texts: readonly string[], name: string, request: TextRequest): Promise<Int32Array[]> {
+    const slices = new Slices(request.signal, "The request");
+    const encoding = { addSpecialTokens: false, parseSpecialTokens: false };
+    const all: Int32Array[] = [];
+    for (const [i, text] of texts.entries()) {
+      const tokens = await this.tokens(text, encoding, request);
+      if (tokens.length === 0) throw expected("at least one token", `${name}[${i}]`, text);
+      all.push(tokens);
+      await slices.pause();
+    }
+    return all;
   }
 
   /** Rejects as `TextProcessor.applyChatTemplate` does. */

@@ -1,6 +1,6 @@
 import { normalCdf, normalQuantile } from "./normal.js";
 import { Random } from "./random.js";
-import { Slices } from "./slices.js";
+import { Slices } from "../client/index.js";
 
 export interface BootstrapOptions {
   /** Level of the interval, between 0 and 1. */
@@ -31,7 +31,7 @@ export async function bootstrapMeans(
   const random = new Random(options.seed);
   const replicates = sums.map(() => new Float64Array(resamples));
   const drawn = new Int32Array(prompts);
-  const slices = new Slices(signal);
+  const slices = new Slices(signal, "The comparison");
   for (let resample = 0; resample < resamples; resample++) {
     let tokens = 0;
     for (let i = 0; i < prompts; i++) {

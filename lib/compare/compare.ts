@@ -1,11 +1,17 @@
 import type { AdapterLease, LeasedAdapters } from "../adapters/index.js";
+import type { EngineClient } from "../client/index.js";
 import { throwIfAborted } from "../errors/check.js";
 import { expected } from "../errors/index.js";
 import { Comparison } from "./comparison.js";
-import type { CheckedCompareOptions } from "./options.js";
+import {
+  checkCompareOptions,
+  type CheckedCompareOptions,
+  type CompareOptions,
+  type ComparePrompt,
+  type CompareVariant,
+} from "./options.js";
 import type { ComparedPrompt, ComparedVariant } from "./result.js";
 import { scoreText } from "./score.js";
-import type { CompareSource } from "./source.js";
 import { summarise, summariseText } from "./summary.js";
 import { prepareTexts, type Text } from "./texts.js";
 
@@ -15,21 +21,28 @@ const MAX_ROWS = 512;
 const MAX_MEASURES = 2 ** 21;
 
 /** See `Model.compare`. The versions are those of the time of the call. */
-export async function compare(source: CompareSource, options: CheckedCompareOptions): Promise<Comparison> {
+export async function compare(
+  client: EngineClient,
+  texts: readonly ComparePrompt[],
+  adapters: readonly CompareVariant[],
+  given: CompareOptions,
+): Promise<Comparison> {
+  client.requireAlive();
+  const options = checkCompareOptions(texts, adapters, given, client.facts.vocabularySize);
   const { confidence, resamples, seed, signal } = options;
   throwIfAborted(signal, "The comparison");
   // One lease for all: comparisons that each had some of their adapters in memory would wait for each other.
-  const lease = source.lease(options.variants.flatMap(({ adapter }) => adapter));
+  const lease = client.lease(options.variants.flatMap(({ adapter }) => adapter));
   try {
-    const variants = describeVariants(source, options, lease);
+    const variants = describeVariants(client, options, lease);
     await lease.ready(signal, 0);
     const leased = partsOf(lease, options);
-    const texts = await prepareTexts(source, options, leased);
-    const prompts = await scoreTexts(source, texts, leased, options);
+    const prepared = await prepareTexts(client, options, leased);
+    const prompts = await scoreTexts(client, prepared, leased, options);
     const labels = variants.map(({ label }) => label);
-    const { precision, kvCache, instructionSet } = source.facts;
+    const { precision, kvCache, instructionSet } = client.facts;
     return new Comparison({
-      model: { name: source.name, precision, kvCache, instructionSet },
+      model: { name: client.name, precision, kvCache, instructionSet },
       reference: options.reference,
       variants,
       prompts,
@@ -42,7 +55,7 @@ export async function compare(source: CompareSource, options: CheckedCompareOpti
 }
 
 function describeVariants(
-  source: CompareSource,
+  client: EngineClient,
   { variants }: CheckedCompareOptions,
   lease: AdapterLease,
 ): ComparedVariant[] {
@@ -51,7 +64,13 @@ function describeVariants(
     label,
     adapters: adapter.map(({ name, scale, generation }) => {
       const { contentHash, precision } = contents.next().value!;
-      return { name, scale, generation: generation || source.generationOf(name), precision, contentHash };
+      return {
+        name,
+        scale,
+        generation: generation || client.adapters.get(name).generation,
+        precision,
+        contentHash,
+      };
     }),
   }));
 }
@@ -70,7 +89,7 @@ function partsOf(lease: AdapterLease, { variants }: CheckedCompareOptions): Leas
 }
 
 async function scoreTexts(
-  source: CompareSource,
+  client: EngineClient,
   texts: readonly Text[],
   variants: readonly LeasedAdapters[],
   options: CheckedCompareOptions,
@@ -85,16 +104,16 @@ async function scoreTexts(
     );
   const longest = Math.max(...texts.map(({ completion }) => completion.length));
   const rows = Math.min(options.rows, MAX_ROWS, longest);
-  const room = { id: source.engine.openComparison({ variants: variants.length, rows }), rows };
+  const room = { id: client.logitRooms.openComparison({ variants: variants.length, rows }), rows };
   try {
     const prompts: ComparedPrompt[] = [];
     let done = 0;
     for (const text of texts) {
-      const tokens = await scoreText(source, text, variants, room, options, (count) =>
+      const tokens = await scoreText(client, text, variants, room, options, (count) =>
         options.onProgress?.({ stage: "score", done: (done += count), total }),
       );
       prompts.push({
-        prompt: source.tokenizer?.decode(text.prompt, { skipSpecialTokens: false }) ?? "",
+        prompt: client.tokenizer?.decode(text.prompt, { skipSpecialTokens: false }) ?? "",
         promptTokens: [...text.prompt],
         generated: text.generated,
         tokens,
@@ -104,6 +123,6 @@ async function scoreTexts(
     }
     return prompts;
   } finally {
-    await source.engine.closeComparison(room.id);
+    await client.logitRooms.closeComparison(room.id);
   }
 }

@@ -1,7 +1,6 @@
 export { compare } from "./compare.js";
 export { Comparison } from "./comparison.js";
 export {
-  checkCompareOptions,
   COMPARE,
   type CompareOptions,
   type ComparePrompt,

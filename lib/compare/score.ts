@@ -1,8 +1,8 @@
 import type { LeasedAdapters } from "../adapters/index.js";
+import type { EngineClient } from "../client/index.js";
 import { inTurns } from "./in-turns.js";
 import type { CheckedCompareOptions } from "./options.js";
 import type { ComparedToken } from "./result.js";
-import type { CompareSource } from "./source.js";
 import type { Text } from "./texts.js";
 
 /** An open comparison of the engine: room for the logits of all variants at `rows` positions. */
@@ -16,7 +16,7 @@ export interface LogitRoom {
  * is in the prefix cache then. An activated adapter looks for its invocation tokens in the prompt.
  */
 export async function scoreText(
-  source: CompareSource,
+  client: EngineClient,
   text: Text,
   variants: readonly LeasedAdapters[],
   room: LogitRoom,
@@ -28,7 +28,7 @@ export async function scoreText(
   whole.set(prompt);
   whole.set(completion, prompt.length);
   const applied = variants.map((variant) => variant.applied(prompt, prompt.length));
-  const textOf = (id: number): string => source.tokenizer?.decode([id], { skipSpecialTokens: false }) ?? "";
+  const textOf = (id: number): string => client.tokenizer?.decode([id], { skipSpecialTokens: false }) ?? "";
 
   const scored: ComparedToken[] = [];
   for (let begin = 0; begin < completion.length; begin += room.rows) {
@@ -37,11 +37,10 @@ export async function scoreText(
     const from = prompt.length - 1 + begin;
     const to = from + tokens.length;
     await inTurns(variants.length, variants.length, options.signal, (variant, signal) =>
-      source.run(
+      client.run(
         {
           kind: "logits",
           tokens: whole.slice(0, to),
-          adapters: [],
           from,
           to,
           topLogprobs: -1,
@@ -54,7 +53,7 @@ export async function scoreText(
         () => {},
       ),
     );
-    const { divergences, logprobs, mostLikely } = await source.engine.compareLogits({
+    const { divergences, logprobs, mostLikely } = await client.logitRooms.compareLogits({
       comparison: room.id,
       reference: options.reference,
       tokens,

@@ -2,12 +2,10 @@ import type { LeasedAdapters } from "../adapters/index.js";
 import { throwIfAborted } from "../errors/check.js";
 import { expected, LowrankError } from "../errors/index.js";
 import { checkGenerateOptions } from "../generate/index.js";
-import type { Prompt } from "../client/index.js";
+import { Slices, type EngineClient, type Prompt } from "../client/index.js";
 import { inTurns } from "./in-turns.js";
 import type { CheckedCompareOptions } from "./options.js";
 import type { ComparedGeneration } from "./result.js";
-import { Slices } from "./slices.js";
-import type { CompareSource } from "./source.js";
 
 /** Token ids of what is compared on. */
 export interface Text {
@@ -25,21 +23,21 @@ interface TokenisedPrompt {
   completion: Int32Array | undefined;
 }
 
-async function tokenise(source: CompareSource, options: CheckedCompareOptions): Promise<TokenisedPrompt[]> {
+async function tokenise(client: EngineClient, options: CheckedCompareOptions): Promise<TokenisedPrompt[]> {
   const { addSpecialTokens, parseSpecialTokens, signal } = options;
-  const { contextLength } = source.facts;
+  const { contextLength } = client.facts;
   const request = { cacheSalt: options.serving.cacheSalt, deadline: undefined, signal };
   const tokensOf = (
     text: Prompt,
     name: string,
     encoding: { addSpecialTokens: boolean; parseSpecialTokens: boolean },
-  ): Promise<Int32Array> => source.prompts.tokens(source.prompts.check(text, name), encoding, request);
+  ): Promise<Int32Array> => client.prompts.tokens(client.prompts.check(text, name), encoding, request);
   const texts: TokenisedPrompt[] = [];
-  const slices = new Slices(signal);
+  const slices = new Slices(signal, "The comparison");
   for (const { name, prompt, completion } of options.prompts) {
     const before =
       "messages" in prompt
-        ? await source.prompts.chatTokens(prompt.messages, { parseSpecialTokens }, request)
+        ? await client.prompts.chatTokens(prompt.messages, { parseSpecialTokens }, request)
         : await tokensOf(prompt.text, name, { addSpecialTokens, parseSpecialTokens });
     const after =
       completion === undefined
@@ -48,11 +46,11 @@ async function tokenise(source: CompareSource, options: CheckedCompareOptions): 
     if (before.length === 0) throw expected("at least one token", name, "");
     if (after?.length === 0) throw expected("at least one token", `${name}.completion`, "");
     // An answer has one token at least.
-    const least = before.length + Math.max(after?.length ?? 1, options.generations ? 1 : 0);
-    if (least > contextLength)
+    const minTokens = before.length + Math.max(after?.length ?? 1, options.generations ? 1 : 0);
+    if (minTokens > contextLength)
       throw new LowrankError(
         "ERR_CONTEXT_LENGTH",
-        `Expected at most ${contextLength} tokens for ${name} with its completion, received ${least}. ` +
+        `Expected at most ${contextLength} tokens for ${name} with its completion, received ${minTokens}. ` +
           "Shorten it or load the model with a larger contextLength.",
       );
     texts.push({ name, prompt: before, completion: after });
@@ -63,21 +61,21 @@ async function tokenise(source: CompareSource, options: CheckedCompareOptions): 
 
 /** Token ids of all texts, the answers among them generated. `variants` are the leased versions. */
 export async function prepareTexts(
-  source: CompareSource,
+  client: EngineClient,
   options: CheckedCompareOptions,
   variants: readonly LeasedAdapters[],
 ): Promise<Text[]> {
   const { reference, signal } = options;
-  const prompts = await tokenise(source, options);
+  const prompts = await tokenise(client, options);
   const jobs = prompts.flatMap(({ completion }, i) =>
     variants.flatMap((_, variant) =>
       options.generations || (variant === reference && !completion) ? [{ prompt: i, variant }] : [],
     ),
   );
   const answers = prompts.map((): ComparedGeneration[] => []);
-  const answer = answering(source, options);
+  const answer = answering(client, options);
   let done = 0;
-  await inTurns(jobs.length, source.facts.maxSequences, signal, async (job, stop) => {
+  await inTurns(jobs.length, client.facts.maxSequences, signal, async (job, stop) => {
     const { prompt, variant } = jobs[job]!;
     answers[prompt]![variant] = await answer(prompts[prompt]!.prompt, variants[variant]!, stop);
     throwIfAborted(stop, "The comparison");
@@ -93,22 +91,22 @@ export async function prepareTexts(
 
 /** Answers a prompt greedily. */
 function answering(
-  source: CompareSource,
+  client: EngineClient,
   { maxTokens, serving }: CheckedCompareOptions,
 ): (prompt: Int32Array, adapters: LeasedAdapters, signal: AbortSignal) => Promise<ComparedGeneration> {
-  const { facts, tokenizer } = source;
+  const { facts, tokenizer } = client;
   const greedy = checkGenerateOptions({ maxTokens, temperature: 0, seed: 0 }, facts.vocabularySize);
   const stopTokens = Int32Array.from(tokenizer?.eosTokenIds ?? []);
   return async (prompt, adapters, signal) => {
     const tokens: number[] = [];
     let finishReason: "stop" | "length" = "length";
-    await source.run(
+    await client.run(
       {
         kind: "generate",
         tokens: prompt,
-        adapters: [],
         maxTokens,
         stopTokens,
+        choices: undefined,
         maxDraftTokens: greedy.promptLookup,
         sampling: greedy.sampling,
         topLogprobs: greedy.logprobs,

@@ -1,19 +1,11 @@
+import type { EngineClient } from "../client/index.js";
 import { coded, LowrankError, type ErrorCode } from "../errors/index.js";
 import type { NativeEvent } from "../native/types.js";
 import { StopStringMatcher, StreamingDetokenizer, type Tokenizer } from "../tokenizer/index.js";
 import type { CheckedAnswerOptions } from "./options.js";
 import type { FinishReason, GenerationPart, GenerationResult, TokenLogprob } from "./result.js";
+import { startGeneration, type Tokenise } from "./start-generation.js";
 import { tokenLogprobs } from "./token-logprobs.js";
-
-/** How a generation reaches the engine; `lib/model` provides it. */
-export interface GenerationSource {
-  tokenizer: Tokenizer | null;
-  /** Tokenises, waits for adapters and submits; resolves with what ends the request early. `ended` is aborted where it ends before. */
-  start(
-    onEvent: (event: NativeEvent) => void,
-    ended: AbortSignal,
-  ): Promise<{ cancel: () => void; endTokens: ReadonlySet<number> }>;
-}
 
 /**
  * A generation under way. It starts at once. Iterate over it for the parts as they come, or await `result()`; both may be done, in any
@@ -42,25 +34,31 @@ export class Generation implements AsyncIterable<GenerationPart> {
   #iterated = false;
 
   /** @internal Use `model.generate` or `model.chat`. */
-  constructor(source: GenerationSource, options: CheckedAnswerOptions) {
+  constructor(client: EngineClient, options: CheckedAnswerOptions, tokenise: Tokenise) {
     this.#options = options;
-    this.#tokenizer = source.tokenizer;
-    this.#detokenizer = source.tokenizer
-      ? new StreamingDetokenizer(source.tokenizer, { skipSpecialTokens: options.skipSpecialTokens })
+    this.#tokenizer = client.tokenizer;
+    this.#detokenizer = client.tokenizer
+      ? new StreamingDetokenizer(client.tokenizer, { skipSpecialTokens: options.skipSpecialTokens })
       : null;
     this.#stops = options.stop.length > 0 ? new StopStringMatcher(options.stop) : null;
     this.#done = new Promise((resolve, reject) => (this.#settle = { resolve, reject }));
     // A failure reaches whoever awaits result() or iterates; if nobody does, it must not end the process.
     this.#done.catch(() => {});
-    void this.#start(source);
+    void this.#start(client, tokenise);
   }
 
-  async #start(source: GenerationSource): Promise<void> {
+  async #start(client: EngineClient, tokenise: Tokenise): Promise<void> {
     const { signal } = this.#options;
     try {
       if (signal?.aborted) return this.#finish("aborted");
       signal?.addEventListener("abort", this.#abort, { once: true });
-      const { cancel, endTokens } = await source.start((event) => this.#accept(event), this.#ending.signal);
+      const { cancel, endTokens } = await startGeneration(
+        client,
+        this.#options,
+        tokenise,
+        (event) => this.#accept(event),
+        this.#ending.signal,
+      );
       this.#endTokens = endTokens;
       this.#cancel = cancel;
       if (this.#ending.signal.aborted) cancel();

@@ -1,17 +1,10 @@
-export { Generation, type GenerationSource } from "./generation.js";
-export { RequestRouter } from "./request-router.js";
-export { tokenLogprobs } from "./token-logprobs.js";
+export { Generation } from "./generation.js";
+export { chat, generate } from "./generate.js";
+export { logits } from "./logits.js";
+export { score } from "./score.js";
 export { CHAT, checkChatOptions, type ChatOptions } from "./chat-options.js";
+export { checkGenerateOptions, GENERATE, GENERATE_KEYS, type GenerateOptions } from "./options.js";
 export {
-  checkGenerateOptions,
-  GENERATE,
-  GENERATE_KEYS,
-  type CheckedAnswerOptions,
-  type GenerateOptions,
-} from "./options.js";
-export {
-  checkLogitsOptions,
-  checkScoreOptions,
   LOGITS,
   SCORE,
   type LogitsOptions,

@@ -16,6 +16,7 @@ import {
   option,
   pick,
   signal,
+  text,
   type CheckedOf,
   type OptionsOf,
 } from "../schema/index.js";
@@ -34,6 +35,21 @@ const TOP_LOGPROBS = integer({ description: "", min: 0, max: MAX_TOP_LOGPROBS, d
 const orBoolean = (numbers: typeof DRAFT_TOKENS) => ({
   anyOf: [{ type: "boolean" }, numbers.json(undefined)],
 });
+
+const MAX_CHOICES = 1024;
+const MAX_CHOICE_LENGTH = 1024;
+const CHOICE = text<never>({
+  description: "A text.",
+  minLength: 1,
+  maxLength: MAX_CHOICE_LENGTH,
+  required: true,
+});
+
+function checkChoices(choices: unknown, name: string): string[] {
+  if (!Array.isArray(choices) || choices.length === 0 || choices.length > MAX_CHOICES)
+    throw expected(`an array of 1 to ${MAX_CHOICES} texts`, name, choices);
+  return Array.from(choices as unknown[], (one, i) => CHOICE.check(`${name}[${i}]`, one, undefined));
+}
 
 const STOP = { type: "string", minLength: 1, maxLength: MAX_STOP_LENGTH };
 
@@ -74,6 +90,19 @@ const ANSWER = {
       items: { type: "integer", minimum: 0, ...(context && { maximum: context.vocabularySize - 1 }) },
     }),
     check: (tokens, name, { vocabularySize }) => checkTokens(name, tokens, vocabularySize),
+  }),
+  /**
+   * The answer is one of these texts: only tokens that continue one of them are drawn, and the generation ends with finishReason "stop"
+   * when one is complete. Each is tokenised by itself, like the completion of `score`. Where one begins another, the model's end token
+   * chooses the shorter one. Log-probabilities stay those of the model's own distribution. Stop texts, and `maxTokens`, may cut an answer.
+   * Texts of one token at least, without end tokens; 1 to 1024 of 1 to 1024 characters each, 65,536 tokens in all. Needs a tokenizer.
+   * Default: any answer.
+   */
+  choices: option<readonly string[], string[]>({
+    description: "Texts of which the answer is one.",
+    default: { says: "any answer", value: undefined },
+    json: { type: "array", minItems: 1, maxItems: MAX_CHOICES, items: CHOICE.json(undefined)! },
+    check: checkChoices,
   }),
   /**
    * Prompt lookup: tokens that followed the last ones earlier in prompt or answer are tried in one step, up to this many, and those

@@ -1,9 +1,8 @@
-import { totalmem } from "node:os";
 import { basename, dirname } from "node:path";
 import { debuglog } from "node:util";
+import { EngineClient, RequestRouter } from "../client/index.js";
 import { throwIfAborted } from "../errors/check.js";
 import { expected, LowrankError } from "../errors/index.js";
-import { RequestRouter } from "../generate/index.js";
 import { addon } from "../native/addon.js";
 import { findCudaPlugin } from "../native/cuda-plugin.js";
 import { ENGINE } from "../native/engine-options.js";
@@ -88,13 +87,6 @@ async function loadText(
   return text;
 }
 
-/** A quarter of what the machine, or the container, has. */
-function defaultKvCacheMemory(): number {
-  // Without a limit constrainedMemory gives 0 or more than there is.
-  const limit = process.constrainedMemory() || Infinity;
-  return Math.floor(Math.min(totalmem(), limit) / 4);
-}
-
 /** The engine, which needs the text's tokens before it can be ready; it is not loaded where the text cannot be. */
 async function loadEngine(
   path: string,
@@ -104,7 +96,7 @@ async function loadEngine(
   router: RequestRouter,
   text: Promise<TextProcessor | null>,
 ): Promise<NativeEngine> {
-  const { precision, kvCache, kvCacheMemory, deviceAdapterMemory, onProgress, signal } = options;
+  const { precision, kvCache, deviceAdapterMemory, onProgress, signal } = options;
   let progressError: { thrown: unknown } | undefined;
   const load = addon().loadEngine(
     {
@@ -114,8 +106,6 @@ async function loadEngine(
       precision,
       ...pick(options, ENGINE),
       int8KvCache: kvCache === "int8",
-      kvCacheBytes: kvCacheMemory ?? defaultKvCacheMemory(),
-      kvCacheAsked: kvCacheMemory !== undefined,
       deviceAdapterBytes: deviceAdapterMemory,
     },
     router.dispatch,
@@ -188,18 +178,18 @@ async function loadOn(
   // The first chat would otherwise wait for the worker that renders its template.
   if (text.value?.tokenizer.chatTemplate) text.value.warmUp();
   const { adapterMemory, adapterDirectory, adapterPrecision } = options;
-  return new Model({
+  const client = new EngineClient({
+    name: resolved.name,
     engine: engine.value,
     router,
     text: text.value,
-    name: resolved.name,
-    device: { id: device.id, fallbackReason: device.fallback },
     adapters: {
       precision: adapterPrecision,
       memoryLimit: adapterMemory,
       spillFolder: adapterSpillFolder(adapterDirectory, Number.isFinite(adapterMemory)),
     },
   });
+  return new Model(client, { id: device.id, fallbackReason: device.fallback }, adapterMemory);
 }
 
 /** What a device may turn out to lack once a model is on its way there: memory, or itself. */

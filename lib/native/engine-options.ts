@@ -44,4 +44,20 @@ export const ENGINE = {
     max: 2 ** 14,
     default: 512,
   }),
+  /**
+   * Bytes of keys and values at most, taken as they are needed. When they are used up, texts that no request uses are forgotten, then
+   * the newest request of least priority gives way and goes on later. One context at least. 1 … 10^15; default: `maxSequences` contexts,
+   * but at most a quarter of the machine's memory, or half of what a CUDA device has free beside the weights, where all of it is taken at
+   * once.
+   */
+  kvCacheMemory: integer({
+    description: "Keys and values at most.",
+    unit: "bytes",
+    min: 1,
+    max: 1e15,
+    default: {
+      says: "`maxSequences` contexts, but at most a quarter of the machine's memory",
+      value: 0,
+    },
+  }),
 };

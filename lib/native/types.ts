@@ -145,6 +145,8 @@ export interface GenerateRequest extends ServedRequest {
   adapters: AppliedAdapter[];
   maxTokens: number;
   stopTokens: Int32Array;
+  /** The token ids of what the answer is one of; undefined: any answer. */
+  choices: Int32Array[] | undefined;
   /** Tokens that prompt lookup drafts a step; 0: none. */
   maxDraftTokens: number;
   sampling: SamplingOptions;
@@ -168,6 +170,9 @@ export interface EvaluateRequest extends ServedRequest {
 }
 
 export type NativeRequest = GenerateRequest | EvaluateRequest;
+
+/** A request but for its adapters. */
+export type EngineRequest = Omit<GenerateRequest, "adapters"> | Omit<EvaluateRequest, "adapters">;
 
 /** What happened to a request in one step. Natural logarithms throughout. */
 export interface NativeEvent {
@@ -221,7 +226,7 @@ export interface SelectedDevice {
   fallback: string;
 }
 
-/** Of what ENGINE declares, 0 threads or tokens of context stand for the default. */
+/** Of what ENGINE declares, 0 stands for the default of the engine. */
 export interface LoadOptions extends CheckedOf<typeof ENGINE> {
   path: string;
   /** As SelectedDevice has it. */
@@ -229,10 +234,6 @@ export interface LoadOptions extends CheckedOf<typeof ENGINE> {
   /** Path of the CUDA plugin, or "". */
   plugin: string;
   precision: Precision;
-  /** Budget of keys and values. */
-  kvCacheBytes: number;
-  /** The budget was asked for: too little for one context is an error. */
-  kvCacheAsked: boolean;
   int8KvCache: boolean;
   /** Bytes of a CUDA device that adapters keep between steps; 0: as it is. */
   deviceAdapterBytes: number;
@@ -258,12 +259,9 @@ export interface NativeEngine {
     entries: AdapterEntry[],
     /** Keep A and B in int8; only with the model's precision int8. */
     int8: boolean,
+    /** Adapters with equal keys and precisions share pages of the prefix cache. */
+    prefixCacheKey: string,
   ): Promise<{ id: number; bytes: number; maxRank: number }>;
-  /**
-   * Equal texts stand for equal files: with an equal precision, too, what one adapter has computed may serve another. Before its first
-   * request.
-   */
-  setAdapterContent(id: number, content: string): void;
   /** Gives up the handle; memory is freed when the last sequence that uses it ends. */
   releaseAdapter(id: number): void;
   /** Room for logits: 4 * variants * rows * vocabularySize bytes, 1 GiB at most, until it is closed. Returns its id. */

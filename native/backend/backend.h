@@ -9,6 +9,7 @@
 
 #include "backend/program.h"
 #include "core/buffer.h"
+#include "core/machine_memory.h"
 #include "ops/numeric_traits.h"
 #include "ops/op_table.h"
 
@@ -109,6 +110,8 @@ class Backend {
   virtual void copy(void* to, const void* from, size_t bytes) const = 0;
   // Whether ops read and write the host's memory, so that nobody need copy.
   virtual bool shares_host_memory() const = 0;
+  // Bytes: all that this process may have of the host's memory, or what a device has free now.
+  virtual uint64_t available_memory() const { return machine_memory(); }
 
   // How its ops read and write keys and values.
   virtual KvLayout kv_layout() const = 0;

@@ -19,9 +19,9 @@ Napi::Value set_error_class(const Napi::CallbackInfo& info) {
 
 // A list of them is made on the event loop: at 16384, in 20 ms.
 void check_tensor_count(const TensorSource& source) {
-  constexpr size_t kMost = 16384;
-  if (source.tensors().size() > kMost)
-    throw Error(ErrorCode::kAdapterFormat, "Expected at most " + std::to_string(kMost) + " tensors in the adapter, received " +
+  constexpr size_t kMaxTensors = 16384;
+  if (source.tensors().size() > kMaxTensors)
+    throw Error(ErrorCode::kAdapterFormat, "Expected at most " + std::to_string(kMaxTensors) + " tensors in the adapter, received " +
                                                std::to_string(source.tensors().size()) + ".");
 }
 

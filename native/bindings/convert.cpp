@@ -6,6 +6,7 @@
 
 #include "core/error.h"
 #include "engine/prompt_lookup.h"
+#include "engine/token_choices.h"
 
 namespace lowrank::bindings {
 namespace {
@@ -118,6 +119,19 @@ AdapterEntry::Role role_of(const std::string& name) {
   invalid("Expected the role of an adapter's tensor, received " + name + ".");
 }
 
+// Null where any tokens may be drawn.
+std::unique_ptr<TokenConstraint> constraint_of(const Napi::Object& object, const std::vector<int32_t>& end_tokens, int32_t vocabulary) {
+  const Napi::Value value = object.Get("choices");
+  if (value.IsUndefined()) return nullptr;
+  if (!value.IsArray()) invalid("Expected an array for choices.");
+  const auto array = value.As<Napi::Array>();
+  if (array.Length() > TokenChoices::kMaxChoices)
+    invalid("Expected at most " + std::to_string(TokenChoices::kMaxChoices) + " choices, received " + std::to_string(array.Length()) + ".");
+  std::vector<std::vector<int32_t>> choices;
+  for (uint32_t i = 0; i < array.Length(); ++i) choices.push_back(typed_array<int32_t>(array.Get(i), "choices", napi_int32_array));
+  return std::make_unique<TokenChoices>(std::move(choices), end_tokens, vocabulary);
+}
+
 void set_comparison(Request& request, const Napi::Object& object, const ComparisonMap& comparisons) {
   const auto found = comparisons.find(static_cast<int32_t>(integer_of(object, "comparison", 0, INT32_MAX)));
   if (found == comparisons.end()) invalid("Expected the id of an open comparison.");
@@ -184,16 +198,16 @@ std::string string_of(const Napi::Object& object, const char* key) {
   return value.As<Napi::String>().Utf8Value();
 }
 
-double number_of(const Napi::Object& object, const char* key, double least, double most) {
+double number_of(const Napi::Object& object, const char* key, double min, double max) {
   const Napi::Value value = object.Get(key);
   const double number = value.IsNumber() ? value.As<Napi::Number>().DoubleValue() : std::nan("");
-  if (!(number >= least && number <= most))
-    invalid(std::string("Expected a number from ") + std::to_string(least) + " to " + std::to_string(most) + " for " + key + ".");
+  if (!(number >= min && number <= max))
+    invalid(std::string("Expected a number from ") + std::to_string(min) + " to " + std::to_string(max) + " for " + key + ".");
   return number;
 }
 
-int64_t integer_of(const Napi::Object& object, const char* key, int64_t least, int64_t most) {
-  const double number = number_of(object, key, static_cast<double>(least), static_cast<double>(most));
+int64_t integer_of(const Napi::Object& object, const char* key, int64_t min, int64_t max) {
+  const double number = number_of(object, key, static_cast<double>(min), static_cast<double>(max));
   if (number != std::floor(number)) invalid(std::string("Expected an integer for ") + key + ".");
   return static_cast<int64_t>(number);
 }
@@ -243,8 +257,20 @@ const char* packed_state_name(PackedState state) {
 
 const char* layer_norm_name(LayerNorm norm) { return kLayerNormNames[static_cast<size_t>(norm)]; }
 
-Request request_of(const Napi::Object& object, const ModelConfig& config, int32_t context_length, const AdapterMap& adapters,
-                   const ComparisonMap& comparisons) {
+EngineOptions engine_options_of(const Napi::Object& object) {
+  EngineOptions options;
+  options.threads = static_cast<int>(integer_of(object, "threads", 0, 256));
+  options.context_length = static_cast<int32_t>(integer_of(object, "contextLength", 0, 1 << 24));
+  options.max_sequences = static_cast<int32_t>(integer_of(object, "maxSequences", 1, 1024));
+  options.max_waiting = static_cast<int32_t>(integer_of(object, "maxQueue", 0, 1 << 20));
+  options.max_rows = static_cast<int32_t>(integer_of(object, "maxStepTokens", 1, 1 << 14));
+  options.kv_cache_bytes = static_cast<size_t>(number_of(object, "kvCacheMemory", 0, 1e15));
+  if (object.Get("int8KvCache").ToBoolean().Value()) options.kv_format = KvFormat::kInt8;
+  return options;
+}
+
+Request request_of(const Napi::Object& object, const RequestContext& context) {
+  const auto& [config, context_length, adapters, comparisons, previous_answers] = context;
   Request request;
   const std::string kind = string_of(object, "kind");
   request.kind = kind == "generate" ? Request::Kind::kGenerate
@@ -254,9 +280,9 @@ Request request_of(const Napi::Object& object, const ModelConfig& config, int32_
   request.tokens = int32_array(object, "tokens");
   if (request.tokens.empty()) invalid("Expected at least one token.");
   const bool generate = request.kind == Request::Kind::kGenerate;
-  const size_t most = static_cast<size_t>(context_length) - (generate ? 1 : 0);
-  if (request.tokens.size() > most)
-    throw Error(ErrorCode::kContextLength, "Expected at most " + std::to_string(most) + " tokens in a context of " +
+  const size_t max_tokens = static_cast<size_t>(context_length) - (generate ? 1 : 0);
+  if (request.tokens.size() > max_tokens)
+    throw Error(ErrorCode::kContextLength, "Expected at most " + std::to_string(max_tokens) + " tokens in a context of " +
                                                std::to_string(context_length) + ", received " +
                                                std::to_string(request.tokens.size()) +
                                                ". Shorten the prompt or load the model with a larger contextLength.");
@@ -272,8 +298,10 @@ Request request_of(const Napi::Object& object, const ModelConfig& config, int32_
   if (generate) {
     request.max_tokens = static_cast<int32_t>(integer_of(object, "maxTokens", 1, INT32_MAX));
     request.stop_tokens = int32_array(object, "stopTokens");
-    request.max_draft_tokens = static_cast<int32_t>(integer_of(object, "maxDraftTokens", 0, kMaxDraftTokens));
     request.sampling = sampling_of(object.Get("sampling").As<Napi::Object>(), config.vocabulary_size);
+    request.constraint = constraint_of(object, request.stop_tokens, config.vocabulary_size);
+    request.max_draft_tokens = static_cast<int32_t>(integer_of(object, "maxDraftTokens", 0, kMaxDraftTokens));
+    if (request.max_draft_tokens > 0) request.drafter = prompt_lookup_drafter(previous_answers, request);
   } else {
     const auto size = static_cast<int64_t>(request.tokens.size());
     request.from = static_cast<int32_t>(integer_of(object, "from", 0, size - 1));
@@ -293,9 +321,9 @@ std::vector<int32_t> compared_tokens_of(const Napi::Value& value, const LogitCom
 }
 
 std::vector<int32_t> calibration_ids_of(const Napi::Value& value) {
-  constexpr size_t kMost = 256;
+  constexpr size_t kMaxIds = 256;
   auto ids = typed_array<int32_t>(value, "calibration tokens", napi_int32_array);
-  if (ids.size() > kMost) invalid("Expected at most 256 calibration tokens, received " + std::to_string(ids.size()) + ".");
+  if (ids.size() > kMaxIds) invalid("Expected at most 256 calibration tokens, received " + std::to_string(ids.size()) + ".");
   check_tokens(ids, "calibration tokens", INT32_MAX);
   return ids;
 }

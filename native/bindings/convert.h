@@ -10,6 +10,8 @@
 #include <string>
 #include <vector>
 
+#include "engine/engine_options.h"
+#include "engine/previous_answers.h"
 #include "engine/request.h"
 #include "formats/gguf.h"
 #include "formats/tensor_source.h"
@@ -24,8 +26,8 @@ using AdapterMap = std::map<int32_t, std::shared_ptr<Adapter>>;
 using ComparisonMap = std::map<int32_t, std::shared_ptr<LogitComparison>>;
 
 std::string string_of(const Napi::Object& object, const char* key);
-int64_t integer_of(const Napi::Object& object, const char* key, int64_t least, int64_t most);
-double number_of(const Napi::Object& object, const char* key, double least, double most);
+int64_t integer_of(const Napi::Object& object, const char* key, int64_t min, int64_t max);
+double number_of(const Napi::Object& object, const char* key, double min, double max);
 Precision precision_of(const std::string& name);
 const char* precision_name(Precision precision);
 const char* kv_format_name(KvFormat format);
@@ -33,8 +35,16 @@ const char* lora_dtype_name(LoraDType dtype);
 const char* packed_state_name(PackedState state);
 const char* layer_norm_name(LayerNorm norm);
 
-Request request_of(const Napi::Object& object, const ModelConfig& config, int32_t context_length, const AdapterMap& adapters,
-                   const ComparisonMap& comparisons);
+EngineOptions engine_options_of(const Napi::Object& object);
+// What the numbers of a request refer to.
+struct RequestContext {
+  const ModelConfig& config;
+  int32_t context_length;
+  const AdapterMap& adapters;
+  const ComparisonMap& comparisons;
+  const std::shared_ptr<PreviousAnswers>& previous_answers;
+};
+Request request_of(const Napi::Object& object, const RequestContext& context);
 std::vector<AdapterEntry> entries_of(const Napi::Array& array);
 // Token ids of a vocabulary, one for each row at most. `comparison` is theirs.
 std::vector<int32_t> compared_tokens_of(const Napi::Value& value, const LogitComparison& comparison, int32_t vocabulary);

@@ -58,11 +58,4 @@ Napi::Value select_device(const Napi::CallbackInfo& info) {
   });
 }
 
-size_t default_kv_cache_bytes(const Backend& backend, const std::string& device, const std::string& plugin, size_t otherwise) {
-  if (backend.shares_host_memory()) return otherwise;
-  for (const CudaDevice& one : cuda_devices(plugin))
-    if (device == device_id(one.index)) return static_cast<size_t>(one.free_bytes / 2);
-  return otherwise;
-}
-
 }  // namespace lowrank::bindings

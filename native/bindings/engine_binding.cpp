@@ -16,21 +16,13 @@ namespace {
 
 // Between two progress events of a load.
 constexpr auto kProgressInterval = std::chrono::milliseconds(30);
-constexpr int32_t kDefaultContext = 8192;
 
 struct LoadOptions {
   std::string path;
   std::string device;
   std::string plugin;
   Precision precision;
-  int threads;
-  int32_t context_length;
-  int32_t max_sequences;
-  int32_t max_waiting;
-  int32_t max_rows;
-  size_t kv_cache_bytes;
-  bool kv_cache_asked;
-  bool int8_kv;
+  EngineOptions engine;
   size_t device_adapter_bytes;  // 0: as it is
 };
 
@@ -40,17 +32,9 @@ LoadOptions load_options_of(const Napi::Object& object) {
   options.device = string_of(object, "device");
   options.plugin = string_of(object, "plugin");
   options.precision = precision_of(string_of(object, "precision"));
-  options.threads = static_cast<int>(integer_of(object, "threads", 0, 256));
-  if (options.threads == 0) options.threads = ThreadPool::default_threads();
-  options.context_length = static_cast<int32_t>(integer_of(object, "contextLength", 0, 1 << 24));
-  options.max_sequences = static_cast<int32_t>(integer_of(object, "maxSequences", 1, 1024));
-  options.max_waiting = static_cast<int32_t>(integer_of(object, "maxQueue", 0, 1 << 20));
-  options.max_rows = static_cast<int32_t>(integer_of(object, "maxStepTokens", 1, 1 << 14));
-  options.kv_cache_bytes = static_cast<size_t>(number_of(object, "kvCacheBytes", 1, 1e15));
-  options.kv_cache_asked = object.Get("kvCacheAsked").ToBoolean().Value();
-  options.int8_kv = object.Get("int8KvCache").ToBoolean().Value();
+  options.engine = engine_options_of(object);
   options.device_adapter_bytes = static_cast<size_t>(number_of(object, "deviceAdapterBytes", 0, 0x1p53));
-  if (options.int8_kv && options.precision != Precision::kInt8)
+  if (options.engine.kv_format == KvFormat::kInt8 && options.precision != Precision::kInt8)
     throw Error(ErrorCode::kInvalidArgument, "Expected int8 precision for an int8 KV cache.");
   return options;
 }
@@ -74,7 +58,7 @@ std::unique_ptr<Model> load_model(const LoadOptions& options, const Callback& on
   WeightsOptions weights;
   weights.precision = options.precision;
   weights.schemes = schemes_of(options.precision);
-  weights.threads = options.threads;
+  weights.threads = options.engine.threads != 0 ? options.engine.threads : ThreadPool::default_threads();
   weights.packed_path = [&] { return control.wait_for_packed_path(); };
   weights.calibration_ids = [&] { return control.wait_for_calibration(); };
   weights.progress = [&](int64_t done, int64_t total) {
@@ -114,7 +98,6 @@ void EngineBinding::define(Napi::Env env) {
       DefineClass(env, "Engine",
                   {InstanceAccessor<&EngineBinding::facts>("facts"), InstanceMethod<&EngineBinding::submit>("submit"),
                    InstanceMethod<&EngineBinding::cancel>("cancel"), InstanceMethod<&EngineBinding::load_adapter>("loadAdapter"),
-                   InstanceMethod<&EngineBinding::set_adapter_content>("setAdapterContent"),
                    InstanceMethod<&EngineBinding::release_adapter>("releaseAdapter"),
                    InstanceMethod<&EngineBinding::open_comparison>("openComparison"),
                    InstanceMethod<&EngineBinding::compare_logits>("compareLogits"),
@@ -137,21 +120,7 @@ Napi::Value EngineBinding::load(const Napi::CallbackInfo& info) {
     const Napi::Promise promise = run_async<std::shared_ptr<Engine>>(
         env,
         [options, on_events, on_progress, control, &environment] {
-          auto model = load_model(options, on_progress, *control);
-          const int32_t trained = model->config().trained_context;
-          EngineOptions engine_options;
-          engine_options.threads = options.threads;
-          engine_options.context_length = options.context_length != 0 ? options.context_length : std::min(trained, kDefaultContext);
-          engine_options.max_sequences = options.max_sequences;
-          engine_options.max_waiting = options.max_waiting;
-          engine_options.max_rows = options.max_rows;
-          engine_options.kv_cache_bytes =
-              options.kv_cache_asked
-                  ? options.kv_cache_bytes
-                  : default_kv_cache_bytes(model->backend(), options.device, options.plugin, options.kv_cache_bytes);
-          engine_options.kv_cache_asked = options.kv_cache_asked;
-          if (options.int8_kv) engine_options.kv_format = KvFormat::kInt8;
-          return std::make_shared<Engine>(std::move(model), engine_options, sink_to(environment, on_events));
+          return std::make_shared<Engine>(load_model(options, on_progress, *control), options.engine, sink_to(environment, on_events));
         },
         [](Napi::Env task_env, std::shared_ptr<Engine>&& engine) -> Napi::Value {
           return Environment::of(task_env).engine_class.New({Napi::External<std::shared_ptr<Engine>>::New(task_env, &engine)});
@@ -243,8 +212,8 @@ Napi::Value EngineBinding::facts(const Napi::CallbackInfo& info) {
 Napi::Value EngineBinding::submit(const Napi::CallbackInfo& info) {
   return guarded(info.Env(), [&]() -> Napi::Value {
     Engine& engine = *this->engine();
-    Request request =
-        request_of(info[0].As<Napi::Object>(), engine.model().config(), engine.options().context_length, adapters_, comparisons_);
+    Request request = request_of(info[0].As<Napi::Object>(), {engine.model().config(), engine.options().context_length, adapters_,
+                                                              comparisons_, previous_answers_});
     request.id = next_request_++;
     const auto id = static_cast<double>(request.id);
     engine.submit(std::move(request));
@@ -269,16 +238,20 @@ Napi::Value EngineBinding::load_adapter(const Napi::CallbackInfo& info) {
     const auto owner = environment_->keep(Napi::Persistent(info[0].As<Napi::Object>()));
     auto entries = std::make_shared<std::vector<AdapterEntry>>(entries_of(info[1].As<Napi::Array>()));
     const bool int8 = info[2].ToBoolean().Value();
+    if (!info[3].IsString()) throw Error(ErrorCode::kInvalidArgument, "Expected a string for prefixCacheKey.");
+    const std::string key = info[3].As<Napi::String>().Utf8Value();
     if (int8 && engine->model().precision() != Precision::kInt8)
       throw Error(ErrorCode::kInvalidArgument, "Expected int8 precision of the model for an int8 adapter.");
     const auto self = environment_->keep(Napi::Persistent(info.This().As<Napi::Object>()));
     return run_async<std::shared_ptr<Adapter>>(
         env,
-        [engine, bytes, owner, entries, int8] {
+        [engine, bytes, owner, entries, int8, key] {
           const auto source = open_adapter(bytes, owner);
           BaseModel base = engine->model().base(engine->options().threads);
           if (int8) base.lora_dtype = LoraDType::kInt8;
-          return build_adapter(*source, *entries, base);
+          auto adapter = build_adapter(*source, *entries, base);
+          adapter->content = lora_dtype_name(adapter->dtype) + (":" + key);
+          return adapter;
         },
         [self](Napi::Env task_env, std::shared_ptr<Adapter>&& adapter) -> Napi::Value {
           EngineBinding& binding = *Unwrap(self->Value());
@@ -294,16 +267,6 @@ Napi::Value EngineBinding::load_adapter(const Napi::CallbackInfo& info) {
   });
 }
 
-Napi::Value EngineBinding::set_adapter_content(const Napi::CallbackInfo& info) {
-  return guarded(info.Env(), [&]() -> Napi::Value {
-    const auto found = info[0].IsNumber() ? adapters_.find(info[0].As<Napi::Number>().Int32Value()) : adapters_.end();
-    if (found == adapters_.end()) throw Error(ErrorCode::kAdapterNotFound, "Expected the id of a loaded adapter.");
-    Adapter& adapter = *found->second;
-    adapter.content = lora_dtype_name(adapter.dtype) + (":" + info[1].As<Napi::String>().Utf8Value());
-    return info.Env().Undefined();
-  });
-}
-
 Napi::Value EngineBinding::release_adapter(const Napi::CallbackInfo& info) {
   if (info[0].IsNumber()) adapters_.erase(info[0].As<Napi::Number>().Int32Value());
   return info.Env().Undefined();
@@ -311,12 +274,12 @@ Napi::Value EngineBinding::release_adapter(const Napi::CallbackInfo& info) {
 
 Napi::Value EngineBinding::open_comparison(const Napi::CallbackInfo& info) {
   return guarded(info.Env(), [&]() -> Napi::Value {
-    constexpr int64_t kMostLogits = int64_t{1} << 28;  // 1 GiB
+    constexpr int64_t kMaxLogits = int64_t{1} << 28;  // 1 GiB
     const int32_t vocabulary = this->engine()->model().config().vocabulary_size;
     const auto shape = info[0].As<Napi::Object>();
     const auto variants = static_cast<int32_t>(integer_of(shape, "variants", 1, 1024));
-    const int64_t most = std::max<int64_t>(1, kMostLogits / variants / vocabulary);
-    const auto rows = static_cast<int32_t>(integer_of(shape, "rows", 1, most));
+    const int64_t max_rows = std::max<int64_t>(1, kMaxLogits / variants / vocabulary);
+    const auto rows = static_cast<int32_t>(integer_of(shape, "rows", 1, max_rows));
     const int32_t id = next_comparison_++;
     comparisons_.emplace(id, std::make_shared<LogitComparison>(variants, rows, vocabulary));
     return Napi::Number::New(info.Env(), id);

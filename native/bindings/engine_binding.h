@@ -29,7 +29,6 @@ class EngineBinding : public Napi::ObjectWrap<EngineBinding> {
   Napi::Value submit(const Napi::CallbackInfo& info);
   Napi::Value cancel(const Napi::CallbackInfo& info);
   Napi::Value load_adapter(const Napi::CallbackInfo& info);
-  Napi::Value set_adapter_content(const Napi::CallbackInfo& info);
   Napi::Value release_adapter(const Napi::CallbackInfo& info);
   Napi::Value open_comparison(const Napi::CallbackInfo& info);
   Napi::Value compare_logits(const Napi::CallbackInfo& info);
@@ -45,6 +44,7 @@ class EngineBinding : public Napi::ObjectWrap<EngineBinding> {
   std::shared_ptr<Engine> engine_;
   AdapterMap adapters_;
   ComparisonMap comparisons_;
+  const std::shared_ptr<PreviousAnswers> previous_answers_ = std::make_shared<PreviousAnswers>();
   int32_t next_adapter_ = 1;
   int32_t next_comparison_ = 1;
   uint64_t next_request_ = 1;

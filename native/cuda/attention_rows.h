@@ -62,6 +62,7 @@ LOWRANK_KERNEL(kWarpLanes, 1) attention_rows(device::AttentionPagedParams p) {
         for (int32_t i = 0; i < p.head_dim; ++i) dot = __fmaf_rn(q[i], load_element<kFormat>(p.cache.k, key + i), dot);
         if constexpr (kFormat == KvFormat::kInt8) dot *= p.cache.k_scale[scales + lane];
         score = dot * p.score_scale;
+        if (p.score_cap != 0.0f) score = capped_score(score, p.score_cap);
       }
       float block_largest = score;
 #pragma unroll

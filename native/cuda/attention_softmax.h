@@ -26,6 +26,11 @@ LOWRANK_DEVICE float merged(const Merge& merge, float sum, float other) {
   return __fmaf_rn(other, merge.add, sum * merge.keep);
 }
 
+// cap tanh(x) for the exponent 2 x log2(e): tanh(x) = 1 - 2 / (1 + e^2x).
+LOWRANK_DEVICE float capped_score(float exponent, float cap) {
+  return __fmaf_rn(-2.0f * cap, ptx::reciprocal_approximate(1.0f + ptx::exp2_approximate(exponent)), cap);
+}
+
 // Where the state of (row, head) for `split` lies among the partial ones.
 LOWRANK_DEVICE size_t partial_state(const device::AttentionPagedParams& params, int32_t row, int32_t head, int32_t split) {
   const size_t row_head = static_cast<size_t>(row) * static_cast<size_t>(params.heads) + static_cast<size_t>(head);

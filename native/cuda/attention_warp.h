@@ -277,6 +277,12 @@ class AttentionWarp {
         scores[t][e] = (seen >> (4 * t + e) & 1u) != 0 ? scores[t][e] * p.score_scale : -INFINITY;
       }
     }
+    if (p.score_cap == 0.0f) return;
+#pragma unroll
+    for (int t = 0; t < kKeyTiles; ++t)
+#pragma unroll
+      for (int e = 0; e < 4; ++e)
+        if ((seen >> (4 * t + e) & 1u) != 0) scores[t][e] = capped_score(scores[t][e], p.score_cap);
   }
 
   // One step of the online softmax: scores become weights, rounded to bfloat16.

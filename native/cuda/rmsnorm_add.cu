@@ -6,6 +6,9 @@
 namespace lowrank::cuda {
 namespace {
 
+constexpr int32_t kStep = kRowThreads * kLaneChannels;
+
+template <bool kMultiplied>
 LOWRANK_KERNEL(kRowThreads, 2) rmsnorm_add(device::RmsNormAddParams params) {
   LOWRANK_SHARED(float, partial, kRowWarps);
   const auto row = static_cast<int32_t>(blockIdx.x);
@@ -20,14 +23,33 @@ LOWRANK_KERNEL(kRowThreads, 2) rmsnorm_add(device::RmsNormAddParams params) {
   __syncthreads();
   const float factor = norm_factor(sum_of_warps(partial), params.width, params.epsilon);
 
-  constexpr int32_t kStep = kRowThreads * kLaneChannels;
   for (int32_t k = static_cast<int32_t>(threadIdx.x) * kLaneChannels; k < params.width; k += kStep) {
     const float4 v = load_four(y, k, params.width);
     const float4 g = load_four(gain, k, params.width);
     const float4 old = load_four<false>(x, k, params.width);
+    if constexpr (kMultiplied) {
+      const float m = params.multiplier;
+      store_four(x, k, params.width,
+                 make_float4(old.x + v.x * factor * g.x * m, old.y + v.y * factor * g.y * m, old.z + v.z * factor * g.z * m,
+                             old.w + v.w * factor * g.w * m));
+    } else {
+      store_four(x, k, params.width,
+                 make_float4(old.x + v.x * factor * g.x, old.y + v.y * factor * g.y, old.z + v.z * factor * g.z,
+                             old.w + v.w * factor * g.w));
+    }
+  }
+}
+
+LOWRANK_KERNEL(kRowThreads, 2) multiply_add(device::RmsNormAddParams params) {
+  const int64_t begin = static_cast<int64_t>(blockIdx.x) * params.width;
+  const float* y = params.y + begin;
+  float* x = params.x + begin;
+  for (int32_t k = static_cast<int32_t>(threadIdx.x) * kLaneChannels; k < params.width; k += kStep) {
+    const float4 v = load_four(y, k, params.width);
+    const float4 old = load_four<false>(x, k, params.width);
     store_four(x, k, params.width,
-               make_float4(old.x + v.x * factor * g.x, old.y + v.y * factor * g.y, old.z + v.z * factor * g.z,
-                           old.w + v.w * factor * g.w));
+               make_float4(old.x + v.x * params.multiplier, old.y + v.y * params.multiplier, old.z + v.z * params.multiplier,
+                           old.w + v.w * params.multiplier));
   }
 }
 
@@ -35,7 +57,8 @@ LOWRANK_KERNEL(kRowThreads, 2) rmsnorm_add(device::RmsNormAddParams params) {
 
 void enqueue(Launches& launches, const device::RmsNormAddParams& params) {
   if (params.rows == 0) return;
-  launches.add(rmsnorm_add, dim3(static_cast<unsigned>(params.rows)), dim3(kRowThreads), 0, params);
+  const auto kernel = params.gain == nullptr ? multiply_add : params.multiplier == 1.0f ? rmsnorm_add<false> : rmsnorm_add<true>;
+  launches.add(kernel, dim3(static_cast<unsigned>(params.rows)), dim3(kRowThreads), 0, params);
 }
 
 }  // namespace lowrank::cuda

@@ -97,6 +97,25 @@ LOWRANK_DEVICE const float* gain_of_row(const float* gain, const float* const* g
   return own == nullptr ? gain : own;
 }
 
+// The norms over all heads of q and over those of k, in place: the kernel below has a head a warp. Grid: rows; q, k.
+LOWRANK_KERNEL(kRowThreads, 2) joint_norms(device::RopeWriteKvParams params) {
+  LOWRANK_SHARED(float, partial, kRowWarps);
+  const auto row = static_cast<int32_t>(blockIdx.x);
+  const bool is_q = blockIdx.y == 0;
+  const float* gain = is_q ? gain_of_row(params.q_norm, params.q_norm_rows, row)
+                           : gain_of_row(params.k_norm, params.k_norm_rows, row);
+  if (gain == nullptr) return;
+  const int32_t count = (is_q ? params.heads : params.kv_heads) * params.head_dim;
+  float* x = params.qkv + int64_t{row} * params.stride + (is_q ? 0 : params.heads * params.head_dim);
+  float squares = 0.0f;
+  for (auto k = static_cast<int32_t>(threadIdx.x); k < count; k += kRowThreads) squares = __fmaf_rn(x[k], x[k], squares);
+  squares = sum_of_warp(squares);
+  if (lane_index() == 0) partial[warp_index()] = squares;
+  __syncthreads();
+  const float factor = norm_factor(sum_of_warps(partial), count, params.norm_epsilon);
+  for (auto k = static_cast<int32_t>(threadIdx.x); k < count; k += kRowThreads) x[k] = x[k] * factor * gain[k];
+}
+
 // kPairs * 32 is at least half of head_dim. Grid: rows; heads of q, k and v, kWarps a block.
 template <int kPairs>
 LOWRANK_KERNEL(kWarps * kWarpLanes, 4) rope_write_kv(device::RopeWriteKvParams params) {
@@ -115,7 +134,7 @@ LOWRANK_KERNEL(kWarps * kWarpLanes, 4) rope_write_kv(device::RopeWriteKvParams p
                                      : gain_of_row(params.k_norm, params.k_norm_rows, row);
     if (gain != nullptr) norm_head(head, gain, half, params.norm_epsilon);
     const int64_t angles = int64_t{row} * half;
-    rotate_head(head, params.cosine + angles, params.sine + angles, half);
+    if (params.cosine != nullptr) rotate_head(head, params.cosine + angles, params.sine + angles, half);
   }
   if (index < keys) {
     for_each_channel(head, half, [&](int32_t k, float value) { x[k] = value; });
@@ -132,8 +151,14 @@ LOWRANK_KERNEL(kWarps * kWarpLanes, 4) rope_write_kv(device::RopeWriteKvParams p
 
 }  // namespace
 
-void enqueue(Launches& launches, const device::RopeWriteKvParams& params) {
+void enqueue(Launches& launches, const device::RopeWriteKvParams& wanted) {
+  device::RopeWriteKvParams params = wanted;
   if (params.rows == 0) return;
+  if (params.joint_norms != 0) {
+    launches.add(joint_norms, dim3(static_cast<unsigned>(params.rows), 2), dim3(kRowThreads), 0, params);
+    params.q_norm = params.k_norm = nullptr;
+    params.q_norm_rows = params.k_norm_rows = nullptr;
+  }
   const int32_t heads = params.heads + 2 * params.kv_heads;
   const dim3 grid(static_cast<unsigned>(params.rows), static_cast<unsigned>((heads + kWarps - 1) / kWarps));
   const dim3 block(kWarps * kWarpLanes);

@@ -95,7 +95,9 @@ void attention_paged(const AttentionPagedArgs& args, int, int) {
   params.kv_heads = args.kv_heads;
   params.head_dim = args.head_dim;
   params.window = args.window;
-  params.score_scale = static_cast<float>(static_cast<double>(args.scale) * kLog2E);
+  const double cap = static_cast<double>(args.soft_cap);
+  params.score_scale = static_cast<float>(static_cast<double>(args.scale) * kLog2E * (cap == 0 ? 1 : 2 / cap));
+  params.score_cap = static_cast<float>(cap * kLog2E);
 
   const bool tiles = fits_tiles(args);
   const int32_t group = args.heads / args.kv_heads;

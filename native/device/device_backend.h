@@ -42,6 +42,7 @@ class DeviceBackend final : public Backend {
   void read(void* host, const void* memory, size_t bytes) const override { device_->copy_out(host, memory, bytes); }
   void copy(void* to, const void* from, size_t bytes) const override { device_->copy_within(to, from, bytes); }
   bool shares_host_memory() const override { return false; }
+  uint64_t available_memory() const override { return device_->memory().free_bytes; }
   KvLayout kv_layout() const override { return KvLayout::kRows; }
   size_t row_block_bytes() const override { return 0; }
 

@@ -19,6 +19,7 @@ void matmul_expand(const MatmulExpandArgs& args, int, int) {
   params.y = args.y;
   params.y_stride = args.y_stride;
   params.adapters = stage_segments(recorder, args.adapters, args.row_end);
+  params.soft_cap = args.soft_cap;
   recorder.add(OpCode::kMatmulExpand, params);
 }
 

@@ -21,7 +21,7 @@ void rope_write_kv(const RopeWriteKvArgs& args, int, int) {
   recorder.add(OpCode::kRopeWriteKv,
                RopeWriteKvParams{args.qkv, args.cosine, args.sine, args.q_norm, args.k_norm, q_norm_rows, k_norm_rows, tables,
                                  args.cache, args.stride, args.rows, args.heads, args.kv_heads, args.head_dim,
-                                 args.norm_epsilon});
+                                 args.norm_epsilon, args.joint_norms ? 1 : 0});
 }
 
 }  // namespace lowrank::device

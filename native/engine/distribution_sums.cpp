@@ -4,13 +4,6 @@
 
 #include "engine/exponential.h"
 
-// One copy for each width of vector, chosen when the library is loaded; all give the same bits.
-#if defined(__x86_64__) && defined(__GLIBC__) && defined(__GNUC__) && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
-#define LOWRANK_VECTOR_CLONES __attribute__((target_clones("avx512f", "avx2", "default")))
-#else
-#define LOWRANK_VECTOR_CLONES
-#endif
-
 namespace lowrank {
 namespace {
 
@@ -18,7 +11,7 @@ constexpr int32_t kLanes = 64;  // loops that are longer than compilers unroll w
 
 }  // namespace
 
-LOWRANK_VECTOR_CLONES int32_t most_likely(const float* logits, int32_t count) {
+int32_t most_likely(const float* logits, int32_t count) {
   float largest[kLanes];
   uint32_t nan[kLanes];
   for (int i = 0; i < kLanes; ++i) {
@@ -46,7 +39,7 @@ LOWRANK_VECTOR_CLONES int32_t most_likely(const float* logits, int32_t count) {
   return id;
 }
 
-LOWRANK_VECTOR_CLONES double exponentials(const float* logits, int32_t count, float peak, double* weights) {
+double exponentials(const float* logits, int32_t count, float peak, double* weights) {
   double sums[kLanes] = {};
   for (int32_t begin = 0; begin < count; begin += kLanes) {
     const int lanes = count - begin < kLanes ? static_cast<int>(count - begin) : kLanes;
@@ -62,7 +55,7 @@ LOWRANK_VECTOR_CLONES double exponentials(const float* logits, int32_t count, fl
   return sum;
 }
 
-LOWRANK_VECTOR_CLONES double weighted_difference(const double* weights, const float* a, const float* b, int32_t count) {
+double weighted_difference(const double* weights, const float* a, const float* b, int32_t count) {
   double sums[kLanes] = {};
   for (int32_t begin = 0; begin < count; begin += kLanes) {
     const int lanes = count - begin < kLanes ? static_cast<int>(count - begin) : kLanes;

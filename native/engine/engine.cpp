@@ -5,40 +5,12 @@
 #include <exception>
 #include <limits>
 
-#include "engine/prompt_lookup.h"
+#include "engine/drafting.h"
 
 namespace lowrank {
 namespace {
 
 constexpr int32_t kMaxLogitRows = 16;
-// Drafts are not cut below this: up to four rows read the weights in about the time of one.
-constexpr int32_t kLeastDraftTokens = 3;
-
-KvCacheSpec cache_spec(const Model& model, const EngineOptions& options) {
-  const ModelConfig& config = model.config();
-  KvCacheSpec spec = {static_cast<int32_t>(config.layers.size()), config.kv_heads, config.head_dim,
-                      options.kv_format.value_or(kv_format(model.precision())), 0};
-  const int64_t context = pages_for(options.context_length);
-  int64_t pages = context * options.max_sequences;
-  if (options.kv_cache_bytes != 0) {
-    const size_t page = kv_page_bytes(spec);
-    const auto affordable = static_cast<int64_t>(options.kv_cache_bytes / page);
-    if (affordable < context && options.kv_cache_asked)
-      throw Error(ErrorCode::kOutOfMemory, "Expected a KV cache of at least " + std::to_string(context * static_cast<int64_t>(page)) +
-                                               " bytes for a context of " + std::to_string(options.context_length) +
-                                               " tokens, received " + std::to_string(options.kv_cache_bytes) +
-                                               ". Give it more memory or load the model with a smaller contextLength.");
-    pages = std::min(pages, std::max(context, affordable));
-  }
-  spec.max_pages = static_cast<int32_t>(std::min<int64_t>(pages, std::numeric_limits<int32_t>::max()));
-  return spec;
-}
-
-EngineOptions within_bounds(EngineOptions options) {
-  const int64_t all = int64_t{options.context_length} * options.max_sequences;
-  options.max_rows = static_cast<int32_t>(std::min<int64_t>(options.max_rows, all));
-  return options;
-}
 
 double milliseconds(Clock::duration duration) { return std::chrono::duration<double, std::milli>(duration).count(); }
 
@@ -46,15 +18,20 @@ double milliseconds(Clock::duration duration) { return std::chrono::duration<dou
 
 Engine::Engine(std::unique_ptr<Model> model, const EngineOptions& options, Sink sink)
     : model_(std::move(model)),
-      options_(within_bounds(options)),
-      base_(model_->base(options.threads)),
+      options_(complete(options, *model_)),
       sink_(std::move(sink)),
-      cache_(model_->backend(), cache_spec(*model_, options)),
-      scheduler_({options_.max_sequences, options_.max_rows}, cache_,
-                 [this](Sequence& sequence, int32_t most) { return draft(sequence, most); }),
+      cache_(model_->backend(), kv_cache_spec(*model_, options_)),
+      scheduler_({options_.max_sequences, options_.max_rows}, cache_),
       scratch_(model_->backend(), model_->config(), options_.max_rows, kMaxLogitRows),
       sampler_(model_->backend()),
-      kv_bytes_per_token_(cache_.bytes_per_token()) {
+      kv_bytes_per_token_(cache_.bytes_per_token()),
+      compositions_(model_->base(options_.threads), [this] {
+        {
+          const std::lock_guard<std::mutex> lock(mutex_);
+          composed_ = true;
+        }
+        wake_.notify_one();
+      }) {
   scratch_bytes_ = scratch_.bytes();
   keep_statistics();
   thread_ = std::thread([this] { run(); });
@@ -68,17 +45,31 @@ void Engine::shut_down() {
   }
   wake_.notify_one();
   thread_.join();
+  compositions_.shut_down();
 }
 
 void Engine::submit(Request request) {
   {
     std::lock_guard<std::mutex> lock(mutex_);
-    const int64_t most = int64_t{options_.max_sequences} + options_.max_waiting;
-    if (unfinished_ >= most)
-      throw Error(ErrorCode::kQueueFull, "Expected at most " + std::to_string(most) +
+    const int64_t max_unfinished = int64_t{options_.max_sequences} + options_.max_waiting;
+    if (unfinished_ >= max_unfinished)
+      throw Error(ErrorCode::kQueueFull, "Expected at most " + std::to_string(max_unfinished) +
                                              " unfinished requests, there are as many. Try again later, or load the model with a larger maxQueue.");
     ++unfinished_;
-    submitted_.push_back(std::move(request));
+  }
+  // An answer ends where the context is full.
+  request.max_tokens = std::min(request.max_tokens, options_.context_length - static_cast<int32_t>(request.tokens.size()));
+  std::shared_ptr<const ComposedSpans> composed;
+  try {
+    composed = compositions_.compose(request.adapters);
+  } catch (...) {
+    std::lock_guard<std::mutex> lock(mutex_);
+    --unfinished_;
+    throw;
+  }
+  {
+    std::lock_guard<std::mutex> lock(mutex_);
+    submitted_.push_back({std::move(request), std::move(composed)});
   }
   wake_.notify_one();
 }
@@ -135,9 +126,9 @@ void Engine::run() {
 }
 
 void Engine::take_inbox(bool wait) {
-  std::vector<Request> submitted;
+  std::vector<Submission> submitted;
   std::vector<uint64_t> cancelled;
-  const auto called = [this] { return stopping_ || !submitted_.empty() || !cancelled_.empty(); };
+  const auto called = [this] { return stopping_ || composed_ || !submitted_.empty() || !cancelled_.empty(); };
   {
     std::unique_lock<std::mutex> lock(mutex_);
     for (bool more = wait; more && !called();) {
@@ -146,10 +137,11 @@ void Engine::take_inbox(bool wait) {
       lock.lock();
     }
     if (wait) wake_.wait(lock, called);
+    composed_ = false;
     submitted.swap(submitted_);
     cancelled.swap(cancelled_);
   }
-  for (Request& request : submitted) scheduler_.add(std::move(request));
+  for (Submission& one : submitted) scheduler_.add(std::move(one.request)).composed = std::move(one.composed);
   for (const uint64_t id : cancelled) {
     Sequence* sequence = scheduler_.find(id);
     if (sequence != nullptr && !sequence->done) finish(*sequence, Finish::kAborted);
@@ -171,8 +163,9 @@ void Engine::expire() {
 void Engine::admit() {
   while (Sequence* sequence = scheduler_.next_to_admit(Clock::now())) {
     try {
-      if (sequence->spans.empty()) {
-        sequence->spans = compositions_.spans(sequence->request.adapters, base_);
+      if (sequence->composed != nullptr) {
+        sequence->spans = sequence->composed->spans();
+        sequence->composed.reset();
         if (sequence->request.sampling.repetition_penalty != 1)
           sequence->counts.seen = CountByToken::of(sequence->tokens);
       }
@@ -191,35 +184,6 @@ bool Engine::plan() {
   outputs_.clear();
   for (const PlannedRows& planned : scheduler_.plan()) add_rows(planned);
   return batch_.rows() > 0;
-}
-
-std::vector<int32_t> Engine::draft(Sequence& sequence, int32_t most) {
-  const Request& request = sequence.request;
-  if (request.max_draft_tokens == 0) return {};
-  most = std::min({most, request.max_draft_tokens, sequence.draft_limit, request.max_tokens - sequence.generated() - 1,
-                   options_.context_length - sequence.length() - 1});
-  if (request.adapters.empty()) return draft_by_prompt_lookup(sequence.tokens, most);
-  const LookupText frame = {earlier_answers_.like(request), sequence.frame_passed};
-  return draft_by_prompt_lookup(sequence.tokens, most, &frame);
-}
-
-bool Engine::follows(const Sequence& sequence, int32_t position) {
-  if (position + 1 != sequence.length()) return false;
-  const int32_t drafted = static_cast<int32_t>(sequence.draft.size());
-  // A draft lies in the last positions that were computed.
-  const int32_t at = position - (sequence.computed - drafted);
-  return at < 0 || sequence.draft[static_cast<size_t>(at)] == sequence.tokens.back();
-}
-
-void Engine::settle_draft(Sequence& sequence) {
-  if (sequence.draft.empty()) return;
-  const auto drafted = static_cast<int32_t>(sequence.draft.size());
-  const int32_t accepted = std::max(0, sequence.length() - 1 - (sequence.computed - drafted));
-  sequence.drafted += drafted;
-  sequence.accepted += accepted;
-  sequence.draft_limit = accepted == drafted ? std::min(2 * sequence.draft_limit, kMaxDraftTokens) : std::max(accepted + 1, kLeastDraftTokens);
-  sequence.computed = sequence.length() - 1;
-  sequence.draft.clear();
 }
 
 void Engine::add_rows(const PlannedRows& planned) {
@@ -359,14 +323,22 @@ void Engine::accept_logits(Sequence& sequence, int32_t position, const Readout& 
       event.top_logprobs.push_back(logprob);
     }
   }
-  if (request.kind != Request::Kind::kGenerate) return;
+  if (request.kind == Request::Kind::kGenerate) accept_token(sequence, token);
+}
 
+void Engine::accept_token(Sequence& sequence, int32_t token) {
+  const Request& request = sequence.request;
   if (sequence.generated() == 0) sequence.first_token = Clock::now();
   sequence.tokens.push_back(token);
   sequence.counts.add(token);
+  TokenConstraint* const constraint = request.constraint.get();
   if (std::find(request.stop_tokens.begin(), request.stop_tokens.end(), token) != request.stop_tokens.end())
     finish(sequence, Finish::kStop);
-  else if (sequence.generated() >= request.max_tokens || sequence.length() >= options_.context_length)
+  else if (constraint != nullptr && !constraint->accept(token))
+    fail(sequence, ErrorCode::kInternal, "Expected an answer within its constraint, the token " + std::to_string(token) + " is outside of it.");
+  else if (constraint != nullptr && constraint->complete())
+    finish(sequence, Finish::kStop);
+  else if (sequence.generated() >= request.max_tokens)
     finish(sequence, Finish::kLength);
 }
 
@@ -396,8 +368,8 @@ void Engine::finish(Sequence& sequence, Finish reason) {
   timings.cached_tokens = sequence.cached;
   timings.preemptions = sequence.preemptions;
   const Request& request = sequence.request;
-  if (request.max_draft_tokens > 0 && !request.adapters.empty() && (reason == Finish::kStop || reason == Finish::kLength))
-    earlier_answers_.keep(request, sequence.tokens.data() + request.tokens.size(), static_cast<size_t>(sequence.generated()));
+  if (request.drafter != nullptr && (reason == Finish::kStop || reason == Finish::kLength))
+    request.drafter->finished(sequence.tokens.data() + request.tokens.size(), sequence.generated());
   scheduler_.release(sequence, reason != Finish::kError);
   sequence.done = true;
   std::lock_guard<std::mutex> lock(mutex_);

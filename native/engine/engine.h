@@ -6,13 +6,13 @@
 #include <functional>
 #include <memory>
 #include <mutex>
-#include <optional>
 #include <thread>
 #include <vector>
 
 #include "backend/host_view.h"
 #include "backend/program.h"
-#include "engine/earlier_answers.h"
+#include "engine/compositions.h"
+#include "engine/engine_options.h"
 #include "engine/readout.h"
 #include "engine/request.h"
 #include "engine/scheduler.h"
@@ -22,17 +22,6 @@
 #include "model/model.h"
 
 namespace lowrank {
-
-struct EngineOptions {
-  int threads = 1;
-  int32_t context_length = 0;  // tokens of one sequence
-  int32_t max_sequences = 1;   // that are computed at once; more wait
-  int32_t max_waiting = 1024;  // requests beyond those; more are refused
-  int32_t max_rows = 512;      // tokens of one step
-  size_t kv_cache_bytes = 0;   // budget of keys and values; 0: max_sequences contexts
-  bool kv_cache_asked = true;  // a budget below one context is an error; else it is raised to one
-  std::optional<KvFormat> kv_format = {};  // of keys and values, in place of that of the model's precision
-};
 
 struct EngineMemory {
   size_t weight_bytes;
@@ -59,18 +48,20 @@ class Engine {
   // Called on the engine's thread after each step with what it did. Must not block and must not throw.
   using Sink = std::function<void(std::vector<Event>&&)>;
 
+  // Throws as kv_cache_spec does, and Error(kOutOfMemory).
   Engine(std::unique_ptr<Model> model, const EngineOptions& options, Sink sink);
   ~Engine() { shut_down(); }
 
   // Ends every request with kAborted, then stops the thread. Safe to call again.
   void shut_down();
 
-  // Any thread. The request's events follow through the sink; its errors, too. Throws Error(kQueueFull).
+  // Any thread. The request's events follow through the sink; its errors, too. Its adapters are composed on a thread apart: until
+  // then it waits, and others run. Throws Error(kQueueFull).
   void submit(Request request);
   void cancel(uint64_t id);
 
   const Model& model() const { return *model_; }
-  const EngineOptions& options() const { return options_; }
+  const EngineOptions& options() const { return options_; }  // complete
   EngineMemory memory() const;
   EngineStatistics statistics() const;
   size_t kv_bytes_per_token() const { return kv_bytes_per_token_; }
@@ -84,15 +75,10 @@ class Engine {
   // Fills batch_ and outputs_ with this step's rows; false where there is nothing to do.
   bool plan();
   void add_rows(const PlannedRows& planned);
-  // What a decoding sequence tries in this step, at most `most` tokens.
-  std::vector<int32_t> draft(Sequence& sequence, int32_t most);
-  // Whether the row at `position` was computed from the tokens that the sequence has now.
-  static bool follows(const Sequence& sequence, int32_t position);
-  // Forgets the positions of drafted tokens that were not drawn.
-  static void settle_draft(Sequence& sequence);
   void step();
   void keep_statistics();
   void accept_logits(Sequence& sequence, int32_t position, const Readout& readout);
+  void accept_token(Sequence& sequence, int32_t token);
   void finish(Sequence& sequence, Finish reason);
   void fail(Sequence& sequence, ErrorCode code, const std::string& message);
   void fail_not_finite(Sequence& sequence);
@@ -108,7 +94,6 @@ class Engine {
 
   std::unique_ptr<Model> model_;
   const EngineOptions options_;
-  const BaseModel base_;
   Sink sink_;
   KvCache cache_;
   Scheduler scheduler_;
@@ -117,8 +102,6 @@ class Engine {
   Batch batch_;
   Sampler sampler_;
   HostView view_;
-  CompositionCache compositions_;
-  EarlierAnswers earlier_answers_;
   std::vector<Output> outputs_;
   std::vector<Event> events_;
   size_t kv_bytes_per_token_;
@@ -127,11 +110,17 @@ class Engine {
 
   mutable std::mutex mutex_;  // guards what follows
   std::condition_variable wake_;
-  std::vector<Request> submitted_;
+  struct Submission {
+    Request request;
+    std::shared_ptr<const ComposedSpans> composed;
+  };
+  std::vector<Submission> submitted_;
   std::vector<uint64_t> cancelled_;
   int64_t unfinished_ = 0;  // requests
   EngineStatistics statistics_;
+  bool composed_ = false;  // the adapters of some request, since the inbox was looked at
   bool stopping_ = false;
+  Compositions compositions_;
   std::thread thread_;
 };
 

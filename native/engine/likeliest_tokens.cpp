@@ -40,7 +40,7 @@ void LikeliestTokens::begin(const LogitsRow& row, int32_t vocabulary) {
   }
 }
 
-bool LikeliestTokens::behind_candidates(float logit, int32_t id) const {
+bool LikeliestTokens::after_candidates(float logit, int32_t id) const {
   const Token& last = candidates_.back();
   return logit >= floor_ && (logit < last.logit || (logit == last.logit && id > last.id));
 }
@@ -67,7 +67,7 @@ void LikeliestTokens::for_each_group(float bound, Visit visit) {
 bool LikeliestTokens::count_buckets() {
   if (!buckets_.empty()) return true;
   if (row_.candidate_limit == vocabulary_) return false;
-  // Where the last candidate lies at the floor, what is behind it weighs nothing.
+  // Where the last candidate lies at the floor, what is after it weighs nothing.
   buckets_per_logit_ = static_cast<float>(kBuckets) / (candidates_.back().logit - floor_);
   if (!(buckets_per_logit_ > 0 && std::isfinite(buckets_per_logit_))) return false;
   buckets_.assign(kBuckets, {0, 0});
@@ -75,7 +75,7 @@ bool LikeliestTokens::count_buckets() {
     float exponentials[kLogitGroup];
     for (int32_t i = 0; i < kLogitGroup; ++i) exponentials[i] = exp_of_negative(exponent(x[i]));
     for (int32_t i = 0; i < size; ++i) {
-      if (!behind_candidates(x[i], first + i)) continue;
+      if (!after_candidates(x[i], first + i)) continue;
       Bucket& bucket = buckets_[bucket_of(x[i])];
       bucket.sum += in_units(exponentials[i]);
       ++bucket.count;
@@ -92,7 +92,7 @@ void LikeliestTokens::sort_bucket(size_t index) {
     for (int32_t i = 0; i < size; ++i) {
       // One branch, well foreseen, for all but the few that are near.
       if (std::fabs((last - x[i]) * buckets_per_logit_ - middle) > 1) continue;
-      if (behind_candidates(x[i], first + i) && bucket_of(x[i]) == index) sorted_.push_back({x[i], first + i, weight(x[i])});
+      if (after_candidates(x[i], first + i) && bucket_of(x[i]) == index) sorted_.push_back({x[i], first + i, weight(x[i])});
     }
   });
   std::sort(sorted_.begin(), sorted_.end(),
@@ -116,14 +116,14 @@ uint64_t LikeliestTokens::sum_of_first(size_t count) {
   return sum;
 }
 
-uint64_t LikeliestTokens::sum_from_exponent(float least) {
+uint64_t LikeliestTokens::sum_from_exponent(float min) {
   uint64_t sum = 0;
   for (const Token& token : candidates_)
-    if (exponent(token.logit) >= least) sum += token.weight;
-  if (exponent(candidates_.back().logit) < least || row_.candidate_limit == vocabulary_) return sum;
+    if (exponent(token.logit) >= min) sum += token.weight;
+  if (exponent(candidates_.back().logit) < min || row_.candidate_limit == vocabulary_) return sum;
   for_each_group(floor_, [&](const float* x, int32_t first, int32_t size) {
     for (int32_t i = 0; i < size; ++i)
-      if (exponent(x[i]) >= least && behind_candidates(x[i], first + i)) sum += weight(x[i]);
+      if (exponent(x[i]) >= min && after_candidates(x[i], first + i)) sum += weight(x[i]);
   });
   return sum;
 }

@@ -28,7 +28,7 @@ class LikeliestTokens {
 
   // Sums of weights from the likeliest token on.
   uint64_t sum_of_first(size_t count);
-  uint64_t sum_from_exponent(float least);  // of the tokens with (x - peak) factor >= least
+  uint64_t sum_from_exponent(float min);  // of the tokens with (x - peak) factor >= min
 
   struct Crossing {
     int32_t id;    // -1: there is none
@@ -52,8 +52,8 @@ class LikeliestTokens {
   uint64_t weight(float logit) const;
   // Of a logit from `floor_` to that of the last candidate; rises as the logit falls.
   size_t bucket_of(float logit) const;
-  bool behind_candidates(float logit, int32_t id) const;
-  // Calls visit(x, first id, ids) for the groups that reach `bound`, x [kLogitGroup] being minus infinity behind the last id.
+  bool after_candidates(float logit, int32_t id) const;
+  // Calls visit(x, first id, ids) for the groups that reach `bound`, x [kLogitGroup] being minus infinity after the last id.
   template <class Visit>
   void for_each_group(float bound, Visit visit);
   // Fills buckets_; false where the candidates are all tokens that weigh something.
@@ -70,7 +70,7 @@ class LikeliestTokens {
   float buckets_per_logit_ = 0;
   uint64_t candidates_sum_ = 0;
   std::vector<Token> candidates_;
-  std::vector<Bucket> buckets_;  // of the tokens behind the candidates; empty: not counted
+  std::vector<Bucket> buckets_;  // of the tokens after the candidates; empty: not counted
   std::vector<Token> sorted_;    // of one bucket
 };
 

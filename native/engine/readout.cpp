@@ -2,14 +2,15 @@
 
 #include <algorithm>
 
+#include "engine/drafting.h"
+
 namespace lowrank {
 namespace {
 
-// How often tokens will have occurred when the token behind `position` is drawn.
+// How often tokens will have occurred when the token after `position` is drawn.
 TokenCounts counts_at(const Sequence& sequence, int32_t position) {
   TokenCounts counts = sequence.counts;
-  const int32_t draft_begin = sequence.computed - static_cast<int32_t>(sequence.draft.size());
-  for (int32_t at = sequence.length(); at <= position; ++at) counts.add(sequence.draft[static_cast<size_t>(at - draft_begin)]);
+  for (const int32_t token : drafted_until(sequence, position)) counts.add(token);
   return counts;
 }
 
@@ -17,6 +18,20 @@ std::vector<LogitAdjustment> adjustments_at(const Sequence& sequence, int32_t po
   const SamplingOptions& sampling = sequence.request.sampling;
   const bool drafted = position >= sequence.length();
   return logit_adjustments(sampling, drafted && sampling.counts_tokens() ? counts_at(sequence, position) : sequence.counts);
+}
+
+// What the token after `drafted` may be: `memory` [vocabulary] once it is filled in, or null where all may or where the drafted
+// tokens cannot be drawn any more, so that the row is worthless.
+const uint8_t* allowed_after(const std::vector<int32_t>& drafted, TokenConstraint& constraint, uint8_t* memory) {
+  int32_t accepted = 0;
+  for (const int32_t token : drafted) {
+    if (!constraint.accept(token)) break;
+    ++accepted;
+  }
+  const bool reachable = accepted == static_cast<int32_t>(drafted.size()) && !constraint.complete();
+  const bool constrained = reachable && constraint.fill_allowed(memory);
+  constraint.rollback(accepted);
+  return constrained ? memory : nullptr;
 }
 
 }  // namespace
@@ -36,6 +51,9 @@ void Readouts::add(const Sequence& sequence, int32_t position, const float* logi
     std::copy(adjustments.begin(), adjustments.end(), kept);
     row.adjustments = kept;
     row.adjustment_count = static_cast<int32_t>(adjustments.size());
+    if (request.constraint != nullptr)
+      row.allowed = allowed_after(drafted_until(sequence, position), *request.constraint,
+                                  program_.allocate<uint8_t>(static_cast<size_t>(vocabulary)));
     places.to_draw = static_cast<int32_t>(rows_.size());
     rows_.push_back(row);
   }

@@ -1,4 +1,4 @@
-// What a step asks of its rows of logits, for the requests that they belong to.
+// What the requests of a step want of its rows of logits.
 #pragma once
 
 #include <vector>
@@ -16,14 +16,14 @@ struct Readout {
   const LogitsRow* to_describe = nullptr; // kScore, and kGenerate with log-probabilities
 };
 
-// Records what is asked of rows of logits; one for each row that a step computes at a time.
+// Records what is wanted of rows of logits; one for each row that a step computes at a time.
 class Readouts {
  public:
-  // The program is that of the graph: what is asked lives as long as its steps.
+  // The program is that of the graph: what is recorded lives as long as its steps.
   explicit Readouts(Program& program) : program_(program) {}
 
   // The row at `position` of a sequence. Where tokens before it are drafts, it is drawn from as if they had been drawn: another
-  // outcome makes the row worthless. Of a sequence that is done nothing is asked.
+  // outcome makes the row worthless. Of a sequence that is done nothing is wanted.
   void add(const Sequence& sequence, int32_t position, const float* logits, int32_t vocabulary);
   void record(Graph& graph);
   // Of the i-th row that was added, once the program has run.

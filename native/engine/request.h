@@ -1,4 +1,4 @@
-// What is asked of the engine, and what it reports.
+// What the engine is asked for, and what it reports.
 #pragma once
 
 #include <cstdint>
@@ -8,8 +8,10 @@
 #include <vector>
 
 #include "core/error.h"
+#include "engine/drafter.h"
 #include "engine/logit_comparison.h"
 #include "engine/sampler.h"
+#include "engine/token_constraint.h"
 #include "lora/adapter.h"
 
 namespace lowrank {
@@ -36,8 +38,10 @@ struct Request {
   // kGenerate
   int32_t max_tokens = 0;
   std::vector<int32_t> stop_tokens;
-  int32_t max_draft_tokens = 0;  // prompt lookup: drafted a step, at most kMaxDraftTokens; 0: no drafts
   SamplingOptions sampling;
+  std::unique_ptr<TokenConstraint> constraint;  // what the answer may consist of; null: any tokens
+  std::unique_ptr<Drafter> drafter;             // null: no drafts
+  int32_t max_draft_tokens = 0;                 // of a step, at most kMaxDraftTokens
   // kScore, kLogits: positions [from, to) whose next-token distribution is wanted
   int32_t from = 0;
   int32_t to = 0;
@@ -54,7 +58,7 @@ struct Timings {
   double decode_ms = 0;
   int32_t prompt_tokens = 0;
   int32_t generated_tokens = 0;
-  int32_t drafted_tokens = 0;   // by prompt lookup
+  int32_t drafted_tokens = 0;   // that the drafter guessed
   int32_t accepted_tokens = 0;  // drafted ones that were drawn
   int32_t cached_tokens = 0;    // of the prompt that the prefix cache had
   int32_t preemptions = 0;      // times that it gave way to others and was computed again
@@ -65,8 +69,8 @@ struct Event {
   uint64_t request = 0;
   std::vector<int32_t> tokens;  // drawn (a stop token is the last), or the actual next tokens (kScore; -1 at the end)
   std::vector<float> logprobs;  // of `tokens`; NaN where the token is -1
-  std::vector<float> entropies;
-  std::vector<float> logsumexps;
+  std::vector<float> entropies;   // nats, of each position's distribution; like what follows where top_logprobs >= 0 or kScore
+  std::vector<float> logsumexps;  // log(sum(exp(logits)))
   std::vector<int32_t> top_ids;      // [tokens, top_logprobs]
   std::vector<float> top_logprobs;
   std::vector<float> logits;         // kLogits: [positions, vocabulary]

@@ -10,7 +10,7 @@ namespace lowrank {
 namespace {
 
 constexpr float kLargestFactor = 1e30f;  // of a temperature next to 0
-// Where nothing says how many: few draws end behind so many, and fewer would not be found faster.
+// Where nothing says how many: few draws end after these, and fewer would not be found faster.
 constexpr int32_t kUsualCandidates = 64;
 
 uint64_t whole(double mass) { return static_cast<uint64_t>(std::clamp(std::ceil(mass), 1.0, 0x1p63)); }
@@ -102,7 +102,7 @@ int32_t Sampler::draw(const LogitsRow& row, int32_t vocabulary, const SamplingOp
   const double share = uniform_draw(options.seed, position);
   const uint64_t target = std::min(static_cast<uint64_t>(share * static_cast<double>(kept)), kept - 1);
   const int32_t drawn = tokens_.crossing(target).id;
-  // What rounding leaves behind the last token is the first one's.
+  // What rounding leaves after the last token is the first one's.
   return drawn >= 0 ? drawn : best;
 }
 

@@ -2,10 +2,12 @@
 
 #include <algorithm>
 
+#include "engine/drafting.h"
+
 namespace lowrank {
 namespace {
 
-// A waiting request gains one level of priority in so many seconds, so that it is served at last whatever else comes.
+// Seconds in which a waiting request gains one level of priority, so that it is served at last whatever else comes.
 constexpr double kSecondsPerPriority = 5;
 // Rows of a step that answers leave to prompts, at most; a quarter of the step where it is small, and one at least where it has two.
 constexpr int32_t kRowsForPrompts = 16;
@@ -34,8 +36,12 @@ const Composition* composition_at(const Sequence& sequence, int32_t position) {
 
 }  // namespace
 
-Scheduler::Scheduler(const SchedulerOptions& options, KvCache& pages, Draft draft)
-    : options_(options), pages_(pages), prefix_(pages), draft_(std::move(draft)), budget_(options.max_rows) {}
+Scheduler::Scheduler(const SchedulerOptions& options, KvCache& pages)
+    : options_(options), pages_(pages), prefix_(pages), budget_(options.max_rows) {}
+
+bool Scheduler::idle() const {
+  return active_.empty() && std::none_of(waiting_.begin(), waiting_.end(), [](const Sequence& sequence) { return sequence.ready(); });
+}
 
 Sequence& Scheduler::add(Request request) { return waiting_.emplace_back(std::move(request), arrivals_++, pages_); }
 
@@ -58,8 +64,9 @@ Sequence* Scheduler::next_to_admit(Clock::time_point now) {
     const double waited = std::chrono::duration<double>(now - sequence.submitted).count();
     return sequence.request.priority + waited / kSecondsPerPriority;
   };
-  const auto next = std::max_element(waiting_.begin(), waiting_.end(),
-                                     [&](const Sequence& a, const Sequence& b) { return urgency(a) < urgency(b); });
+  auto next = waiting_.end();
+  for (auto at = waiting_.begin(); at != waiting_.end(); ++at)
+    if (at->ready() && (next == waiting_.end() || urgency(*next) < urgency(*at))) next = at;
   if (next == waiting_.end()) return nullptr;
   while (static_cast<int32_t>(active_.size()) >= options_.max_sequences || !fits(*next)) {
     if (active_.empty() || active_.back().request.priority >= next->request.priority) return nullptr;
@@ -148,17 +155,17 @@ void Scheduler::plan_answers() {
     else
       prompts = true;
   }
-  const int32_t most = options_.max_rows - (prompts ? std::clamp(options_.max_rows / 4, std::min(1, options_.max_rows - 1), kRowsForPrompts) : 0);
+  const int32_t max_rows = options_.max_rows - (prompts ? std::clamp(options_.max_rows / 4, std::min(1, options_.max_rows - 1), kRowsForPrompts) : 0);
   // Where not all fit into a step, the next one begins with those that were left out.
   const auto first = std::find_if(answers.begin(), answers.end(), [&](const Sequence* s) { return s->arrival == first_answer_; });
   if (first != answers.end()) std::rotate(answers.begin(), first, answers.end());
   for (Sequence* sequence : answers) {
-    if (rows_ >= most) {
+    if (rows_ >= max_rows) {
       first_answer_ = sequence->arrival;
       return;
     }
     if (!sequence->active) continue;  // it gave way to one before it
-    sequence->draft = draft_(*sequence, most - rows_ - 1);
+    sequence->draft = draft_of(*sequence, max_rows - rows_ - 1);
     if (!make_room(*sequence, sequence->length() + static_cast<int32_t>(sequence->draft.size()))) {
       sequence->draft.clear();
       if (!make_room(*sequence, sequence->length())) {

@@ -2,7 +2,6 @@
 // and prompts, preemption where the cache is full. What is scheduled when never changes what a request gets, only when.
 #pragma once
 
-#include <functional>
 #include <list>
 #include <vector>
 
@@ -18,7 +17,7 @@ struct SchedulerOptions {
   int32_t max_rows;       // of a step
 };
 
-// Positions [begin, begin + count) of a sequence, for the next step. Those behind its tokens are its draft.
+// Positions [begin, begin + count) of a sequence, for the next step. Those after its tokens are its draft.
 struct PlannedRows {
   Sequence* sequence;
   int32_t begin;
@@ -33,18 +32,16 @@ struct SchedulerCounts {
 
 class Scheduler {
  public:
-  // Chooses what a decoding sequence tries behind its last token, at most `most` tokens.
-  using Draft = std::function<std::vector<int32_t>(Sequence&, int32_t most)>;
-
-  Scheduler(const SchedulerOptions& options, KvCache& pages, Draft draft);
+  Scheduler(const SchedulerOptions& options, KvCache& pages);
 
   Sequence& add(Request request);
   Sequence* find(uint64_t request);
-  bool idle() const { return waiting_.empty() && active_.empty(); }
+  // Nothing can be computed: there is no sequence, or none whose adapters are composed.
+  bool idle() const;
   size_t waiting() const { return waiting_.size(); }
   size_t active() const { return active_.size(); }
 
-  // The waiting sequence that is next and fits, or null. Where all places are taken by others of less priority, the last of
+  // The waiting sequence that is ready, next and fits, or null. Where all places are taken by others of less priority, the last of
   // those gives way.
   Sequence* next_to_admit(Clock::time_point now);
   // Its tokens are looked up in the prefix cache.
@@ -72,7 +69,7 @@ class Scheduler {
  private:
   bool fits(const Sequence& sequence) const;
   void preempt(std::list<Sequence>::iterator victim);
-  // Makes room for positions below `end`, at the cost of sequences behind this one that have no rows in this step yet.
+  // Makes room for positions below `end`, at the cost of sequences after this one that have no rows in this step yet.
   bool make_room(Sequence& sequence, int32_t end);
   void add_rows(Sequence& sequence, int32_t count);
   void plan_answers();
@@ -81,7 +78,6 @@ class Scheduler {
   const SchedulerOptions options_;
   KvCache& pages_;
   PrefixCache prefix_;
-  Draft draft_;
   StepBudget budget_;
   SchedulerCounts counts_;
   uint64_t arrivals_ = 0;

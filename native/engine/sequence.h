@@ -5,38 +5,21 @@
 #include <memory>
 #include <vector>
 
+#include "engine/compositions.h"
 #include "engine/request.h"
 #include "kv_cache/kv_cache.h"
 #include "kv_cache/prefix_cache.h"
-#include "lora/composition.h"
 
 namespace lowrank {
 
 using Clock = std::chrono::steady_clock;
 
-// From `begin` on, rows run with `composition` (null: the base alone).
-struct CompositionSpan {
-  int32_t begin;
-  std::shared_ptr<const Composition> composition;
-};
-
-// Compositions that some sequence uses, so that equal requests share one and their rows form one segment.
-class CompositionCache {
- public:
-  // Spans by ascending begin, the first at 0. Throws as Composition does.
-  std::vector<CompositionSpan> spans(const std::vector<RequestAdapter>& adapters, const BaseModel& base);
-
- private:
-  std::shared_ptr<const Composition> get(const std::vector<AppliedAdapter>& applied, const BaseModel& base);
-  std::vector<std::weak_ptr<const Composition>> live_;
-};
-
 // What keys and values of a request depend on beside its tokens.
 PrefixContext prefix_context(const Request& request);
 
 struct Sequence {
-  Sequence(Request asked, uint64_t order_of_arrival, KvCache& cache)
-      : request(std::move(asked)), arrival(order_of_arrival), context(prefix_context(request)), blocks(cache),
+  Sequence(Request submitted_request, uint64_t order_of_arrival, KvCache& cache)
+      : request(std::move(submitted_request)), arrival(order_of_arrival), context(prefix_context(request)), blocks(cache),
         tokens(request.tokens) {
     if (request.timeout_ms > 0)
       deadline = submitted + std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double, std::milli>(request.timeout_ms));
@@ -50,10 +33,10 @@ struct Sequence {
   std::vector<int32_t> tokens;  // prompt and generated
   int32_t computed = 0;         // positions in the cache, drafted ones included
   int32_t reported = 0;         // evaluations: positions up to here have had their outputs
-  std::vector<CompositionSpan> spans;
+  std::shared_ptr<const ComposedSpans> composed;  // of the request's adapters, until it is first admitted
+  std::vector<CompositionSpan> spans;             // from then on
   TokenCounts counts;
-  std::vector<int32_t> draft;    // tokens that this step tries behind the last one
-  size_t frame_passed = 0;       // of the earlier answer under the same adapters
+  std::vector<int32_t> draft;    // tokens that this step tries after the last one
   int32_t draft_limit = 3;       // of the next draft: grows while drafts are right
   int32_t drafted = 0;           // in all
   int32_t accepted = 0;
@@ -72,6 +55,8 @@ struct Sequence {
   int32_t generated() const { return length() - static_cast<int32_t>(request.tokens.size()); }
   // Its next row draws a token and follows the one that was drawn last.
   bool decoding() const { return request.kind == Request::Kind::kGenerate && generated() > 0 && pending() == 1; }
+  // May be admitted: its adapters are composed.
+  bool ready() const { return composed == nullptr || composed->ready(); }
   bool was_admitted() const { return admitted != Clock::time_point{}; }
 };
 

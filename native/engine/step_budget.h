@@ -8,15 +8,15 @@ namespace lowrank {
 
 class StepBudget {
  public:
-  // `most`: rows of a step.
-  explicit StepBudget(int32_t most) : most_(most) {}
+  // max_rows: of a step.
+  explicit StepBudget(int32_t max_rows) : max_rows_(max_rows) {}
 
   // Rows of prompts for a step in which sequences are `decoding`.
   int32_t prompt_rows(bool decoding) const {
-    if (!decoding) return most_;
-    if (decode_ms_ == 0 || row_ms_ == 0) return std::min(most_, kFirstRows);
+    if (!decoding) return max_rows_;
+    if (decode_ms_ == 0 || row_ms_ == 0) return std::min(max_rows_, kFirstRows);
     const double rows = kStretch * decode_ms_ / row_ms_;
-    return std::clamp(static_cast<int32_t>(std::min<double>(rows, most_)), std::min(most_, kLeastRows), most_);
+    return std::clamp(static_cast<int32_t>(std::min<double>(rows, max_rows_)), std::min(max_rows_, kMinRows), max_rows_);
   }
 
   // What a step took.
@@ -31,15 +31,15 @@ class StepBudget {
   }
 
  private:
-  // A step with prompts takes so many times longer at most, about: 1 + kStretch.
+  // A step with prompts takes about 1 + kStretch times as long as one without, at most.
   static constexpr double kStretch = 1.25;
   // Fewer rows read the weights for hardly less than more.
-  static constexpr int32_t kLeastRows = 16;
+  static constexpr int32_t kMinRows = 16;
   static constexpr int32_t kFirstRows = 32;
 
   static void blend(double& mean, double value) { mean = mean == 0 ? value : 0.8 * mean + 0.2 * value; }
 
-  int32_t most_;
+  int32_t max_rows_;
   double decode_ms_ = 0;  // a step of answers alone
   double row_ms_ = 0;     // what a row of a prompt adds
 };

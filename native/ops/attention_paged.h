@@ -1,5 +1,6 @@
-// out[m, h, :] = softmax_j(scale * q[m, h, :] . K[j, h / group, :]) V[j, h / group, :],   j in [first(p), p]
-// with p the row's absolute position and first(p) = max(0, p - window + 1), or 0 without a window.
+// out[m, h, :] = softmax_j(cap(scale * q[m, h, :] . K[j, h / group, :])) V[j, h / group, :],   j in [first(p), p]
+// with p the row's absolute position and first(p) = max(0, p - window + 1), or 0 without a window, and
+// cap(s) = soft_cap * tanh(s / soft_cap) (Gemma 2, arXiv 2408.00118), or s where soft_cap is 0.
 //
 // Grouped-query attention (arXiv 2305.13245) over the paged cache, prefill and decode alike: the row's own key is in the
 // cache already. Online softmax (arXiv 1805.02867) in one fixed order: keys in splits of 256 absolute positions,
@@ -60,6 +61,7 @@ struct AttentionPagedArgs {
   float* out;  // [M, out_stride]
   int32_t out_stride;
   AttentionShare share;
+  float soft_cap = 0;  // of a score, above 0; or 0: none
 };
 
 }  // namespace lowrank

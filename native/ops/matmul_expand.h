@@ -1,5 +1,6 @@
 // y[m, n] = g[n] * (sum_i sx[m, i] * sw[n, i] * acc[m, n, i] + sum_j o[m, j] * C[n, j] + sum_r h[m, r] * B[n, r])
 //           + bias[n] + residual[m, n]
+// y[m, n] = soft_cap * tanh(y[m, n] / soft_cap)                       where soft_cap is not 0 (Gemma 2's logits, arXiv 2408.00118)
 // acc[m, n, i] = sum of q[m, k] * w[n, k] over the k of group i (QuantScheme::group) exactly, in int32, and the groups are added in
 // order; o = x.outliers and C = w.outlier_columns, where there are any.
 //
@@ -9,7 +10,8 @@
 // weights.
 //
 // Tolerance against the reference: acc bit-equal; y within 4 ulp, and half an ulp for each group, of the sum of its
-// terms' magnitudes; for B in bfloat16, where the instruction set has bfloat16 products, 2^-9 of sum |h B| beside, as h is rounded. Columns are split over the parts.
+// terms' magnitudes; for B in bfloat16, where the instruction set has bfloat16 products, 2^-9 of sum |h B| beside, as h is rounded. A soft cap
+// adds 1e-6 of itself; it keeps NaN, and makes itself of infinity. Columns are split over the parts.
 #pragma once
 
 #include "ops/types.h"
@@ -26,6 +28,7 @@ struct MatmulExpandArgs {
   float* y;              // [M, y_stride] float32
   int32_t y_stride;
   AdapterSegments adapters;
+  float soft_cap = 0;  // above 0; or 0: none
 };
 
 // The gradient of the input, for training: matmul_backward_input, on the same packed matrix.

@@ -1,8 +1,10 @@
 // Rotary position embedding (arXiv 2104.09864, halves rotated as in GPT-NeoX), and the write of keys and values into
 // the paged cache. For each row m at absolute position p and each head of q and k:
-//   optional: v = v / sqrt(mean(v^2) + epsilon) * gain                (Qwen3, Gemma 3: q_norm, k_norm)
+//   optional: v = v / sqrt(mean(v^2) + epsilon) * gain                (q_norm, k_norm; the mean over one head, as of Qwen3 and
+//                                                                      Gemma 3, or over all heads of q, or of k, as of OLMo 2)
 //   v[i]         = v[i] cos(p f[i]) - v[i + D/2] sin(p f[i])
 //   v[i + D/2]   = v[i + D/2] cos(p f[i]) + v[i] sin(p f[i]),         i in [0, D/2)
+// without the last two lines where cosine is null (layers without positions, arXiv 2305.19466).
 // q is rotated in place in qkv; k and v go to the cache, rounded to its dtype. int8: a head's k, or v, at one position is a
 // group of quant/int8.h, with its own float32 scale.
 #pragma once
@@ -76,16 +78,17 @@ struct RopeWriteKvArgs {
   int32_t heads;
   int32_t kv_heads;
   int32_t head_dim;     // D, even, at most kMaxHeadDim
-  const float* cosine;  // [M, D/2]
-  const float* sine;    // [M, D/2]
-  const float* q_norm;  // [D] gain, or null
-  const float* k_norm;  // [D] gain, or null
+  const float* cosine;  // [M, D/2], or null: no rotation
+  const float* sine;    // [M, D/2], or null with it
+  const float* q_norm;  // [D] gain, or null; [heads, D] where joint_norms
+  const float* k_norm;  // [D] gain, or null; [kv_heads, D] where joint_norms
   const float* const* q_norm_rows;  // [M] gain of each row in place of q_norm (adapters that train norms), or null
   const float* const* k_norm_rows;
   float norm_epsilon;
   const int32_t* positions;            // [M]
   const int32_t* const* block_tables;  // [M]: the row's sequence's pages, in order of position
   KvLayer cache;
+  bool joint_norms = false;  // q_norm and k_norm take the mean over all heads
 };
 
 }  // namespace lowrank

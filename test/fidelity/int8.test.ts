@@ -2,7 +2,7 @@
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { addressWindows } from "../../bench/address-windows.mjs";
-import { Comparison, compareLogits } from "../../bench/compare-logits.mjs";
+import { Comparison, compareLogits } from "../../scripts/lib/compare-logits.mjs";
 import { loadModel, type LoadModelOptions, type Model } from "#lib/index.js";
 
 const WINDOW = 128;

@@ -46,6 +46,11 @@ const EFFECTS: Record<(typeof GENERATE_KEYS)[number], () => Promise<void>> = {
     const result = await run({ stopTokens: [plain.tokens[4]!] });
     expect(ids(result)).toEqual(ids(plain).slice(0, plain.tokens.indexOf(plain.tokens[4]!)));
   },
+  choices: async () => {
+    const { text, finishReason } = await run({ choices: [" zebra crossing", " xylophone music"] });
+    expect([" zebra crossing", " xylophone music"]).toContain(text);
+    expect(finishReason).toBe("stop");
+  },
   promptLookup: async () => {
     const { usage } = await run({ promptLookup: 5 }, "one two three one two three one two");
     expect(usage.draftedTokens).toBeGreaterThan(0);

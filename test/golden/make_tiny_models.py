@@ -1,10 +1,11 @@
 """Makes data/tiny-models: the small random models and the logits that transformers computes with them.
 
-Run as `python make_tiny_models.py` with the versions of requirements.txt.
+Run as `python make_tiny_models.py [model…]` with the versions of requirements.txt.
 """
 
 import json
 import shutil
+import sys
 
 import torch
 import transformers
@@ -13,10 +14,9 @@ from golden_files import GoldenWriter
 from int8_weights import with_int8_weights
 from tiny_models import MODELS, TINY_MODELS, TinyModel, build, load
 
-SEQUENCE_LENGTHS = (96, 64, 1)
 LONG_LENGTH = 600  # over two spans of 256 positions
 LONG_SPANS = ((250, 260), (508, 518), (590, 600))
-GREEDY_PROMPT, GREEDY_TOKENS = 24, 40
+GREEDY_TOKENS = 40
 TOLERANCE = 1e-4  # of max |logit|: the bar of the tests
 
 
@@ -43,15 +43,25 @@ def greedy(model, prompt: list[int], count: int) -> tuple[list[int], list[float]
     return tokens[len(prompt) :], gaps
 
 
-def greedy_golden(model, precision: str, vocabulary_size: int, seed: int, scale: float) -> dict:
+def greedy_golden(model, precision: str, tiny: TinyModel, scale: float) -> dict:
     """A prompt whose continuation has no near-tie, so that the tests may ask for identical tokens without
     excuse."""
     for attempt in range(50):
-        prompt = random_tokens(vocabulary_size, GREEDY_PROMPT, seed * 1000 + attempt)
+        prompt = random_tokens(tiny.config.vocab_size, tiny.greedy_prompt, tiny.seed * 1000 + attempt)
         tokens, gaps = greedy(model, prompt, GREEDY_TOKENS)
         if min(gaps) > 20 * TOLERANCE * scale and len(set(tokens)) >= 8:
             return {"precision": precision, "prompt": prompt, "tokens": tokens, "smallestGap": min(gaps)}
     raise RuntimeError("No greedy prompt without a near-tie in 50 attempts: change the seed of the model.")
+
+
+def last(tiny: TinyModel, values: torch.Tensor) -> torch.Tensor:
+    """The positions that are kept of a whole sequence."""
+    return values if tiny.kept is None else values[-tiny.kept :]
+
+
+def kept_entry(writer: GoldenWriter, tiny: TinyModel, precision: str, sequence: int, values: torch.Tensor) -> dict:
+    kept = last(tiny, values)
+    return entry(writer, precision, sequence, kept, values.shape[0] - kept.shape[0])
 
 
 def entry(writer: GoldenWriter, precision: str, sequence: int, values: torch.Tensor, start: int = 0) -> dict:
@@ -90,7 +100,7 @@ def controls(tiny: TinyModel, tokens: list[int], golden: torch.Tensor) -> dict:
     rope = json.loads((tiny.folder / "config.json").read_text())["rope_parameters"]
 
     def moved(model) -> float:
-        return float((logits(model, tokens) - golden).abs().max())
+        return float(last(tiny, logits(model, tokens) - golden).abs().max())
 
     result = {
         "ropeThetaTimes4": moved(load(tiny.folder, rope_parameters=with_theta(rope, 4.0))),
@@ -104,16 +114,21 @@ def controls(tiny: TinyModel, tokens: list[int], golden: torch.Tensor) -> dict:
         result["withoutBias"] = moved(unbiased)
     if getattr(tiny.config, "sliding_window", None):
         result["withoutWindow"] = moved(load(tiny.folder, sliding_window=4096))
-    for name, difference in result.items():
+    switches = {name: moved(load(tiny.folder, **keys)) for name, keys in tiny.switches.items()}
+    for name, difference in [*result.items(), *switches.items()]:
         if difference < 100 * TOLERANCE * float(golden.abs().max()):
             raise RuntimeError(f"{tiny.name}: switching off {name} moves the logits by {difference} only.")
+    if switches:
+        result["switches"] = [
+            {"name": name, "keys": keys, "moved": switches[name]} for name, keys in tiny.switches.items()
+        ]
     return result
 
 
 def make(tiny: TinyModel) -> None:
     build(tiny)
     model = load(tiny.folder)
-    sequences = [random_tokens(tiny.config.vocab_size, n, tiny.seed + n) for n in SEQUENCE_LENGTHS]
+    sequences = [random_tokens(tiny.config.vocab_size, n, tiny.seed + n) for n in tiny.lengths]
     writer = GoldenWriter(TINY_MODELS / tiny.name)
     all_logits = [logits(model, tokens) for tokens in sequences]
     scale = float(all_logits[0].abs().max())
@@ -126,8 +141,11 @@ def make(tiny: TinyModel) -> None:
         raise RuntimeError(f"{tiny.name}: transformers reads config-legacy.json as another model.")
 
     int8_model = with_int8_weights(model)
-    entries = [entry(writer, "float32", i, values) for i, values in enumerate(all_logits)]
-    entries.append(entry(writer, "w8-float32", 1, logits(int8_model, sequences[1])))
+    short = {i for i, n in enumerate(tiny.lengths) if tiny.short_context and 1 < n <= tiny.short_context}
+    entries = [
+        kept_entry(writer, tiny, "float32", i, values) for i, values in enumerate(all_logits) if i not in short
+    ]
+    entries.append(kept_entry(writer, tiny, "w8-float32", 1, logits(int8_model, sequences[1])))
     if tiny.config.max_position_embeddings >= LONG_LENGTH:
         sequences.append(random_tokens(tiny.config.vocab_size, LONG_LENGTH, tiny.seed + LONG_LENGTH))
         long_logits = logits(model, sequences[-1])
@@ -136,9 +154,17 @@ def make(tiny: TinyModel) -> None:
     variants = []
     for variant in tiny.variants:
         values = logits(load(tiny.folder, variant), sequences[1])
-        if float((values - all_logits[1]).abs().max()) < 100 * TOLERANCE * scale:
+        if float(last(tiny, values - all_logits[1]).abs().max()) < 100 * TOLERANCE * scale:
             raise RuntimeError(f"{tiny.name}: the variant {variant} changes nothing.")
-        variants.append({"config": f"config-{variant}.json", **entry(writer, "float32", 1, values)})
+        variants.append({"config": f"config-{variant}.json", **kept_entry(writer, tiny, "float32", 1, values)})
+    variants += [
+        {
+            "config": "config.json",
+            "contextLength": tiny.short_context,
+            **kept_entry(writer, tiny, "float32", i, all_logits[i]),
+        }
+        for i in sorted(short)
+    ]
 
     writer.write(
         {
@@ -151,8 +177,8 @@ def make(tiny: TinyModel) -> None:
             "logits": entries,
             "variants": variants,
             "greedy": [
-                greedy_golden(model, "float32", tiny.config.vocab_size, tiny.seed, scale),
-                greedy_golden(int8_model, "w8-float32", tiny.config.vocab_size, tiny.seed, scale),
+                greedy_golden(model, "float32", tiny, scale),
+                greedy_golden(int8_model, "w8-float32", tiny, scale),
             ],
             "controls": controls(tiny, sequences[0], all_logits[0]),
         }
@@ -162,6 +188,9 @@ def make(tiny: TinyModel) -> None:
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    shutil.rmtree(TINY_MODELS, ignore_errors=True)
+    wanted = sys.argv[1:]
+    if not wanted:
+        shutil.rmtree(TINY_MODELS, ignore_errors=True)
     for tiny_model in MODELS:
-        make(tiny_model)
+        if not wanted or tiny_model.name in wanted:
+            make(tiny_model)

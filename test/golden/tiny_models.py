@@ -8,12 +8,17 @@ from pathlib import Path
 import torch
 from transformers import (
     AutoModelForCausalLM,
+    Gemma2Config,
     Gemma3TextConfig,
+    GraniteConfig,
     LlamaConfig,
     MistralConfig,
+    Olmo2Config,
+    Phi3Config,
     PretrainedConfig,
     Qwen2Config,
     Qwen3Config,
+    SmolLM3Config,
 )
 
 from golden_files import DATA
@@ -37,6 +42,14 @@ class TinyModel:
     legacy_set: dict = field(default_factory=dict)
     # Other configurations over the same weights: {variant: keys to set in config.json}.
     variants: dict[str, dict] = field(default_factory=dict)
+    # Keys that switch a part off, or to another value: {name: keys}. Each must move the logits.
+    switches: dict[str, dict] = field(default_factory=dict)
+    # Lengths of the sequences, and how many of the last positions of each are kept (None: all).
+    lengths: tuple[int, ...] = (96, 64, 1)
+    kept: int | None = None
+    greedy_prompt: int = 24
+    # A context that the engine is given, where a model depends on it; a sequence fits it.
+    short_context: int | None = None
 
     @property
     def folder(self) -> Path:
@@ -50,6 +63,12 @@ LLAMA3_SCALING = {
     "high_freq_factor": 4.0,
     "original_max_position_embeddings": 32,
 }
+
+LONGROPE_FACTORS = {
+    "short_factor": [1.0, 1.02, 1.1, 1.25, 1.3, 1.5, 1.6, 1.8],
+    "long_factor": [1.05, 1.4, 2.0, 3.5, 6.0, 9.0, 14.0, 20.0],
+}
+LONGROPE = {"rope_type": "longrope", **LONGROPE_FACTORS}
 
 MODELS = [
     # Tied; intermediate_size (K of down_proj) is no multiple of 64.
@@ -214,6 +233,172 @@ MODELS = [
                 }
             }
         },
+    ),
+    # Norms behind the sublayers alone; q and k are normalised over all heads together. Untied.
+    TinyModel(
+        "olmo2",
+        Olmo2Config(
+            vocab_size=264,
+            hidden_size=48,
+            intermediate_size=72,
+            num_hidden_layers=2,
+            num_attention_heads=4,
+            num_key_value_heads=2,
+            max_position_embeddings=256,
+            tie_word_embeddings=False,
+            rms_norm_eps=1e-6,
+            rope_parameters={"rope_type": "default", "rope_theta": 500000.0},
+            **SPECIAL_TOKENS,
+        ),
+        torch.bfloat16,
+        seed=108,
+        variants={
+            "linear-rope": {"rope_parameters": {"rope_type": "linear", "factor": 4.0, "rope_theta": 500000.0}}
+        },
+        lengths=(72, 40, 1),
+        kept=16,
+    ),
+    # Every fourth layer without RoPE.
+    TinyModel(
+        "smollm3",
+        SmolLM3Config(
+            vocab_size=264,
+            hidden_size=32,
+            intermediate_size=56,
+            num_hidden_layers=5,
+            num_attention_heads=4,
+            num_key_value_heads=2,
+            max_position_embeddings=256,
+            tie_word_embeddings=True,
+            rms_norm_eps=1e-6,
+            rope_parameters={"rope_type": "default", "rope_theta": 2000000.0},
+            **SPECIAL_TOKENS,
+        ),
+        torch.bfloat16,
+        seed=109,
+        legacy_drop=("no_rope_layers", "layer_types"),
+        variants={
+            "other-layers": {"no_rope_layers": [0, 1, 1, 0, 1]},
+            "interval": {"no_rope_layers": None, "no_rope_layer_interval": 2},
+            "windows": {"use_sliding_window": True, "sliding_window": 12, "layer_types": None},
+            "one-window": {
+                "use_sliding_window": True,
+                "sliding_window": 12,
+                "layer_types": ["full_attention", "sliding_attention", *["full_attention"] * 3],
+            },
+        },
+        switches={"layers without RoPE": {"no_rope_layers": [1, 1, 1, 1, 1]}},
+        lengths=(72, 40, 1),
+        kept=16,
+    ),
+    # All four multipliers.
+    TinyModel(
+        "granite",
+        GraniteConfig(
+            vocab_size=264,
+            hidden_size=32,
+            intermediate_size=72,
+            num_hidden_layers=3,
+            num_attention_heads=4,
+            num_key_value_heads=2,
+            max_position_embeddings=256,
+            tie_word_embeddings=True,
+            rms_norm_eps=1e-5,
+            embedding_multiplier=6.0,
+            residual_multiplier=0.7,
+            attention_multiplier=0.5,
+            logits_scaling=0.25,
+            **SPECIAL_TOKENS,
+        ),
+        torch.float16,
+        seed=110,
+        embedding_std=0.12,
+        switches={
+            "embedding_multiplier": {"embedding_multiplier": 1.0},
+            "residual_multiplier": {"residual_multiplier": 1.0},
+            "attention_multiplier": {"attention_multiplier": 8.0**-0.5},
+            "logits_scaling": {"logits_scaling": 1.0},
+        },
+        lengths=(72, 40, 1),
+        kept=16,
+    ),
+    # q|k|v and gate|up as one matrix each; a window; RoPE with factors for short and for long contexts.
+    TinyModel(
+        "phi3",
+        Phi3Config(
+            vocab_size=264,
+            hidden_size=48,
+            intermediate_size=56,
+            num_hidden_layers=2,
+            num_attention_heads=3,
+            num_key_value_heads=1,
+            max_position_embeddings=256,
+            original_max_position_embeddings=32,
+            sliding_window=20,
+            tie_word_embeddings=False,
+            rms_norm_eps=1e-5,
+            rope_parameters={"rope_theta": 10000.0, **LONGROPE},
+            **SPECIAL_TOKENS,
+        ),
+        torch.bfloat16,
+        seed=111,
+        legacy_drop=("partial_rotary_factor",),
+        legacy_set={"rope_scaling": {"type": "longrope", **LONGROPE_FACTORS}},
+        variants={
+            "default-rope": {"rope_parameters": {"rope_type": "default", "rope_theta": 10000.0}},
+            "attention-factor": {
+                "rope_parameters": {
+                    "rope_theta": 10000.0,
+                    **LONGROPE,
+                    "original_max_position_embeddings": 32,
+                    "attention_factor": 1.6,
+                }
+            },
+        },
+        lengths=(72, 40, 1, 30),
+        kept=16,
+        greedy_prompt=40,
+        short_context=32,
+    ),
+    # Caps on scores and logits that bite; a window in every other layer; query_pre_attn_scalar is not head_dim.
+    TinyModel(
+        "gemma2",
+        Gemma2Config(
+            vocab_size=264,
+            hidden_size=32,
+            intermediate_size=48,
+            num_hidden_layers=4,
+            num_attention_heads=2,
+            num_key_value_heads=1,
+            head_dim=24,
+            max_position_embeddings=256,
+            sliding_window=16,
+            query_pre_attn_scalar=12,
+            attn_logit_softcapping=3.0,
+            final_logit_softcapping=8.0,
+            tie_word_embeddings=True,
+            rms_norm_eps=1e-6,
+            bos_token_id=2,
+            eos_token_id=1,
+            pad_token_id=0,
+        ),
+        torch.bfloat16,
+        seed=112,
+        embedding_std=0.3,
+        legacy_drop=("layer_types", "use_bidirectional_attention", "tie_word_embeddings"),
+        variants={
+            "no-caps": {"attn_logit_softcapping": None, "final_logit_softcapping": None},
+            "other-layers": {
+                "layer_types": ["full_attention", "sliding_attention", "sliding_attention", "full_attention"]
+            },
+        },
+        switches={
+            "attn_logit_softcapping": {"attn_logit_softcapping": None},
+            "final_logit_softcapping": {"final_logit_softcapping": None},
+            "query_pre_attn_scalar": {"query_pre_attn_scalar": 24},
+        },
+        lengths=(72, 40, 1),
+        kept=16,
     ),
 ]
 

@@ -12,7 +12,7 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { loadModel } from "#lib/index.js";
-import { writeRandomAdapter } from "../../bench/random-adapter.mjs";
+import { writeRandomAdapter } from "../../scripts/lib/random-adapter.mjs";
 import { cyclesWanted, expectFlat, residentMib, withCollector } from "./resident.mjs";
 
 /** Growth put down to fragmentation, in MiB. A forgotten adapter would cost 0.03 in each cycle, its numbers in JavaScript as much. */

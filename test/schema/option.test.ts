@@ -123,7 +123,8 @@ test("types of users' options, and of what a check returns", () => {
   expectTypeOf<Parameters<NonNullable<AdapterWatchOptions["onEvent"]>>["length"]>().toEqualTypeOf<1>();
   expectTypeOf<CheckedOf<typeof GENERATE>["stop"]>().toEqualTypeOf<string[]>();
   expectTypeOf<CheckedOf<typeof LOAD>["threads"]>().toEqualTypeOf<number>();
-  expectTypeOf<CheckedOf<typeof LOAD>["kvCacheMemory"]>().toEqualTypeOf<number | undefined>();
+  expectTypeOf<CheckedOf<typeof LOAD>["kvCacheMemory"]>().toEqualTypeOf<number>();
+  expectTypeOf<CheckedOf<typeof LOAD>["packedDirectory"]>().toEqualTypeOf<string | false | undefined>();
   // @ts-expect-error LOGITS has bounds that depend on the number of tokens.
   expect(() => checkOptions(LOGITS, {})).toThrow();
 });

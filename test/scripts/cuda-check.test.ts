@@ -5,9 +5,10 @@ import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { describe, expect, it } from "vitest";
 import { checkKernel, measured } from "../../scripts/cuda/budget.mjs";
-import { ptxKernels, resourcesOf, sassKernels, shortName } from "../../scripts/cuda/kernels.mjs";
+import { ptxKernels, resourcesOf, sassKernels } from "../../scripts/cuda/kernels.mjs";
 import { LIMITS, occupancy } from "../../scripts/cuda/occupancy.mjs";
 import { chosenArchitectures, findToolkit } from "../../scripts/cuda/toolkit.mjs";
+import { shortName } from "../../scripts/lib/kernel-names.mjs";
 
 const root = join(dirname(fileURLToPath(import.meta.url)), "../..");
 

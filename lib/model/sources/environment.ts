@@ -95,3 +95,6 @@ async function storedToken(): Promise<string | undefined> {
     return undefined;
   }
 }
+
+/** Where models and what is made of them are kept. */
+export const cacheDirectories = (): string[] => [hubCacheDirectory(), modelCacheDirectory(), packedDirectory()];

@@ -1,4 +1,4 @@
-export { packedDirectory } from "./environment.js";
+export { cacheDirectories, hubEndpoint, hubOffline, packedDirectory } from "./environment.js";
 export { readContainedFile } from "./contained-file.js";
 export { resolveModel } from "./resolve-model.js";
 export type { ResolvedModel } from "./resolved-model.js";
@@ -7,3 +7,4 @@ export type { ModelSourceProgress, OnModelSourceProgress } from "./progress.js";
 export { MODEL_ALIASES, type ModelAlias, type ModelWheel } from "./aliases.js";
 export { hashFile, type FileChecksum } from "./checked-file.js";
 export { TEMPLATE_FOLDER } from "./model-files.js";
+export { cachedModels, removeCachedModel, type CachedModel } from "./cached-models.js";

@@ -77,7 +77,8 @@ void add_block(const Keys& keys, const float* q, int32_t j_begin, int32_t j_end,
     float dot = 0.0f;
     for (int32_t i = 0; i < args.head_dim; ++i)
       dot += q[i] * keys.key(j, i);
-    scores[j - j_begin] = dot * args.scale;
+    const float score = dot * args.scale;
+    scores[j - j_begin] = args.soft_cap == 0.0f ? score : args.soft_cap * std::tanh(score / args.soft_cap);
     new_largest = std::max(new_largest, scores[j - j_begin]);
   }
   split.rescale(new_largest, args.head_dim);

@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <cmath>
 
 #include "cpu/packing.h"
 #include "cpu/reference/ops.h"
@@ -95,7 +96,7 @@ void store(const MatmulExpandArgs& args, int32_t m, int32_t n, float wx) {
   if (bias != nullptr) y += bias[n];
   const size_t index = static_cast<size_t>(m) * static_cast<size_t>(args.y_stride) + static_cast<size_t>(n);
   if (args.residual != nullptr) y += args.residual[index];
-  args.y[index] = y;
+  args.y[index] = args.soft_cap == 0.0f ? y : args.soft_cap * std::tanh(y / args.soft_cap);
 }
 
 // Adds a group's int32 sum to the product, once its last block is in: the sums of blocks are exact.

@@ -10,12 +10,17 @@ void rmsnorm_add(const RmsNormAddArgs& args, int part, int parts) {
     const size_t begin = static_cast<size_t>(m) * static_cast<size_t>(args.width);
     const float* y = args.y + begin;
     float* x = args.x + begin;
+    if (args.gain == nullptr) {
+      for (int32_t k = 0; k < args.width; ++k)
+        x[k] += args.multiplier * y[k];
+      continue;
+    }
     const bool own_gain = args.gain_rows != nullptr && args.gain_rows[m] != nullptr;
     const float* gain = own_gain ? args.gain_rows[m] : args.gain;
     const float mean = sum_of_squares(y, args.width) / static_cast<float>(args.width);
     const float factor = 1.0f / std::sqrt(mean + args.epsilon);
     for (int32_t k = 0; k < args.width; ++k)
-      x[k] += y[k] * factor * gain[k];
+      x[k] += args.multiplier * (y[k] * factor * gain[k]);
   }
 }
 

@@ -12,11 +12,20 @@ const float* gain_of_row(const float* gain, const float* const* gain_rows, int32
   return gain_rows != nullptr && gain_rows[m] != nullptr ? gain_rows[m] : gain;
 }
 
-void norm_head(float* head, int32_t head_dim, const float* gain, float epsilon) {
-  const float mean = sum_of_squares(head, head_dim) / static_cast<float>(head_dim);
+// v [count] = v / sqrt(mean(v^2) + epsilon) * gain
+void norm(float* v, int32_t count, const float* gain, float epsilon) {
+  const float mean = sum_of_squares(v, count) / static_cast<float>(count);
   const float factor = 1.0f / std::sqrt(mean + epsilon);
-  for (int32_t i = 0; i < head_dim; ++i)
-    head[i] = head[i] * factor * gain[i];
+  for (int32_t i = 0; i < count; ++i)
+    v[i] = v[i] * factor * gain[i];
+}
+
+// Neighbouring heads, each by itself or all together.
+void norm_heads(const RopeWriteKvArgs& args, float* head, int32_t heads, const float* gain) {
+  if (gain == nullptr) return;
+  if (args.joint_norms) return norm(head, heads * args.head_dim, gain, args.norm_epsilon);
+  for (int32_t h = 0; h < heads; ++h)
+    norm(head + h * args.head_dim, args.head_dim, gain, args.norm_epsilon);
 }
 
 void rotate_head(float* head, int32_t half_dim, const float* cosine, const float* sine) {
@@ -69,19 +78,16 @@ void rope_write_kv(const RopeWriteKvArgs& args, int part, int parts) {
   const Range rows = split(args.rows, 1, part, parts);
   for (int32_t m = rows.begin; m < rows.end; ++m) {
     float* head = args.qkv + static_cast<size_t>(m) * static_cast<size_t>(args.stride);
-    const float* cosine = args.cosine + static_cast<size_t>(m) * static_cast<size_t>(half_dim);
-    const float* sine = args.sine + static_cast<size_t>(m) * static_cast<size_t>(half_dim);
-    const float* q_norm = gain_of_row(args.q_norm, args.q_norm_rows, m);
-    const float* k_norm = gain_of_row(args.k_norm, args.k_norm_rows, m);
-    for (int32_t h = 0; h < args.heads; ++h, head += head_dim) {
-      if (q_norm != nullptr) norm_head(head, head_dim, q_norm, args.norm_epsilon);
-      rotate_head(head, half_dim, cosine, sine);
+    norm_heads(args, head, args.heads, gain_of_row(args.q_norm, args.q_norm_rows, m));
+    norm_heads(args, head + args.heads * head_dim, args.kv_heads, gain_of_row(args.k_norm, args.k_norm_rows, m));
+    if (args.cosine != nullptr) {
+      const size_t angles = static_cast<size_t>(m) * static_cast<size_t>(half_dim);
+      for (int32_t h = 0; h < args.heads + args.kv_heads; ++h)
+        rotate_head(head + h * head_dim, half_dim, args.cosine + angles, args.sine + angles);
     }
-    for (int32_t h = 0; h < args.kv_heads; ++h, head += head_dim) {
-      if (k_norm != nullptr) norm_head(head, head_dim, k_norm, args.norm_epsilon);
-      rotate_head(head, half_dim, cosine, sine);
+    head += args.heads * head_dim;
+    for (int32_t h = 0; h < args.kv_heads; ++h, head += head_dim)
       write_head(args, args.cache.k, args.cache.k_scale, m, h, head, key_offset);
-    }
     for (int32_t h = 0; h < args.kv_heads; ++h, head += head_dim)
       write_head(args, args.cache.v, args.cache.v_scale, m, h, head, value_offset);
   }

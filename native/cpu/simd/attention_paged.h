@@ -10,7 +10,7 @@
 // visible keys alone: a key that it does not see adds nothing, not even zero times its value. So prefill and
 // decode agree to the bit.
 //
-// Scores are kept times log2 e, so that weights are powers of two. The two products are those of attention_float.h,
+// Scores are kept times log2 e, so that weights are powers of two. A soft cap is a pass over the block's scores. The two products are those of attention_float.h,
 // attention_dot.h or attention_int8.h, the tiles of a part and what it reads next those of attention_plan.h.
 #pragma once
 
@@ -36,7 +36,8 @@ class AttentionTile {
   using F = typename S::F32;
 
   explicit AttentionTile(const AttentionPagedArgs& args)
-      : args_(args), stride_(static_cast<size_t>(round_up(args.head_dim, kDimensionChunk))), score_scale_(args.scale * kLog2E) {}
+      : args_(args), stride_(static_cast<size_t>(round_up(args.head_dim, kDimensionChunk))),
+        score_scale_(args.soft_cap == 0.0f ? args.scale * kLog2E : 1.0f) {}
 
   static int32_t largest_queries(int32_t head_dim) {
     const int32_t fit = kTileQueryFloats / round_up(head_dim, kDimensionChunk);
@@ -220,8 +221,20 @@ class AttentionTile {
 
   void add_block(const KvBlock& block, const BlocksAhead& ahead) {
     Products::score(q_, stride_, block, ahead, args_.head_dim, queries_, buffer_, scores_);
+    if (args_.soft_cap != 0.0f) cap_scores();
     soften_all();
     Products::add_values(weights_, scores_, visible_, any_, block, ahead, args_.head_dim, queries_, buffer_, o_, stride_);
+  }
+
+  // Scores in place of the products, capped and times log2 e. Scales of keys, which belong below the cap, are 1 from here on.
+  void cap_scores() {
+    const F factor = S::set1(args_.scale / args_.soft_cap), cap = S::set1(args_.soft_cap * kLog2E);
+    for (int32_t i = 0; i < queries_ * kPageTokens; i += S::kLanes) {
+      F x = S::mul(S::load(scores_ + i), factor);
+      if (k_scale_ != nullptr) x = S::mul(x, S::load(k_scale_ + i % kPageTokens));
+      S::store(scores_ + i, capped_tanh<S>(x, cap));
+    }
+    if (k_scale_ != nullptr) k_scale_ = kOnes;
   }
 
   // Turns the scores of `Count` queries from i on into weights, and brings their sums to the new maxima. Several at once share
@@ -408,6 +421,8 @@ class AttentionTile {
     }
   }
 
+  alignas(64) static constexpr float kOnes[kPageTokens] = {1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1,
+                                                           1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1};
   const AttentionPagedArgs& args_;
   std::optional<BlockCursor<S>> near_, far_;  // of few rows: at the block that is read, and kBlocksAhead further
   const size_t stride_;  // of q_, o_ and total_: head_dim rounded up to 64, the rest zero

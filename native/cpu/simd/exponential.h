@@ -63,4 +63,11 @@ LOWRANK_INLINE typename S::F32 gelu_tanh(typename S::F32 x) {
   return S::div(x, S::add(S::set1(1.0f), exponential<S>(S::mul(S::set1(kMinusTwoSqrt2OverPi), cubic))));
 }
 
+// cap tanh(x), tanh(x) = 1 - 2 / (1 + e^2x): within 1e-6 of cap.
+template <class S>
+LOWRANK_INLINE typename S::F32 capped_tanh(typename S::F32 x, typename S::F32 cap) {
+  const auto denominator = S::add(S::set1(1.0f), exponential<S>(S::add(x, x)));
+  return S::sub(cap, S::div(S::add(cap, cap), denominator));
+}
+
 }  // namespace lowrank::cpu

@@ -15,6 +15,7 @@
 // (decode) take the weights one tile of 16 columns at a time: strictly forwards, as they lie, each byte once.
 #pragma once
 
+#include "cpu/simd/exponential.h"
 #include "cpu/simd/matmul_epilogue.h"
 #include "cpu/simd/prefetch_queue.h"
 
@@ -112,6 +113,19 @@ class TileWalk {
   int32_t cursor_ = 0;  // of the adapters' segments
 };
 
+// y = cap tanh(y / cap) for a part's columns of the call's rows.
+template <class S>
+void cap_columns(const MatmulExpandArgs& args, Range columns) {
+  const auto inverse = S::set1(1.0f / args.soft_cap), cap = S::set1(args.soft_cap);
+  for (int32_t m = args.row_begin; m < args.row_end; ++m) {
+    float* row = args.y + static_cast<size_t>(m) * static_cast<size_t>(args.y_stride);
+    for (int32_t n = columns.begin; n < columns.end; n += S::kLanes) {
+      const int count = columns.end - n < S::kLanes ? columns.end - n : S::kLanes;
+      S::store_first(row + n, capped_tanh<S>(S::mul(S::load_first(row + n, count), inverse), cap), count);
+    }
+  }
+}
+
 template <class S, class Kernel>
 void multiply(const MatmulExpandArgs& args, int part, int parts) {
   const auto& w = static_cast<const PackedMatrix&>(*args.w);
@@ -126,8 +140,8 @@ void multiply(const MatmulExpandArgs& args, int part, int parts) {
   Kernel kernel;
   alignas(64) float sums[kTileSums * kTileRows];
   PrefetchQueue ahead;
-  TileWalk walk(args, split(w.rows, tile_columns, part, parts), tile_rows, tile_columns,
-                static_cast<int64_t>(block_panels) * tile_columns);
+  const Range columns = split(w.rows, tile_columns, part, parts);
+  TileWalk walk(args, columns, tile_rows, tile_columns, static_cast<int64_t>(block_panels) * tile_columns);
   for (int32_t rows_begun = -1; !walk.ended();) {
     const TileArgs tile = walk.tile();
     walk.advance();
@@ -144,6 +158,7 @@ void multiply(const MatmulExpandArgs& args, int part, int parts) {
     }
     finish_tile<S>(args, tile.cursor, tile.m, tile.m + tile.rows, tile.n, tile.tiles, sums);
   }
+  if (args.soft_cap != 0.0f) cap_columns<S>(args, columns);
 }
 
 }  // namespace lowrank::cpu

@@ -16,6 +16,7 @@ inline constexpr int32_t kFewRows = 32;
 
 static LOWRANK_INLINE int lanes_left(int32_t left, int lanes) { return left < lanes ? left : lanes; }
 
+// One head, or several neighbouring ones together.
 template <class S>
 LOWRANK_INLINE void norm_head(float* head, int32_t head_dim, const float* gain, float epsilon) {
   const auto inverse = S::set1(inverse_rms<S>(head, head_dim, epsilon));
@@ -141,8 +142,9 @@ void rotate_and_write(const RopeWriteKvArgs& args, int part, int parts) {
   const Range rows = split(args.rows, 1, part, parts);
   for (int32_t m = rows.begin; m < rows.end; ++m) {
     const auto row = static_cast<size_t>(m);
-    const float* cosine = args.cosine + row * static_cast<size_t>(half);
-    const float* sine = args.sine + row * static_cast<size_t>(half);
+    const bool rotates = args.cosine != nullptr;
+    const float* cosine = rotates ? args.cosine + row * static_cast<size_t>(half) : nullptr;
+    const float* sine = rotates ? args.sine + row * static_cast<size_t>(half) : nullptr;
     const float* q_norm =
         args.q_norm_rows != nullptr && args.q_norm_rows[m] != nullptr ? args.q_norm_rows[m] : args.q_norm;
     const float* k_norm =
@@ -156,14 +158,19 @@ void rotate_and_write(const RopeWriteKvArgs& args, int part, int parts) {
     if (args.rows <= kFewRows)
       for (int32_t h = 0; h < args.kv_heads; ++h)
         ask_for_key(args.cache, element + static_cast<size_t>(h) * kPageTokens * static_cast<size_t>(dim), slot, dim);
+    if (args.joint_norms) {
+      if (q_norm != nullptr) norm_head<S>(head, args.heads * dim, q_norm, args.norm_epsilon);
+      if (k_norm != nullptr) norm_head<S>(head + args.heads * dim, args.kv_heads * dim, k_norm, args.norm_epsilon);
+      q_norm = k_norm = nullptr;
+    }
     for (int32_t h = 0; h < args.heads; ++h, head += dim) {
       if (q_norm != nullptr) norm_head<S>(head, dim, q_norm, args.norm_epsilon);
-      rotate_head<S>(head, half, cosine, sine);
+      if (rotates) rotate_head<S>(head, half, cosine, sine);
     }
     float* value = head + static_cast<size_t>(args.kv_heads) * static_cast<size_t>(dim);
     for (int32_t h = 0; h < args.kv_heads; ++h, head += dim, value += dim) {
       if (k_norm != nullptr) norm_head<S>(head, dim, k_norm, args.norm_epsilon);
-      rotate_head<S>(head, half, cosine, sine);
+      if (rotates) rotate_head<S>(head, half, cosine, sine);
       write_heads<S>(args.cache, element, scale, slot, dim, head, value);
       scale += kPageTokens;
       element += static_cast<size_t>(kPageTokens) * static_cast<size_t>(dim);

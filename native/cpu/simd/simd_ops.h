@@ -77,7 +77,7 @@ OpTable all_ops(const OpTable& base) {
   ops.matmul_kernels = all_kernels<S, Int8Kernel>();
   ops.matmul_expand = matmul_expand<all_kernels<S, Int8Kernel>>;
   ops.rope_write_kv = rotate_and_write<S>;
-  ops.rmsnorm_add = add_normalised<S>;
+  ops.rmsnorm_add = add_to_residual<S>;
   ops.logits_blocks = reduce_logits<S>;
   ops.attention_paged = attend<S>;
   ops.training.matmul_backward_input = backward_input<S>;

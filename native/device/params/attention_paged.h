@@ -44,7 +44,8 @@ struct AttentionPagedParams {
   int32_t tile_count;  // places in `tiles`
   int32_t tile_slots;  // 0: row by row
   int32_t splits;      // blocks along a context; 0: one goes through all of it
-  float score_scale;   // scale * log2(e): weights are powers of two
+  float score_scale;   // scale * log2(e): weights are powers of two; or 2 / soft_cap times that, see capped_score
+  float score_cap;     // soft_cap * log2(e), or 0: none
 };
 
 }  // namespace lowrank::device

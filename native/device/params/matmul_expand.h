@@ -15,6 +15,7 @@ struct MatmulExpandParams {
   float* y;               // [M, y_stride] float32
   int32_t y_stride;
   AdapterSegments adapters;
+  float soft_cap;  // 0: none
 };
 
 }  // namespace lowrank::device

@@ -18,10 +18,10 @@ struct RopeAnglesParams {
 
 struct RopeWriteKvParams {
   float* qkv;                       // [rows, stride]
-  const float* cosine;              // [rows, head_dim / 2]
+  const float* cosine;              // [rows, head_dim / 2], or null: no rotation
   const float* sine;                // [rows, head_dim / 2]
-  const float* q_norm;              // [head_dim] or null
-  const float* k_norm;              // [head_dim] or null
+  const float* q_norm;              // [head_dim] or null; [heads, head_dim] where joint_norms
+  const float* k_norm;              // [head_dim] or null; [kv_heads, head_dim] where joint_norms
   const float* const* q_norm_rows;  // [rows] or null
   const float* const* k_norm_rows;  // [rows] or null
   BlockTables tables;
@@ -32,6 +32,7 @@ struct RopeWriteKvParams {
   int32_t kv_heads;
   int32_t head_dim;
   float norm_epsilon;
+  int32_t joint_norms;
 };
 
 }  // namespace lowrank::device

@@ -28,10 +28,12 @@ void rope_write_kv(const RopeWriteKvArgs& args, int part, int) {
   there.qkv = call.in_out(args.qkv, (rows - 1) * static_cast<size_t>(args.stride) + width);
   there.cosine = call.in(args.cosine, rows * dim / 2);
   there.sine = call.in(args.sine, rows * dim / 2);
-  there.q_norm = call.in(args.q_norm, dim);
-  there.k_norm = call.in(args.k_norm, dim);
-  there.q_norm_rows = call.in_each(args.q_norm_rows, rows, dim);
-  there.k_norm_rows = call.in_each(args.k_norm_rows, rows, dim);
+  const size_t q_gain = args.joint_norms ? static_cast<size_t>(args.heads) * dim : dim;
+  const size_t k_gain = args.joint_norms ? static_cast<size_t>(args.kv_heads) * dim : dim;
+  there.q_norm = call.in(args.q_norm, q_gain);
+  there.k_norm = call.in(args.k_norm, k_gain);
+  there.q_norm_rows = call.in_each(args.q_norm_rows, rows, q_gain);
+  there.k_norm_rows = call.in_each(args.k_norm_rows, rows, k_gain);
 
   // As many pages as the rows write to.
   int32_t last_page = 0;

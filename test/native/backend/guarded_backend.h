@@ -11,7 +11,7 @@ namespace lowrank::test {
 
 // Scratch, caches, gains and biases lie in one mapping that is accessible only while an op runs or the backend copies. Packed
 // matrices stay the reference's; what `memory` says of them, and what their input transforms point to, is not the host's either.
-class GuardedBackend final : public Backend {
+class GuardedBackend : public Backend {
  public:
   GuardedBackend();
   ~GuardedBackend() override;

@@ -115,7 +115,9 @@ TEST("cpu/instruction_set: packed weights of every one lie alike") {
 TEST("cpu/instruction_set: packed weights are shared by those that round alike") {
   const OpTable& ops = cpu::reference::ops();
   const NumericTraits one = {"one", false, false, false}, other = {"other", false, false, false};
-  const auto id = [&](const char* name, const NumericTraits& traits) { return packed_weights_id(*cpu::make_backend(name, traits, ops), weight_schemes(Precision::kInt8)); };
+  const auto id = [&](const char* name, const NumericTraits& traits) {
+    return packed_weights_id(*cpu::make_backend(name, traits, ops), weight_schemes(Precision::kInt8));
+  };
   CHECK_EQ(id("first", one), id("second", one));
   CHECK(id("first", one) != id("first", other));
   CHECK(id("first", one).find(cpu_backend("reference").weights_layout()) != std::string::npos);
@@ -130,7 +132,8 @@ TEST("cpu/instruction_set: packed weights of other formats have another name") {
     change(schemes);
     CHECK(ids.insert(packed_weights_id(backend, schemes)).second);
   };
-  for (const int32_t group : {64, 256}) differs([&](WeightSchemes& schemes) { for_each_scheme(schemes, [&](QuantScheme& one) { one.group = group; }); });
+  for (const int32_t group : {64, 256})
+    differs([&](WeightSchemes& schemes) { for_each_scheme(schemes, [&](QuantScheme& one) { one.group = group; }); });
   differs([](WeightSchemes& schemes) { schemes.lm_head.rotated = false; });
   differs([](WeightSchemes& schemes) { schemes.lm_head.smoothed = false; });
   differs([](WeightSchemes& schemes) { schemes.lm_head.outliers = 7; });

@@ -29,12 +29,12 @@ Request evaluation(uint64_t id, Request::Kind kind, std::vector<int32_t> tokens)
 }
 
 // Generation of every kind, scoring and evaluation with these adapters.
-std::vector<Request> requests(uint64_t first_id, const std::vector<RequestAdapter>& adapters, uint64_t which) {
+std::vector<Request> requests(uint64_t first_id, const std::vector<RequestAdapter>& adapters, uint64_t which,
+                              const std::shared_ptr<PreviousAnswers>& answers) {
   std::vector<Request> all;
   const auto begin = static_cast<int32_t>(which);
   all.push_back(EngineCase::generate(0, 30, prompt(45, begin)));
   all.back().top_logprobs = 3;
-  all.back().max_draft_tokens = 4;
   all.push_back(EngineCase::generate(0, 20, prompt(50, begin)));
   SamplingOptions& drawn = all.back().sampling;
   drawn.temperature = 3;  // so flat that draws end behind the candidates
@@ -50,6 +50,7 @@ std::vector<Request> requests(uint64_t first_id, const std::vector<RequestAdapte
     request.id = first_id++;
     request.adapters = adapters;
   }
+  all[0] = EngineCase::with_prompt_lookup(std::move(all[0]), 4, answers);
   return all;
 }
 
@@ -94,9 +95,10 @@ Answers answer(const Backend& backend, const Setting& setting) {
   options.threads = 2;
   options.context_length = 160;
   options.max_sequences = 3;
-  options.kv_cache_bytes = 1;  // raised to one context
-  options.kv_cache_asked = false;
   if (setting.int8_kv) options.kv_format = KvFormat::kInt8;
+  // One context.
+  options.kv_cache_bytes = static_cast<size_t>(pages_for(options.context_length) * kPageTokens) *
+                           EngineCase(backend, setting.model, setting.precision, options).engine->kv_bytes_per_token();
   EngineCase one(backend, setting.model, setting.precision, options);
   const BaseModel base = one.engine->model().base(2);
   const auto plain = RandomAdapter(base).pairs(5).build(setting.dtype);
@@ -107,9 +109,10 @@ Answers answer(const Backend& backend, const Setting& setting) {
       {}, {{plain, 1}}, {{dora, 0.5f}}, {{saved, 1}}, {{ends, 0.75f}}, {{plain, 0.5f}, {ends, 1, 20, 60}}};
 
   auto comparison = std::make_shared<LogitComparison>(2, 30, one.engine->model().config().vocabulary_size);
+  const auto previous = std::make_shared<PreviousAnswers>();
   std::vector<Request> all;
   for (size_t i = 0; i < uses.size(); ++i)
-    for (Request& request : requests(1 + 10 * i, uses[i], i)) all.push_back(std::move(request));
+    for (Request& request : requests(1 + 10 * i, uses[i], i, previous)) all.push_back(std::move(request));
   for (int32_t variant = 0; variant < 2; ++variant) {
     all.push_back(evaluation(static_cast<uint64_t>(100 + variant), Request::Kind::kLogits, prompt(30, 1)));
     all.back().adapters = uses[static_cast<size_t>(variant)];
@@ -119,13 +122,14 @@ Answers answer(const Backend& backend, const Setting& setting) {
   // All others give way to the one that fills the context.
   all.push_back(EngineCase::generate(200, 5, prompt(155, 3)));
   all.back().priority = 1;
-  const std::vector<Request> asked = all;
+  std::vector<uint64_t> ids;
   for (Request& request : all) {
-    if (request.priority > 0) one.reports.wait_for_tokens(asked[0].id, 1);
+    ids.push_back(request.id);
+    if (request.priority > 0) one.reports.wait_for_tokens(ids[0], 1);
     one.engine->submit(std::move(request));
   }
   Answers answers;
-  for (const Request& request : asked) answers.outcomes.push_back(one.reports.wait_for(request.id));
+  for (const uint64_t id : ids) answers.outcomes.push_back(one.reports.wait_for(id));
   // The second one finds a page to share and a part of one to copy.
   for (const uint64_t id : {300, 301}) answers.outcomes.push_back(one.run(EngineCase::generate(id, 5, prompt(45, 0))));
   answers.differences = comparison->compare(0, prompt(30, 2));

@@ -9,6 +9,7 @@
 
 #include "backend/backend.h"
 #include "engine/engine.h"
+#include "engine/prompt_lookup.h"
 
 namespace lowrank::test {
 
@@ -96,6 +97,12 @@ struct EngineCase {
     request.id = id;
     request.tokens = std::move(tokens);
     request.max_tokens = max_tokens;
+    return request;
+  }
+  // With drafts by prompt lookup, at most so many tokens a step.
+  static Request with_prompt_lookup(Request request, int32_t max_draft_tokens, std::shared_ptr<PreviousAnswers> answers = nullptr) {
+    request.max_draft_tokens = max_draft_tokens;
+    request.drafter = prompt_lookup_drafter(std::move(answers), request);
     return request;
   }
   Outcome run(Request request) {

@@ -7,7 +7,6 @@
 #include <thread>
 
 #include "check.h"
-#include "engine/prompt_lookup.h"
 #include "engine_case.h"
 #include "lora/adapter_source.h"
 
@@ -102,17 +101,18 @@ TEST("engine: keys, values, A and B have formats of their own, whatever the weig
 
 TEST("engine: logits of many positions arrive in order, whatever the number of rows at a time") {
   EngineCase one;
-  Request request = EngineCase::generate(1, 0, std::vector<int32_t>(700, 7));
-  request.kind = Request::Kind::kLogits;
-  request.to = 700;
-  const Outcome whole = one.run(request);
+  const auto logits = [](uint64_t id, int32_t from, int32_t to) {
+    Request request = EngineCase::generate(id, 0, std::vector<int32_t>(700, 7));
+    request.kind = Request::Kind::kLogits;
+    request.from = from;
+    request.to = to;
+    return request;
+  };
+  const Outcome whole = one.run(logits(1, 0, 700));
   CHECK(whole.finish == Finish::kComplete);
   const auto vocabulary = static_cast<size_t>(one.engine->model().config().vocabulary_size);
   CHECK_EQ(whole.logits.size(), 700 * vocabulary);
-  request.id = 2;
-  request.from = 505;
-  request.to = 530;
-  const Outcome part = one.run(request);
+  const Outcome part = one.run(logits(2, 505, 530));
   CHECK_EQ(part.logits.size(), 25 * vocabulary);
   CHECK(std::equal(part.logits.begin(), part.logits.end(), whole.logits.begin() + static_cast<int64_t>(505 * vocabulary)));
 }
@@ -208,13 +208,12 @@ TEST("engine: prompt lookup gives the very tokens of plain decoding, greedy and 
   for (const float temperature : {0.0f, 0.7f, 1.5f})
     for (const int32_t drafts : {1, 3, kMaxDraftTokens}) {
       EngineCase one(2);
-      const auto request = [&](uint64_t id, int32_t most) {
+      const auto request = [&](uint64_t id, int32_t max_draft_tokens) {
         Request made = EngineCase::generate(id, 80, prompt);
         made.sampling.temperature = temperature;
         made.sampling.repetition_penalty = 1.1f;
         made.sampling.seed = 5;
-        made.max_draft_tokens = most;
-        return made;
+        return max_draft_tokens > 0 ? EngineCase::with_prompt_lookup(std::move(made), max_draft_tokens) : std::move(made);
       };
       const Outcome plain = one.run(request(1, 0));
       CHECK_EQ(plain.tokens.size(), size_t{80});
@@ -222,7 +221,7 @@ TEST("engine: prompt lookup gives the very tokens of plain decoding, greedy and 
       Request stopping = request(3, drafts);
       stopping.stop_tokens = {plain.tokens[40]};
       const auto first = std::find(plain.tokens.begin(), plain.tokens.end(), plain.tokens[40]);
-      CHECK(one.run(stopping).tokens == std::vector<int32_t>(plain.tokens.begin(), first + 1));
+      CHECK(one.run(std::move(stopping)).tokens == std::vector<int32_t>(plain.tokens.begin(), first + 1));
       for (uint64_t id = 10; id < 13; ++id) one.engine->submit(request(id, id == 11 ? 0 : drafts));
       for (uint64_t id = 10; id < 13; ++id) CHECK(one.reports.wait_for(id).tokens == plain.tokens);
     }
@@ -234,7 +233,7 @@ TEST("engine: prompt lookup under every penalty and bias, with any number of thr
   std::vector<int32_t> first;
   for (int threads = 1; threads <= 4; ++threads) {
     EngineCase one(threads);
-    const auto request = [&](uint64_t id, int32_t most) {
+    const auto request = [&](uint64_t id, int32_t max_draft_tokens) {
       Request made = EngineCase::generate(id, 100, prompt);
       made.sampling.temperature = 0.4f;
       made.sampling.top_p = 0.9f;
@@ -243,8 +242,7 @@ TEST("engine: prompt lookup under every penalty and bias, with any number of thr
       made.sampling.frequency_penalty = 0.02f;
       made.sampling.logit_bias = {{9, 1.0f}, {2, -0.5f}};
       made.sampling.seed = 11;
-      made.max_draft_tokens = most;
-      return made;
+      return max_draft_tokens > 0 ? EngineCase::with_prompt_lookup(std::move(made), max_draft_tokens) : std::move(made);
     };
     const std::vector<int32_t> plain = one.run(request(1, 0)).tokens;
     if (first.empty()) first = plain;
@@ -278,8 +276,8 @@ TEST("engine: a drafted row is drawn from as if the draft before it had been cou
       request.sampling.presence_penalty = -1;
       request.sampling.frequency_penalty = -0.7f;  // each time makes the next one likelier by half
       request.sampling.seed = seed;
-      request.max_draft_tokens = drafts;
-      const Outcome outcome = one.run(request);
+      if (drafts > 0) request = EngineCase::with_prompt_lookup(std::move(request), drafts);
+      const Outcome outcome = one.run(std::move(request));
       accepted += outcome.accepted;
       return outcome.tokens;
     };
@@ -293,8 +291,6 @@ TEST("engine: prompt lookup ends where the context is full") {
   std::vector<int32_t> prompt;
   for (int32_t i = 0; i < 40; ++i) prompt.push_back(1 + i % 4);
   const Outcome plain = one.run(EngineCase::generate(1, 1000, prompt));
-  Request request = EngineCase::generate(2, 1000, prompt);
-  request.max_draft_tokens = kMaxDraftTokens;
-  CHECK(one.run(request).tokens == plain.tokens);
+  CHECK(one.run(EngineCase::with_prompt_lookup(EngineCase::generate(2, 1000, prompt), kMaxDraftTokens)).tokens == plain.tokens);
   CHECK_EQ(plain.tokens.size(), size_t{24});
 }

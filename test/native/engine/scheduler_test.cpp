@@ -16,11 +16,17 @@ constexpr int32_t kToken = 7;
 
 struct SchedulerCase {
   SchedulerCase(int32_t max_sequences, int32_t max_rows, int32_t max_pages)
-      : pages(cpu_backend("reference"), {1, 1, 8, KvFormat::kFloat32, max_pages}),
-        scheduler({max_sequences, max_rows}, pages, [this](Sequence&, int32_t most) {
-          asked_for.push_back(most);
-          return std::vector<int32_t>(static_cast<size_t>(std::clamp(most, 0, draft_tokens)), kToken);
-        }) {}
+      : pages(cpu_backend("reference"), {1, 1, 8, KvFormat::kFloat32, max_pages}), scheduler({max_sequences, max_rows}, pages) {}
+
+  // Guesses as many tokens as the case says.
+  struct Guesses final : Drafter {
+    explicit Guesses(SchedulerCase& owner) : one(owner) {}
+    std::vector<int32_t> draft(const std::vector<int32_t>&, int32_t max_tokens) override {
+      one.draft_limits.push_back(max_tokens);
+      return std::vector<int32_t>(static_cast<size_t>(std::min(max_tokens, one.draft_tokens)), kToken);
+    }
+    SchedulerCase& one;
+  };
 
   // Tokens differ between requests, unless they have one text.
   Sequence& add(uint64_t id, int32_t tokens, int32_t priority = 0, int32_t text = -1) {
@@ -28,7 +34,11 @@ struct SchedulerCase {
     request.id = id;
     request.priority = priority;
     for (int32_t i = 0; i < tokens; ++i) request.tokens.push_back((text < 0 ? static_cast<int32_t>(id) : text) * 1000 + i);
-    return scheduler.add(std::move(request));
+    request.max_tokens = request.max_draft_tokens = 1 << 20;
+    request.drafter = std::make_unique<Guesses>(*this);
+    Sequence& sequence = scheduler.add(std::move(request));
+    sequence.draft_limit = 1 << 20;
+    return sequence;
   }
   void admit() {
     while (Sequence* next = scheduler.next_to_admit(Clock::now())) scheduler.admit(*next);
@@ -55,7 +65,7 @@ struct SchedulerCase {
       CHECK(std::find(served.begin(), served.end(), &sequence) == served.end());
       served.push_back(&sequence);
     }
-    most_rows = std::max(most_rows, rows);
+    max_rows_of_step = std::max(max_rows_of_step, rows);
     for (Sequence* sequence : served) {
       if (sequence->computed < sequence->length()) continue;
       sequence->tokens.push_back(kToken);
@@ -67,8 +77,8 @@ struct SchedulerCase {
   }
 
   int32_t draft_tokens = 0;
-  std::vector<int32_t> asked_for;  // of drafts
-  int32_t most_rows = 0;
+  std::vector<int32_t> draft_limits;  // of each draft
+  int32_t max_rows_of_step = 0;
   KvCache pages;
   Scheduler scheduler;
 };
@@ -197,11 +207,14 @@ TEST("scheduler: what an earlier request computed is not computed again, but wit
   CHECK_EQ(one.scheduler.counts().cached_tokens, int64_t{69});
   CHECK_EQ(one.scheduler.counts().prompt_tokens, int64_t{140});
   one.end(*one.scheduler.find(2));
-  Request request;
-  request.id = 3;
-  for (int32_t i = 0; i < 70; ++i) request.tokens.push_back(5000 + i);
-  Request salted = request;
-  salted.id = 4;
+  const auto same_text = [](uint64_t id) {
+    Request request;
+    request.id = id;
+    for (int32_t i = 0; i < 70; ++i) request.tokens.push_back(5000 + i);
+    return request;
+  };
+  Request request = same_text(3);
+  Request salted = same_text(4);
   request.prefix_cache = false;
   salted.cache_salt = "a";
   one.scheduler.add(std::move(request));
@@ -211,14 +224,14 @@ TEST("scheduler: what an earlier request computed is not computed again, but wit
   CHECK_EQ(one.step(), std::string("4: 0 + 70"));
 }
 
-TEST("scheduler: a draft has rows behind the answer's, and none where there is no room for it") {
+TEST("scheduler: a draft has rows after the answer's, and none where there is no room for it") {
   SchedulerCase one(4, 8, 1);
   one.add(1, 20);
   for (int i = 0; i < 3; ++i) one.step();
-  CHECK(one.asked_for.empty());
+  CHECK(one.draft_limits.empty());
   one.draft_tokens = 3;
   CHECK_EQ(one.step(), std::string("1: 20 + 4"));
-  CHECK(one.asked_for == std::vector<int32_t>{7});
+  CHECK(one.draft_limits == std::vector<int32_t>{7});
   one.draft_tokens = 100;
   CHECK_EQ(one.step(), std::string("1: 21 + 8"));
   one.draft_tokens = 3;
@@ -231,8 +244,8 @@ TEST("scheduler: a draft has rows behind the answer's, and none where there is n
 TEST("scheduler: whatever comes, every request ends, no step is too large and no page is lost") {
   std::mt19937 random(3);
   for (int round = 0; round < 40; ++round) {
-    const auto most_rows = static_cast<int32_t>(1 + random() % 40);
-    SchedulerCase one(static_cast<int32_t>(1 + random() % 5), most_rows, 6);
+    const auto max_rows = static_cast<int32_t>(1 + random() % 40);
+    SchedulerCase one(static_cast<int32_t>(1 + random() % 5), max_rows, 6);
     one.draft_tokens = static_cast<int32_t>(random() % 3);
     uint64_t added = 0;
     int steps = 0;
@@ -248,7 +261,7 @@ TEST("scheduler: whatever comes, every request ends, no step is too large and no
       for (Sequence* sequence : ended) one.end(*sequence);
     }
     CHECK(steps < 20000);
-    CHECK(one.most_rows <= most_rows);
+    CHECK(one.max_rows_of_step <= max_rows);
     CHECK_EQ(one.pages.used_pages(), one.pages.idle_pages());
   }
 }

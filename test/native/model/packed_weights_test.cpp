@@ -121,7 +121,9 @@ TEST("model/packed weights: those of other formats are replaced, whatever differ
   replaces([](WeightSchemes& schemes) { schemes.lm_head.smoothed = false; });
   replaces([](WeightSchemes& schemes) { schemes.lm_head.outliers = 5; });
   // A format of its own for one place: the down projections in bfloat16, with float32 activations.
-  replaces([](WeightSchemes& schemes) { schemes.sites[static_cast<size_t>(Site::kDown)] = {WeightFormat::kBFloat16, ActivationFormat::kFloat32}; });
+  replaces([](WeightSchemes& schemes) {
+    schemes.sites[static_cast<size_t>(Site::kDown)] = {WeightFormat::kBFloat16, ActivationFormat::kFloat32};
+  });
   CHECK(loaded(preset)->weights().packed == PackedState::kWritten);
 }
 

@@ -24,11 +24,12 @@ struct Shape {
   int32_t heads, kv_heads, head_dim, window;
   KvFormat format;
   float spread;  // of the scores: how peaked the softmax is
+  float soft_cap = 0;
   std::string text() const {
     return "heads " + std::to_string(heads) + "/" + std::to_string(kv_heads) + ", head_dim " +
            std::to_string(head_dim) + ", window " + std::to_string(window) +
            (format == KvFormat::kFloat32 ? ", float32" : format == KvFormat::kInt8 ? ", int8" : ", bfloat16") +
-           ", spread " + std::to_string(spread);
+           ", spread " + std::to_string(spread) + (soft_cap == 0 ? "" : ", soft cap " + std::to_string(soft_cap));
   }
 };
 
@@ -118,6 +119,7 @@ class Attention {
     args.kv_heads = shape_.kv_heads;
     args.head_dim = shape_.head_dim;
     args.scale = scale_;
+    args.soft_cap = shape_.soft_cap;
     args.window = shape_.window;
     args.positions = positions_.data() + begin;
     args.block_tables = tables.data() + begin;
@@ -217,7 +219,8 @@ class Attention {
         const double factor = rounds ? bfloat16_to_float32(float32_to_bfloat16(q[i])) : bytes ? std::rint(q[i] / step) * step : q[i];
         dot += factor * k_[element(sequence, j, kv_head, i)];
       }
-      scores.push_back(dot * double{scale_});
+      const double score = dot * double{scale_}, cap = double{shape_.soft_cap};
+      scores.push_back(cap == 0 ? score : cap * std::tanh(score / cap));
     }
     const double largest = *std::max_element(scores.begin(), scores.end());
     double sum = 0;
@@ -253,6 +256,11 @@ std::vector<Shape> shapes() {
         if (s[2] > 100 && window > 40) continue;  // long rows of wide heads: covered, and slow
         all.push_back({s[0], s[1], s[2], window, format, window == 40 ? 8.0f : 1.0f});
       }
+  for (const KvFormat format : {KvFormat::kBFloat16, KvFormat::kFloat32, KvFormat::kInt8}) {
+    all.push_back({3, 1, 64, 0, format, 8.0f, 2.0f});
+    all.push_back({4, 2, 6, 40, format, 8.0f, 0.5f});
+    all.push_back({2, 1, 256, 1, format, 1.0f, 1.0f});
+  }
   return all;
 }
 
@@ -265,6 +273,7 @@ std::vector<Shape> prompt_shapes() {
     all.push_back({20, 1, 32, 100, format, 1.0f});
     all.push_back({2, 2, 128, 40, format, 1.0f});
     all.push_back({4, 1, 256, 40, format, 1.0f});
+    all.push_back({4, 2, 64, 40, format, 8.0f, 2.0f});
   }
   all.push_back({2, 1, 64, 0, KvFormat::kFloat32, 1.0f});
   all.push_back({2, 1, 10, 40, KvFormat::kInt8, 1.0f});
@@ -320,8 +329,9 @@ TEST("ops/attention_paged: keys after the row, before its window or of another s
     for (const auto& [window, format, many] :
          {std::tuple{0, KvFormat::kFloat32, false}, {40, KvFormat::kFloat32, false}, {0, KvFormat::kBFloat16, false},
           {40, KvFormat::kBFloat16, false}, {0, KvFormat::kInt8, false}, {40, KvFormat::kInt8, false},
-          {40, KvFormat::kBFloat16, true}, {40, KvFormat::kInt8, true}}) {
-      Attention attention({3, 1, 64, window, format, 1.0f}, many ? prompt_rows() : mixed_rows());
+          {40, KvFormat::kBFloat16, true}, {40, KvFormat::kInt8, true}})
+     for (const float soft_cap : {0.0f, 2.0f}) {
+      Attention attention({3, 1, 64, window, format, 1.0f, soft_cap}, many ? prompt_rows() : mixed_rows());
       const std::vector<float> sound = attention.run(*backend, 0, attention.rows(), 1);
       constexpr int32_t kFaultAt = 257;
       const float fault = std::numeric_limits<float>::quiet_NaN();
@@ -352,5 +362,7 @@ TEST("ops/attention_paged: scores far apart neither overflow nor vanish") {
       // Scores spread over hundreds: one key takes nearly all of the weight, and every other exp underflows.
       const Attention attention({2, 1, 16, 0, format, 100.0f});
       attention.check(*backend, attention.run(*backend, 0, attention.rows(), 1));
+      const Attention capped({2, 1, 16, 0, format, 1000.0f, 30.0f});
+      capped.check(*backend, capped.run(*backend, 0, capped.rows(), 1));
     }
 }

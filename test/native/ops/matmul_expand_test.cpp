@@ -71,6 +71,7 @@ class Product {
   }
 
   int32_t y_stride() const { return shape_.n + kGap; }
+  void set_soft_cap(float soft_cap) { soft_cap_ = soft_cap; }
 
   // y [M, y_stride] after computing rows [row_begin, row_end); what the op must not touch holds kUntouched.
   // The residual is y itself where `in_place`.
@@ -91,6 +92,7 @@ class Product {
     }
     args.y = y.data();
     args.y_stride = y_stride();
+    args.soft_cap = soft_cap_;
     args.adapters = {segments_.data(), static_cast<int32_t>(segments_.size()), h_store_.data(), h_stride_};
     run_parts(backend_.ops().matmul_expand, args, parts);
     return std::vector<float>(y.data(), y.data() + count);
@@ -143,7 +145,9 @@ class Product {
     const double largest = std::max({std::fabs(gain) * (int8 ? magnitude : std::fabs(product)), std::fabs(gain) * outlier_magnitude,
                                      std::fabs(gain) * low_rank_magnitude, std::fabs(added_bias), std::fabs(residual)});
     tolerance = tolerance * std::fabs(gain) + 4 * kFloatEpsilon * largest;
-    return {gain * (product + outlier_part + low_rank) + added_bias + residual, tolerance};
+    const double y = gain * (product + outlier_part + low_rank) + added_bias + residual, cap = double{soft_cap_};
+    if (cap == 0) return {y, tolerance};
+    return {cap * std::tanh(y / cap), tolerance + 1e-6 * cap};
   }
 
   void check(const std::vector<float>& y, int32_t row_begin, int32_t row_end, const std::string& what) const {
@@ -336,6 +340,7 @@ class Product {
   ActivationStore x_;
   std::vector<double> input_;      // [M, stride]
   std::vector<int32_t> outliers_;  // channels
+  float soft_cap_ = 0;
   TestMatrix matrix_;
   std::vector<double> held_;  // [N, stride] of a rotated matrix: what it holds
   std::vector<float> bias_, residual_, h_;
@@ -425,6 +430,21 @@ TEST("ops/matmul_expand: a row alone equals the row in its batch, bit for bit") 
           expect_same_bits(label(*backend, shape.text()), slice(alone), slice(batch));
           if (rows == 5) product.check(alone, begin, end, label(*backend, shape.text() + " some rows"));
         }
+    }
+}
+
+TEST("ops/matmul_expand: a soft cap, for any number of parts and some of the rows") {
+  for (const Backend* backend : product_backends())
+    for (const Shape& shape : shapes(*backend)) {
+      Product product(*backend, shape, true, true, false);
+      for (const float soft_cap : {0.5f, 30.0f}) {
+        product.set_soft_cap(soft_cap);
+        const std::string what = label(*backend, shape.text() + ", soft cap");
+        const std::vector<float> whole = product.run(0, shape.m, 1);
+        product.check(whole, 0, shape.m, what);
+        expect_same_bits(what, product.run(0, shape.m, 3), whole);
+        product.check(product.run(shape.m / 2, shape.m, 2), shape.m / 2, shape.m, what + ", some rows");
+      }
     }
 }
 

@@ -15,12 +15,14 @@ namespace {
 
 constexpr float kEpsilon = 1e-6f;
 
-// x += norm(y) * gain; every third row has a gain of its own where `own_gains`.
+// x += multiplier * norm(y) * gain; every third row has a gain of its own where `own_gains`. Not `normed`: x += multiplier * y.
 struct NormAdd {
-  NormAdd(int32_t rows_, int32_t width_, bool own_gains_)
+  NormAdd(int32_t rows_, int32_t width_, bool own_gains_, bool normed_ = true, float multiplier_ = 1)
       : rows(rows_),
         width(width_),
         own_gains(own_gains_),
+        normed(normed_),
+        multiplier(multiplier_),
         random(static_cast<uint64_t>(rows * 1000 + width)),
         y(random.floats(elements(), -4.0f, 4.0f)),
         x(random.floats(elements(), -1.0f, 1.0f)),
@@ -37,7 +39,8 @@ struct NormAdd {
     const size_t offset = static_cast<size_t>(begin) * static_cast<size_t>(width);
     run_parts(backend.ops().rmsnorm_add,
               RmsNormAddArgs{y_store.data() + offset, x_store.data() + offset, end - begin, width,
-                             gain_store.data(), kEpsilon, own_gains ? gains.data() + begin : nullptr},
+                             normed ? gain_store.data() : nullptr, kEpsilon, own_gains ? gains.data() + begin : nullptr,
+                             multiplier},
               parts);
     return std::vector<float>(x_store.data() + offset,
                               x_store.data() + static_cast<size_t>(end) * static_cast<size_t>(width));
@@ -46,7 +49,8 @@ struct NormAdd {
   std::string text() const { return "M " + std::to_string(rows) + ", width " + std::to_string(width); }
 
   int32_t rows, width;
-  bool own_gains;
+  bool own_gains, normed;
+  float multiplier;
   Random random;
   std::vector<float> y, x, gain, own_gain;
 };
@@ -55,8 +59,11 @@ std::vector<NormAdd> all_cases() {
   std::vector<NormAdd> all;
   const int32_t sizes[][2] = {{1, 1}, {2, 3}, {7, 65}, {17, 64}, {3, 577}};
   for (const auto& s : sizes)
-    for (const bool own_gains : {false, true})
+    for (const bool own_gains : {false, true}) {
       all.emplace_back(s[0], s[1], own_gains);
+      all.emplace_back(s[0], s[1], own_gains, true, 0.22f);
+      all.emplace_back(s[0], s[1], false, false, own_gains ? 0.22f : 1.0f);
+    }
   return all;
 }
 
@@ -73,7 +80,8 @@ TEST("ops/rmsnorm_add: the equation") {
         for (size_t k = 0; k < width; ++k)
           squares += double{one.y[m * width + k]} * one.y[m * width + k];
         const float gain = (one.own_gains && m % 3 == 0 ? one.own_gain : one.gain)[i % width];
-        const double added = one.y[i] / std::sqrt(squares / one.width + double{kEpsilon}) * gain;
+        const double norm = one.normed ? gain / std::sqrt(squares / one.width + double{kEpsilon}) : 1;
+        const double added = double{one.multiplier} * one.y[i] * norm;
         expect_near(label(*backend, one.text()), i, out[i], one.x[i] + added,
                     3e-6 * std::fabs(added) + kFloatEpsilon * std::fabs(one.x[i]));
       }

@@ -23,11 +23,12 @@ struct Shape {
   int32_t rows, heads, kv_heads, head_dim;
   KvFormat format;
   bool norms, own_norms;
+  bool joint = false, rotates = true;
   std::string text() const {
     return "M " + std::to_string(rows) + ", heads " + std::to_string(heads) + "/" + std::to_string(kv_heads) +
            ", head_dim " + std::to_string(head_dim) +
            (format == KvFormat::kFloat32 ? ", float32" : format == KvFormat::kInt8 ? ", int8" : ", bfloat16") + (norms ? ", norms" : "") +
-           (own_norms ? ", own norms" : "");
+           (own_norms ? ", own norms" : "") + (joint ? ", over all heads" : "") + (rotates ? "" : ", no rotation");
   }
 };
 
@@ -47,7 +48,7 @@ class Rope {
         cosine_(random_.floats(size(shape.rows) * size(shape.head_dim / 2), -1.0f, 1.0f)),
         sine_(random_.floats(size(shape.rows) * size(shape.head_dim / 2), -1.0f, 1.0f)) {
     for (int i = 0; i < 4; ++i)
-      gains_.push_back(random_.floats(size(shape.head_dim), 0.5f, 1.5f));
+      gains_.push_back(random_.floats(size(shape.head_dim * (!shape.joint ? 1 : i % 2 == 0 ? shape.heads : shape.kv_heads)), 0.5f, 1.5f));
     const int32_t places[][2] = {{0, 0}, {1, 31}, {1, 32}, {2, 100}, {0, 127},
                                  {2, 0}, {0, 64}, {1, 5},  {2, 77}};
     for (int32_t m = 0; m < shape.rows; ++m) {
@@ -96,8 +97,11 @@ class Rope {
     args.heads = shape_.heads;
     args.kv_heads = shape_.kv_heads;
     args.head_dim = shape_.head_dim;
-    args.cosine = cosine.data() + size(begin) * size(shape_.head_dim / 2);
-    args.sine = sine.data() + size(begin) * size(shape_.head_dim / 2);
+    if (shape_.rotates) {
+      args.cosine = cosine.data() + size(begin) * size(shape_.head_dim / 2);
+      args.sine = sine.data() + size(begin) * size(shape_.head_dim / 2);
+    }
+    args.joint_norms = shape_.joint;
     if (shape_.norms) {
       args.q_norm = gains[0].data();
       args.k_norm = gains[1].data();
@@ -214,14 +218,17 @@ class Rope {
     const float* x = head(m, h);
     std::vector<double> normed(x, x + shape_.head_dim);
     if (shape_.norms || shape_.own_norms) {
+      const float* first = !shape_.joint ? x : is_q ? head(m, 0) : head(m, shape_.heads);
+      const int32_t count = shape_.head_dim * (!shape_.joint ? 1 : is_q ? shape_.heads : shape_.kv_heads);
       double squares = 0;
-      for (const double value : normed)
-        squares += value * value;
+      for (int32_t i = 0; i < count; ++i)
+        squares += double{first[i]} * first[i];
       const bool own = shape_.own_norms && m % 2 == 0;
       const std::vector<float>& gain = gains_[(own ? 2 : 0) + (is_q ? 0 : 1)];
       for (size_t i = 0; i < normed.size(); ++i)
-        normed[i] = normed[i] / std::sqrt(squares / shape_.head_dim + double{kNormEpsilon}) * gain[i];
+        normed[i] = normed[i] / std::sqrt(squares / count + double{kNormEpsilon}) * gain[i + static_cast<size_t>(x - first)];
     }
+    if (!shape_.rotates) return normed;
     std::vector<double> rotated(normed.size());
     const size_t half = normed.size() / 2;
     for (size_t i = 0; i < half; ++i) {
@@ -248,7 +255,10 @@ std::vector<Shape> shapes() {
   for (const auto& s : sizes)
     for (const KvFormat format : {KvFormat::kBFloat16, KvFormat::kFloat32, KvFormat::kInt8})
       for (int norms = 0; norms < 3; ++norms)
-        all.push_back({s[0], s[1], s[2], s[3], format, norms > 0, norms > 1});
+        for (const bool rotates : {true, false}) {
+          all.push_back({s[0], s[1], s[2], s[3], format, norms > 0, norms > 1, false, rotates});
+          if (norms > 0) all.push_back({s[0], s[1], s[2], s[3], format, true, norms > 1, true, rotates});
+        }
   return all;
 }
 

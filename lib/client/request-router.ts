@@ -1,6 +1,6 @@
 import type { NativeEvent } from "../native/types.js";
 
-/** Deals the engine's batched events out to the requests that they belong to. */
+/** Passes each of the engine's batched events on to the request that it belongs to. */
 export class RequestRouter {
   readonly #handlers = new Map<number, (event: NativeEvent) => void>();
 

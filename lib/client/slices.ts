@@ -7,17 +7,20 @@ const SLICE_MS = 4;
 /** Cuts long work into slices, between which the event loop has its turn and the signal its say. */
 export class Slices {
   readonly #signal: AbortSignal | undefined;
+  readonly #what: string;
   #began = performance.now();
 
-  constructor(signal: AbortSignal | undefined) {
+  /** @param what Begins the message of ERR_ABORTED. */
+  constructor(signal: AbortSignal | undefined, what: string) {
     this.#signal = signal;
+    this.#what = what;
   }
 
   /** Called now and then by the work. Throws ERR_ABORTED. */
   async pause(): Promise<void> {
     if (performance.now() - this.#began < SLICE_MS) return;
     await nextTurn();
-    throwIfAborted(this.#signal, "The comparison");
+    throwIfAborted(this.#signal, this.#what);
     this.#began = performance.now();
   }
 }
