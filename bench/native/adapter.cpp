@@ -52,8 +52,10 @@ struct SiteWeights {
   Buffer b_alone;                     // bfloat16, [rank, columns] of one projection after another
 
   SiteWeights(const Backend& backend, const Site& site, int32_t rows, uint64_t seed, int threads) {
-    MatrixSpec spec{site.n(), site.k, WeightFormat::kInt8, ActivationFormat::kInt8, true, {}, {}};
-    for (int i = 0; i < kOutliers; ++i) spec.outliers.push_back(i * site.k / kOutliers);
+    MatrixSpec spec{site.n(), site.k, {WeightFormat::kInt8, ActivationFormat::kInt8}};
+    std::vector<int32_t> outliers;
+    for (int i = 0; i < kOutliers; ++i) outliers.push_back(i * site.k / kOutliers);
+    spec.set_transform(true, std::move(outliers), {});
     const auto some = random_floats(seed, static_cast<size_t>(site.k) * 16, 0.5f);  // every 16th row is the same
     base = backend.pack(spec, row_reader(some, site.k), threads);
     const int32_t ranks = kRank * site.projections();
@@ -104,8 +106,8 @@ class Layers {
         y_(floats(kHidden)),
         values_(floats(kIntermediate)),
         q_(size(rows) * kIntermediate),
-        scale_(floats(scale_groups(kIntermediate))),
-        compensation_(floats(scale_groups(kIntermediate))),
+        scale_(floats(scale_groups(kIntermediate, kDefaultScaleGroup))),
+        compensation_(floats(scale_groups(kIntermediate, kDefaultScaleGroup))),
         outliers_(floats(kMaxOutliers)),
         h_(floats(kHStride)),
         t_(floats(2 * kIntermediate)),

@@ -23,8 +23,8 @@ constexpr int kPartsPerThread = 3;  // as a step of so many rows has them
 struct Inputs {
   explicit Inputs(int32_t rows)
       : q(static_cast<size_t>(rows) * kLargestK),
-        scale(static_cast<size_t>(rows) * scale_groups(kLargestK) * sizeof(float)),
-        compensation(static_cast<size_t>(rows) * scale_groups(kLargestK) * sizeof(int32_t)),
+        scale(static_cast<size_t>(rows) * scale_groups(kLargestK, kDefaultScaleGroup) * sizeof(float)),
+        compensation(static_cast<size_t>(rows) * scale_groups(kLargestK, kDefaultScaleGroup) * sizeof(int32_t)),
         y(static_cast<size_t>(rows) * kLargestN * sizeof(float)) {
     for (size_t i = 0; i < q.bytes(); ++i) q.as<int8_t>()[i] = static_cast<int8_t>(255 * uniform_draw(1, i) - 127);
     for (size_t i = 0; i < scale.bytes() / sizeof(float); ++i) scale.as<float>()[i] = 0.01f;

@@ -4,6 +4,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "backend/program.h"
@@ -20,13 +21,20 @@ using RowReader = std::function<void(int32_t row_begin, int32_t row_count, float
 struct MatrixSpec {
   int32_t rows;
   int32_t cols;
-  WeightFormat format;
-  ActivationFormat activation;
-  // int8 activations only; see InputTransform. Outliers: ascending channels below cols, at most kMaxOutliers.
-  // Smoothing: [cols] factors above zero, or empty.
-  bool rotated = false;
+  QuantScheme scheme;
+  // Of the input transform that the scheme names; see InputTransform. Outliers: scheme.outliers ascending channels below cols, at most
+  // kMaxOutliers. Smoothing: [cols] factors above zero where the scheme is smoothed, else empty.
   std::vector<int32_t> outliers = {};
   std::vector<float> smoothing = {};
+
+  // In the scheme, too.
+  void set_transform(bool rotated, std::vector<int32_t> channels, std::vector<float> factors) {
+    scheme.rotated = rotated;
+    scheme.outliers = static_cast<int32_t>(channels.size());
+    scheme.smoothed = !factors.empty();
+    outliers = std::move(channels);
+    smoothing = std::move(factors);
+  }
 
   bool operator==(const MatrixSpec&) const = default;
 };
@@ -79,7 +87,8 @@ class Backend {
   // Null where it has none of them; see training_op.h.
   const TrainingOps* training_ops() const { return ops().training == TrainingOps{} ? nullptr : &ops().training; }
 
-  // Quantises where the format asks for it, and packs. Work is spread over `threads`.
+  // Quantises where the format asks for it, and packs. Work is spread over `threads`. Throws Error(kBackendUnavailable), naming formats
+  // and backend, where its ops do not multiply such a matrix.
   virtual std::unique_ptr<Matrix> pack(const MatrixSpec& spec, const RowReader& read, int threads) const = 0;
   // A matrix of this spec whose weights are yet to be written, through `memory`. Throws as `pack` does for a wrong spec.
   virtual std::unique_ptr<Matrix> allocate(const MatrixSpec& spec) const = 0;

@@ -14,6 +14,7 @@
 #include "core/float16.h"
 #include "quant/int8.h"
 #include "quant/rotation.h"
+#include "quant/scheme_name.h"
 
 namespace lowrank {
 namespace {
@@ -84,11 +85,22 @@ void check_bound(int64_t value, int64_t largest, const char* name) {
 void check_matrix_spec(const MatrixSpec& spec) {
   check_bound(spec.rows, kMaxMatrixRows, "the rows of a weight matrix");
   check_bound(spec.cols, kMaxMatrixCols, "the columns of a weight matrix");
-  if (spec.activation == ActivationFormat::kInt8 && spec.format != WeightFormat::kInt8)
-    throw Error(ErrorCode::kInvalidArgument,
-                "Expected float32 activations for a matrix that is not int8, received int8 activations.");
-  if (spec.activation != ActivationFormat::kInt8 && (spec.rotated || !spec.outliers.empty() || !spec.smoothing.empty()))
+  const QuantScheme& scheme = spec.scheme;
+  if (scheme.activations == ActivationFormat::kInt8) {
+    if (!is_quantized(scheme.weights))
+      throw Error(ErrorCode::kInvalidArgument, std::string("Expected float32 activations for a matrix in ") +
+                                                   format_name(scheme.weights) + ", received int8 activations.");
+    if (!is_scale_group(scheme.group))
+      throw Error(ErrorCode::kInvalidArgument,
+                  "Expected 64, 128 or 256 for the channels of a scale group, received " + std::to_string(scheme.group) + ".");
+  } else if (scheme.rotated || !spec.outliers.empty() || !spec.smoothing.empty()) {
     throw Error(ErrorCode::kInvalidArgument, "Expected int8 activations for a matrix with an input transform.");
+  }
+  if (scheme.smoothed != !spec.smoothing.empty() || scheme.outliers != static_cast<int32_t>(spec.outliers.size()))
+    throw Error(ErrorCode::kInvalidArgument, "Expected the input transform of the scheme " + scheme_name(scheme) +
+                                                 " for a matrix, received " + std::to_string(spec.outliers.size()) +
+                                                 " outlier channels and " + std::to_string(spec.smoothing.size()) +
+                                                 " factors of smoothing.");
   if (!spec.smoothing.empty() && spec.smoothing.size() != static_cast<size_t>(spec.cols))
     throw Error(ErrorCode::kInvalidArgument, "Expected " + std::to_string(spec.cols) +
                                                  " factors for the smoothing of a matrix, received " +
@@ -107,6 +119,22 @@ void check_matrix_spec(const MatrixSpec& spec) {
                                                    std::to_string(spec.outliers[j]) + ".");
 }
 
+void check_matmul_kernel(const OpTable& ops, const std::string& backend, const QuantScheme& wanted) {
+  if (ops.matmul_kernels.find(wanted) != nullptr) return;
+  std::string known;
+  for (int w = 0; w < kWeightFormats; ++w)
+    for (int a = 0; a < kActivationFormats; ++a) {
+      QuantScheme scheme;
+      scheme.weights = static_cast<WeightFormat>(w);
+      scheme.activations = static_cast<ActivationFormat>(a);
+      if (ops.matmul_kernels.find(scheme) == nullptr) continue;
+      known += std::string(known.empty() ? "" : ", ") + format_name(scheme.weights) + " with " + format_name(scheme.activations);
+    }
+  throw Error(ErrorCode::kBackendUnavailable, std::string("Expected weights and activations that ") + backend +
+                                                  " multiplies, received " + format_name(wanted.weights) + " weights with " +
+                                                  format_name(wanted.activations) + " activations. It has: " + known + ".");
+}
+
 void check_finite_row(WeightFormat format, int32_t row, const float* x, int32_t cols) {
   const uint32_t absmax = max_magnitude_bits(x, cols);
   if (absmax >= kInfinityBits) throw_not_finite(row);
@@ -119,14 +147,14 @@ RowQuantizer::RowQuantizer(const MatrixSpec& spec)
     : spec_(spec),
       padded_(round_up(spec.cols, kActivationAlignment)),
       q_(static_cast<size_t>(padded_)),
-      scale_(static_cast<size_t>(scales_of_row(spec.activation, spec.cols))),
+      scale_(static_cast<size_t>(scales_of_row(spec.scheme, spec.cols))),
       transformed_(static_cast<size_t>(padded_)),
       outliers_(spec.outliers.size()) {}
 
 QuantizedRow RowQuantizer::quantize(int32_t row, const float* x) {
   const float* weights = transform(row, x);
-  const bool grouped = spec_.activation == ActivationFormat::kInt8;
-  const int32_t group = grouped ? kScaleGroup : padded_;
+  const bool grouped = spec_.scheme.activations == ActivationFormat::kInt8;
+  const int32_t group = grouped ? spec_.scheme.group : padded_;
   for (int32_t i = 0; i < static_cast<int32_t>(scale_.size()); ++i) {
     const int32_t begin = i * group;
     const float scale = quantize_weights_int8(weights + begin, std::min(group, padded_ - begin),
@@ -151,7 +179,7 @@ const float* RowQuantizer::transform(int32_t row, const float* x) {
   if (!spec_.smoothing.empty())
     for (int32_t k = 0; k < spec_.cols; ++k)
       v[k] /= spec_.smoothing[static_cast<size_t>(k)];
-  if (spec_.rotated)
+  if (spec_.scheme.rotated)
     for (int32_t k = 0; k < padded_; k += kRotationBlock)
       rotate_block(v + k);
   return v;

@@ -19,17 +19,12 @@ inline constexpr int32_t kMaxMatrixCols = 1 << 17;
 void check_bound(int64_t value, int64_t largest, const char* name);
 
 // Throws Error(kInvalidArgument) for a spec outside the bounds above, a smoothing that is not [cols] of finite factors above
-// zero, outliers that are not ascending channels, or int8 activations with weights that are not int8.
+// zero, outliers that are not ascending channels, a transform that is not the scheme's, a group of another size, or int8
+// activations with weights that are not quantised.
 void check_matrix_spec(const MatrixSpec& spec);
 
-inline constexpr size_t element_bytes(WeightFormat format) {
-  return format == WeightFormat::kInt8 ? 1 : format == WeightFormat::kBFloat16 ? 2 : 4;
-}
-
-// Scales of a row of int8 weights.
-inline int32_t scales_of_row(ActivationFormat activation, int32_t cols) {
-  return activation == ActivationFormat::kInt8 ? scale_groups(cols) : 1;
-}
+// Throws Error(kBackendUnavailable) where the backend of these ops has no kernel for the formats. `backend`: "cpu (avx2)".
+void check_matmul_kernel(const OpTable& ops, const std::string& backend, const QuantScheme& scheme);
 
 // Throws Error(kModelFormat) where a weight of x [cols] is not finite in the matrix's format.
 void check_finite_row(WeightFormat format, int32_t row, const float* x, int32_t cols);

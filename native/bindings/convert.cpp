@@ -127,6 +127,7 @@ const char* packed_state_name(PackedState state) {
 }
 
 
+
 std::vector<int32_t> compared_tokens_of(const Napi::Value& value, const LogitComparison& comparison, int32_t vocabulary) {
   auto tokens = typed_array<int32_t>(value, "tokens", napi_int32_array);
   if (tokens.size() > static_cast<size_t>(comparison.rows()))

@@ -7,6 +7,7 @@
 #include "bindings/environment.h"
 #include "bindings/errors.h"
 #include "bindings/run_async.h"
+#include "bindings/weight_schemes.h"
 #include "model/packed_weights.h"
 
 namespace lowrank::bindings {
@@ -50,7 +51,7 @@ Napi::Value select_device(const Napi::CallbackInfo& info) {
           auto object = Napi::Object::New(env);
           object.Set("id", device_id(selected.cuda_index));
           object.Set("instructionSet", selected.backend->instruction_set());
-          object.Set("packedWeightsId", packed_weights_id(*selected.backend));
+          object.Set("packedWeightsId", packed_weights_id(*selected.backend, schemes_of(Precision::kInt8)));
           object.Set("fallback", selected.fallback);
           return object;
         });

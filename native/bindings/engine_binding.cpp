@@ -11,6 +11,7 @@
 #include "bindings/errors.h"
 #include "bindings/load_control.h"
 #include "bindings/values.h"
+#include "bindings/weight_schemes.h"
 
 namespace lowrank::bindings {
 namespace {
@@ -37,7 +38,7 @@ LoadOptions load_options_of(const Napi::Object& object) {
   options.engine = engine_options_of(object);
   options.share_weights = object.Get("shareWeights").ToBoolean().Value();
   options.device_adapter_bytes = static_cast<size_t>(number_of(object, "deviceAdapterBytes", 0, 0x1p53));
-  if (options.engine.int8_kv && options.precision != Precision::kInt8)
+  if (options.engine.kv_format == KvFormat::kInt8 && options.precision != Precision::kInt8)
     throw Error(ErrorCode::kInvalidArgument, "Expected int8 precision for an int8 KV cache.");
   return options;
 }
@@ -60,6 +61,7 @@ std::unique_ptr<Model> load_model(const LoadOptions& options, const Callback& on
   auto last = std::chrono::steady_clock::now() - kProgressInterval;
   WeightsOptions weights;
   weights.precision = options.precision;
+  weights.schemes = schemes_of(options.precision);
   weights.threads = options.engine.threads != 0 ? options.engine.threads : ThreadPool::default_threads();
   weights.share_packed = options.share_weights;
   weights.packed_path = [&] { return control.wait_for_packed_path(); };

@@ -2,6 +2,7 @@
 
 #include <cstring>
 
+#include "backend/matrix_rows.h"
 #include "cpu/packing.h"
 
 namespace lowrank {
@@ -21,10 +22,15 @@ class CpuBackend final : public Backend {
   const OpTable& ops() const override { return ops_; }
 
   std::unique_ptr<Matrix> pack(const MatrixSpec& spec, const RowReader& read, int threads) const override {
+    check(spec);
     return cpu::pack_matrix(spec, read, threads);
   }
-  std::unique_ptr<Matrix> allocate(const MatrixSpec& spec) const override { return cpu::allocate_matrix(spec); }
+  std::unique_ptr<Matrix> allocate(const MatrixSpec& spec) const override {
+    check(spec);
+    return cpu::allocate_matrix(spec);
+  }
   std::unique_ptr<Matrix> place(const MatrixSpec& spec, const GivenWeights& given) const override {
+    check(spec);
     return cpu::place_matrix(spec, given);
   }
   std::vector<MemoryRange> memory(const Matrix& matrix) const override {
@@ -32,8 +38,7 @@ class CpuBackend final : public Backend {
   }
   MatrixSpec spec_of(const Matrix& matrix) const override {
     const InputTransform& input = matrix.input;
-    MatrixSpec spec = {matrix.rows,     matrix.cols, matrix.format, matrix.activation, input.rotated,
-                       {input.outliers, input.outliers + input.outlier_count}, {}};
+    MatrixSpec spec = {matrix.rows, matrix.cols, matrix.scheme, {input.outliers, input.outliers + input.outlier_count}, {}};
     if (input.smoothing != nullptr) spec.smoothing.assign(input.smoothing, input.smoothing + matrix.cols);
     return spec;
   }
@@ -66,6 +71,11 @@ class CpuBackend final : public Backend {
   void run(Program& program, int threads) const override { program.run(threads); }
 
  private:
+  void check(const MatrixSpec& spec) const {
+    check_matrix_spec(spec);
+    check_matmul_kernel(ops_, std::string("cpu (") + instruction_set_ + ")", spec.scheme);
+  }
+
   const char* instruction_set_;
   const NumericTraits& traits_;
   const OpTable& ops_;

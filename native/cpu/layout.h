@@ -16,6 +16,9 @@ inline constexpr char kLayoutName[] = "tiles16x4";
 inline constexpr int32_t kTileRows = 16;  // output channels side by side: one 512-bit register of int32
 inline constexpr int32_t kTileDepth = 4;  // input channels that one vpdpbusd lane sums
 
+// Bytes of a tile: 16 rows over all of K. A format's elements lie in it as follows.
+inline constexpr size_t tile_bytes(const QuantScheme& scheme, int32_t cols) { return kTileRows * row_bytes(scheme, cols); }
+
 // int8:     [ceil(N/16)][ceil64(K)/4][16][4] uint8, w + 128; padding holds 128 (that is, zero), but for K's padding of a
 //           rotated matrix, whose last block is rotated as a whole.
 // bfloat16: [ceil(N/16)][ceil64(K)/2][16][2] uint16.
@@ -29,10 +32,11 @@ struct PackedMatrix : Matrix {
   Buffer smoothing;                         // [ceil64(K)] float32 or empty; backs Matrix::input
   std::vector<int32_t> outlier_ids;         // backs Matrix::input
   std::unique_ptr<LoraFactor> outlier_store;  // backs Matrix::outlier_columns
+  int32_t group_count = 0;                    // see groups()
   int32_t padded_rows() const { return round_up(rows, kTileRows); }
   int32_t padded_cols() const { return round_up(cols, kActivationAlignment); }
-  // Scales of one row.
-  int32_t groups() const { return activation == ActivationFormat::kInt8 ? scale_groups(cols) : 1; }
+  // Scale groups of one row; 1 of float input.
+  int32_t groups() const { return group_count; }
 };
 
 // A: [rank/4][ceil64(in)/width][4][width], width 32 for bfloat16 and 16 else, padding zero; of the last group's ranks there may be

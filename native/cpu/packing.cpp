@@ -34,8 +34,8 @@ class RowPacker {
 
   // x [cols]
   void pack(int32_t row, const float* x) {
-    check_finite_row(matrix_.format, row, x, matrix_.cols);
-    switch (matrix_.format) {
+    check_finite_row(matrix_.scheme.weights, row, x, matrix_.cols);
+    switch (matrix_.scheme.weights) {
       case WeightFormat::kInt8: pack_int8(row, quantizer_.quantize(row, x)); return;
       case WeightFormat::kBFloat16: scatter<uint16_t>(row, x, float32_to_bfloat16); return;
       case WeightFormat::kFloat32: scatter<float>(row, x, [](float value) { return value; }); return;
@@ -45,7 +45,7 @@ class RowPacker {
  private:
   void pack_int8(int32_t row, const QuantizedRow& quantized) {
     for (int32_t i = 0; i < matrix_.groups(); ++i)
-      if (matrix_.activation == ActivationFormat::kInt8)
+      if (matrix_.scheme.activations == ActivationFormat::kInt8)
         matrix_.scale.as<uint16_t>()[scale_offset(matrix_, row, i)] = float32_to_bfloat16(quantized.scale[i]);
       else
         matrix_.scale.as<float>()[row] = quantized.scale[i];
@@ -68,7 +68,7 @@ class RowPacker {
   template <class T, class Convert>
   void scatter(int32_t row, const float* x, Convert convert) {
     T* tile = writable_tile<T>(matrix_, row);
-    const int32_t depth = tile_depth(matrix_.format);
+    const int32_t depth = tile_depth(matrix_.scheme.weights);
     for (int32_t k = 0; k < matrix_.cols; ++k)
       tile[tile_offset(depth, row % kTileRows, k)] = convert(x[k]);
   }
@@ -99,33 +99,38 @@ std::unique_ptr<PackedFactor> make_factor(int32_t rank, int32_t dimension, LoraD
 
 }  // namespace
 
+namespace {
+
+// The elements [begin, begin + kRotationBlock) of a row's tile, where a format's lie `depth` side by side.
+template <class T, class Store>
+void for_each_element(const PackedMatrix& matrix, int32_t row, int32_t begin, Store store) {
+  const int32_t depth = tile_depth(matrix.scheme.weights);
+  const T* const tile = tile_of_row<T>(matrix, row) + tile_offset(depth, row % kTileRows, begin);
+  for (int32_t k = 0; k < kRotationBlock; ++k) store(k, tile[tile_offset(depth, 0, k)]);
+}
+
+}  // namespace
+
+void held_integers(const PackedMatrix& matrix, int32_t row, int32_t begin, int8_t (&block)[kRotationBlock]) {
+  for_each_element<uint8_t>(matrix, row, begin, [&](int32_t k, uint8_t held) { block[k] = static_cast<int8_t>(held - kZeroPoint); });
+}
+
 void held_block(const PackedMatrix& matrix, int32_t row, int32_t begin, float (&block)[kRotationBlock]) {
-  const int32_t depth = tile_depth(matrix.format);
-  const size_t first = tile_offset(depth, row % kTileRows, begin);
-  const auto offset = [&](int32_t k) { return first + tile_offset(depth, 0, k); };
-  switch (matrix.format) {
-    case WeightFormat::kInt8: {
-      const uint8_t* weights = tile_of_row<uint8_t>(matrix, row);
-      const float scale = scale_of(matrix, row, begin);  // no block lies in two groups
-      for (int32_t k = 0; k < kRotationBlock; ++k) block[k] = static_cast<float>(weights[offset(k)] - kZeroPoint) * scale;
-      break;
-    }
-    case WeightFormat::kBFloat16: {
-      const uint16_t* weights = tile_of_row<uint16_t>(matrix, row);
-      for (int32_t k = 0; k < kRotationBlock; ++k) block[k] = bfloat16_to_float32(weights[offset(k)]);
-      break;
-    }
-    case WeightFormat::kFloat32: {
-      const float* weights = tile_of_row<float>(matrix, row);
-      for (int32_t k = 0; k < kRotationBlock; ++k) block[k] = weights[offset(k)];
-      break;
-    }
+  if (is_quantized(matrix.scheme.weights)) {
+    int8_t integers[kRotationBlock];
+    held_integers(matrix, row, begin, integers);
+    const float scale = scale_of(matrix, row, begin);  // no block lies in two groups
+    for (int32_t k = 0; k < kRotationBlock; ++k) block[k] = static_cast<float>(integers[k]) * scale;
+  } else if (matrix.scheme.weights == WeightFormat::kBFloat16) {
+    for_each_element<uint16_t>(matrix, row, begin, [&](int32_t k, uint16_t held) { block[k] = bfloat16_to_float32(held); });
+  } else {
+    for_each_element<float>(matrix, row, begin, [&](int32_t k, float held) { block[k] = held; });
   }
 }
 
 float scale_of(const PackedMatrix& matrix, int32_t row, int32_t k) {
-  if (matrix.activation != ActivationFormat::kInt8) return matrix.scale.as<float>()[row];
-  return bfloat16_to_float32(matrix.scale.as<uint16_t>()[scale_offset(matrix, row, k / kScaleGroup)]);
+  if (matrix.scheme.activations != ActivationFormat::kInt8) return matrix.scale.as<float>()[row];
+  return bfloat16_to_float32(matrix.scale.as<uint16_t>()[scale_offset(matrix, row, k / matrix.scheme.group)]);
 }
 
 void unpack_row(const PackedMatrix& matrix, int32_t row, float* out) {
@@ -154,17 +159,15 @@ std::unique_ptr<PackedMatrix> shape_packed(const MatrixSpec& spec, const Provide
   auto matrix = std::make_unique<PackedMatrix>();
   matrix->rows = spec.rows;
   matrix->cols = spec.cols;
-  matrix->format = spec.format;
-  matrix->activation = spec.activation;
+  matrix->scheme = spec.scheme;
+  matrix->group_count = spec.scheme.activations == ActivationFormat::kInt8 ? scale_groups(spec.cols, spec.scheme.group) : 1;
   const auto padded_rows = static_cast<size_t>(matrix->padded_rows());
   const auto padded_cols = static_cast<size_t>(matrix->padded_cols());
-  matrix->data = provide(padded_rows * padded_cols * element_bytes(spec.format));
-  if (spec.format == WeightFormat::kInt8) {
-    const bool int8_input = spec.activation == ActivationFormat::kInt8;
-    matrix->scale = provide(padded_rows * static_cast<size_t>(matrix->groups()) * (int8_input ? sizeof(uint16_t) : sizeof(float)));
-  }
+  matrix->data = provide(padded_rows * row_bytes(spec.scheme, spec.cols));
+  if (is_quantized(spec.scheme.weights))
+    matrix->scale = provide(padded_rows * static_cast<size_t>(scales_of_row(spec.scheme, spec.cols)) * scale_bytes(spec.scheme));
   matrix->bytes = matrix->data.bytes() + matrix->scale.bytes();
-  matrix->input.rotated = spec.rotated;
+  matrix->input.rotated = spec.scheme.rotated;
   if (!spec.smoothing.empty()) {
     matrix->smoothing = Buffer(padded_cols * sizeof(float));
     std::copy(spec.smoothing.begin(), spec.smoothing.end(), matrix->smoothing.as<float>());
@@ -186,8 +189,8 @@ std::unique_ptr<PackedMatrix> shape_packed(const MatrixSpec& spec, const Provide
 
 std::unique_ptr<PackedMatrix> allocate_packed(const MatrixSpec& spec) {
   auto matrix = shape_packed(spec, [](size_t bytes) { return BufferPart(Buffer(bytes)); });
-  if (spec.format == WeightFormat::kInt8 && matrix->rows != matrix->padded_rows())
-    std::memset(writable_tile<uint8_t>(*matrix, matrix->rows), kZeroPoint, kTileRows * static_cast<size_t>(matrix->padded_cols()));
+  if (spec.scheme.weights == WeightFormat::kInt8 && matrix->rows != matrix->padded_rows())
+    std::memset(writable_tile<uint8_t>(*matrix, matrix->rows), kZeroPoint, tile_bytes(spec.scheme, spec.cols));
   return matrix;
 }
 
@@ -238,7 +241,8 @@ uint64_t checksum(const PackedMatrix& matrix) {
   // Every buffer of a packed matrix is a multiple of 64 bytes.
   Checksum sum;
   sum.add(static_cast<uint64_t>(matrix.rows) << 32 | static_cast<uint32_t>(matrix.cols));
-  sum.add(static_cast<uint64_t>(matrix.format) << 8 | static_cast<uint64_t>(matrix.activation));
+  sum.add(static_cast<uint64_t>(matrix.scheme.weights) << 8 | static_cast<uint64_t>(matrix.scheme.activations) |
+          static_cast<uint64_t>(matrix.scheme.group) << 16);
   sum.add(matrix.data.as<void>(), matrix.data.bytes());
   sum.add(matrix.scale.as<void>(), matrix.scale.bytes());
   sum.add(matrix.smoothing.as<void>(), matrix.smoothing.bytes());

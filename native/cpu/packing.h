@@ -24,15 +24,17 @@ inline constexpr size_t tile_offset(int32_t depth, int32_t lane, int32_t k) {
 // The first element of the tile that holds `row`. T: uint8_t, uint16_t or float, after the format.
 template <class T>
 const T* tile_of_row(const PackedMatrix& matrix, int32_t row) {
-  return matrix.data.as<T>() +
-         static_cast<size_t>(row / kTileRows) * kTileRows * static_cast<size_t>(matrix.padded_cols());
+  return reinterpret_cast<const T*>(matrix.data.as<uint8_t>() +
+                                    static_cast<size_t>(row / kTileRows) * tile_bytes(matrix.scheme, matrix.cols));
 }
 
 // The scale of element (row, k) of an int8 matrix; k may lie in K's padding.
 float scale_of(const PackedMatrix& matrix, int32_t row, int32_t k);
 
-// The weights [begin, begin + kRotationBlock) of a row as they are held: dequantised, the input transform not undone. `begin`: a
-// multiple of kRotationBlock.
+// The integers [begin, begin + kRotationBlock) of a row of a quantised matrix. `begin`: a multiple of kRotationBlock.
+void held_integers(const PackedMatrix& matrix, int32_t row, int32_t begin, int8_t (&block)[kRotationBlock]);
+
+// The weights there, of any matrix, as they are held: dequantised, the input transform not undone.
 void held_block(const PackedMatrix& matrix, int32_t row, int32_t begin, float (&block)[kRotationBlock]);
 
 // out [cols]: the logical weights of a row as the engine holds them: dequantised, rotated back, outliers put in.

@@ -3,8 +3,8 @@
 
 #include <cstdint>
 
+#include "cuda/scale_group.h"
 #include "cuda/warp.h"
-#include "ops/types.h"
 
 namespace lowrank::cuda {
 

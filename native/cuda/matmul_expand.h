@@ -13,6 +13,7 @@
 #pragma once
 
 #include "cuda/launches.h"
+#include "cuda/scale_group.h"
 #include "device/params/matmul_expand.h"
 
 namespace lowrank::cuda {

@@ -139,11 +139,9 @@ void add_float(Launches& launches, const device::MatmulExpandParams& p) {
 }  // namespace
 
 void enqueue_matmul_float(Launches& launches, const device::MatmulExpandParams& p) {
-  switch (p.w.format) {
-    case WeightFormat::kInt8: return add_float<int8_t>(launches, p);
-    case WeightFormat::kBFloat16: return add_float<uint16_t>(launches, p);
-    case WeightFormat::kFloat32: return add_float<float>(launches, p);
-  }
+  if (p.w.format == WeightFormat::kInt8) return add_float<int8_t>(launches, p);
+  if (p.w.format == WeightFormat::kBFloat16) return add_float<uint16_t>(launches, p);
+  add_float<float>(launches, p);
 }
 
 }  // namespace lowrank::cuda

@@ -4,7 +4,7 @@
 #pragma once
 
 #include "cuda/cuda.h"
-#include "ops/types.h"
+#include "cuda/scale_group.h"
 
 namespace lowrank::cuda {
 

@@ -2,6 +2,7 @@
 
 #include <cstring>
 
+#include "backend/matrix_rows.h"
 #include "device/packing.h"
 
 namespace lowrank::device {
@@ -38,9 +39,17 @@ DeviceBackend::DeviceBackend(const PluginTable& plugin, int32_t index, const OpT
       recorder_(std::make_unique<StepRecorder>(*device_)) {}
 
 std::unique_ptr<lowrank::Matrix> DeviceBackend::pack(const MatrixSpec& spec, const RowReader& read, int threads) const {
+  check(spec);
   return pack_matrix(*device_, spec, read, threads);
 }
-std::unique_ptr<lowrank::Matrix> DeviceBackend::allocate(const MatrixSpec& spec) const { return allocate_matrix(*device_, spec); }
+std::unique_ptr<lowrank::Matrix> DeviceBackend::allocate(const MatrixSpec& spec) const {
+  check(spec);
+  return allocate_matrix(*device_, spec);
+}
+void DeviceBackend::check(const MatrixSpec& spec) const {
+  check_matrix_spec(spec);
+  check_matmul_kernel(ops_, "cuda (" + instruction_set_ + ")", spec.scheme);
+}
 MatrixSpec DeviceBackend::spec_of(const lowrank::Matrix& matrix) const { return own(matrix).spec; }
 std::vector<MemoryRange> DeviceBackend::memory(const lowrank::Matrix& matrix) const { return device::memory(own(matrix)); }
 void DeviceBackend::unpack(const lowrank::Matrix& matrix, int32_t row_begin, int32_t row_count, float* out) const {

@@ -54,6 +54,8 @@ class DeviceBackend final : public Backend {
   FactorStore& factors() const { return *factors_; }
 
  private:
+  void check(const MatrixSpec& spec) const;
+
   // The kernels of shrink and expand take a float apart for bfloat16 products, exactly.
   static constexpr NumericTraits kTraits = {
       .rounding = "cuda", .bfloat16_attention = true, .bfloat16_low_rank = false, .byte_attention = false};

@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "backend/matrix_rows.h"
+#include "core/error.h"
 #include "core/float16.h"
 
 namespace lowrank::device {
@@ -12,13 +13,19 @@ namespace {
 constexpr int32_t kRowGrain = 16;  // rows of a matrix are padded to it
 constexpr size_t kReadBytes = size_t{1} << 20;
 
-size_t row_bytes(const DeviceMatrix& matrix) { return static_cast<size_t>(matrix.view.stride) * element_bytes(matrix.format); }
+size_t row_bytes(const DeviceMatrix& matrix) { return lowrank::row_bytes(matrix.scheme, matrix.cols); }
 
-// Of int8 weights; 0 of others.
+// 0 where weights have no scales.
 size_t scale_row_bytes(const MatrixSpec& spec) {
-  if (spec.format != WeightFormat::kInt8) return 0;
-  return static_cast<size_t>(scales_of_row(spec.activation, spec.cols)) *
-         (spec.activation == ActivationFormat::kInt8 ? sizeof(uint16_t) : sizeof(float));
+  return static_cast<size_t>(scales_of_row(spec.scheme, spec.cols)) * scale_bytes(spec.scheme);
+}
+
+// Kernels know one size of scale groups.
+void check_scale_group(const QuantScheme& scheme) {
+  if (scheme.activations != ActivationFormat::kInt8 || scheme.group == kScaleGroup) return;
+  throw Error(ErrorCode::kBackendUnavailable, "Expected " + std::to_string(kScaleGroup) +
+                                                  " for the channels of a scale group on a CUDA device, received " +
+                                                  std::to_string(scheme.group) + ". Use that size, or the CPU.");
 }
 
 // Lays out some rows in the host's memory, then copies them to the device.
@@ -42,21 +49,20 @@ class RowWriter {
  private:
   // Row `row` of the matrix as number i of those to be written; x [cols].
   void lay_out(int32_t row, size_t i, const float* x) {
-    check_finite_row(matrix_.format, row, x, matrix_.cols);
+    check_finite_row(matrix_.scheme.weights, row, x, matrix_.cols);
     uint8_t* data = data_.data() + i * row_bytes(matrix_);
-    switch (matrix_.format) {
-      case WeightFormat::kInt8: lay_out_int8(quantizer_.quantize(row, x), i, data); return;
-      case WeightFormat::kBFloat16:
-        for (int32_t k = 0; k < matrix_.cols; ++k) reinterpret_cast<uint16_t*>(data)[k] = float32_to_bfloat16(x[k]);
-        return;
-      case WeightFormat::kFloat32: std::memcpy(data, x, static_cast<size_t>(matrix_.cols) * sizeof(float)); return;
-    }
+    if (is_quantized(matrix_.scheme.weights))
+      lay_out_int8(quantizer_.quantize(row, x), i, data);
+    else if (matrix_.scheme.weights == WeightFormat::kBFloat16)
+      for (int32_t k = 0; k < matrix_.cols; ++k) reinterpret_cast<uint16_t*>(data)[k] = float32_to_bfloat16(x[k]);
+    else
+      std::memcpy(data, x, static_cast<size_t>(matrix_.cols) * sizeof(float));
   }
   void lay_out_int8(const QuantizedRow& row, size_t i, uint8_t* data) {
     std::memcpy(data, row.q, static_cast<size_t>(matrix_.view.stride));
     uint8_t* scale = scale_.data() + i * scale_bytes_;
-    if (matrix_.activation == ActivationFormat::kInt8) {
-      for (int32_t g = 0; g < scale_groups(matrix_.cols); ++g)
+    if (matrix_.scheme.activations == ActivationFormat::kInt8) {
+      for (int32_t g = 0; g < scales_of_row(matrix_.scheme, matrix_.cols); ++g)
         reinterpret_cast<uint16_t*>(scale)[g] = float32_to_bfloat16(row.scale[g]);
     } else {
       std::memcpy(scale, row.scale, sizeof(float));
@@ -96,21 +102,17 @@ struct HeldRows {
 
 // The weights [begin …] of row i as they are held, before the inverse of the input transform.
 void held_block(const DeviceMatrix& matrix, const HeldRows& rows, size_t i, int32_t begin, float (&block)[kRotationBlock]) {
-  const uint8_t* data = rows.data.data() + i * row_bytes(matrix) + static_cast<size_t>(begin) * element_bytes(matrix.format);
-  switch (matrix.format) {
-    case WeightFormat::kInt8: {
-      const uint8_t* scales = rows.scale.data() + i * scale_row_bytes(matrix.spec);
-      const float scale = matrix.activation == ActivationFormat::kInt8
-                              ? bfloat16_to_float32(reinterpret_cast<const uint16_t*>(scales)[begin / kScaleGroup])
-                              : *reinterpret_cast<const float*>(scales);
-      for (int32_t k = 0; k < kRotationBlock; ++k)
-        block[k] = static_cast<float>(reinterpret_cast<const int8_t*>(data)[k]) * scale;
-      return;
-    }
-    case WeightFormat::kBFloat16:
-      for (int32_t k = 0; k < kRotationBlock; ++k) block[k] = bfloat16_to_float32(reinterpret_cast<const uint16_t*>(data)[k]);
-      return;
-    case WeightFormat::kFloat32: std::memcpy(block, data, sizeof block); return;
+  const uint8_t* data = rows.data.data() + i * row_bytes(matrix) + lowrank::row_bytes(matrix.scheme, begin);
+  if (is_quantized(matrix.scheme.weights)) {
+    const uint8_t* scales = rows.scale.data() + i * scale_row_bytes(matrix.spec);
+    const float scale = matrix.scheme.activations == ActivationFormat::kInt8
+                            ? bfloat16_to_float32(reinterpret_cast<const uint16_t*>(scales)[begin / matrix.scheme.group])
+                            : *reinterpret_cast<const float*>(scales);
+    for (int32_t k = 0; k < kRotationBlock; ++k) block[k] = static_cast<float>(reinterpret_cast<const int8_t*>(data)[k]) * scale;
+  } else if (matrix.scheme.weights == WeightFormat::kBFloat16) {
+    for (int32_t k = 0; k < kRotationBlock; ++k) block[k] = bfloat16_to_float32(reinterpret_cast<const uint16_t*>(data)[k]);
+  } else {
+    std::memcpy(block, data, sizeof block);
   }
 }
 
@@ -120,7 +122,7 @@ void restore_row(const DeviceMatrix& matrix, const HeldRows& rows, size_t i, flo
     float block[kRotationBlock];
     held_block(matrix, rows, i, begin, block);
     const int32_t count = std::min(kRotationBlock, matrix.cols - begin);
-    restore_block(spec.rotated, spec.smoothing.empty() ? nullptr : spec.smoothing.data() + begin, count, block);
+    restore_block(spec.scheme.rotated, spec.smoothing.empty() ? nullptr : spec.smoothing.data() + begin, count, block);
     std::copy_n(block, count, out + begin);
   }
   if (spec.outliers.empty()) return;
@@ -143,12 +145,12 @@ BackendMemory copied(OpenDevice& device, const std::vector<T>& values) {
 
 std::unique_ptr<DeviceMatrix> allocate_matrix(OpenDevice& device, const MatrixSpec& spec) {
   check_matrix_spec(spec);
+  check_scale_group(spec.scheme);
   auto matrix = std::make_unique<DeviceMatrix>();
   matrix->spec = spec;
   matrix->rows = spec.rows;
   matrix->cols = spec.cols;
-  matrix->format = spec.format;
-  matrix->activation = spec.activation;
+  matrix->scheme = spec.scheme;
   const auto rows = static_cast<size_t>(round_up(spec.rows, kRowGrain));
   matrix->view.stride = round_up(spec.cols, kActivationAlignment);
   matrix->data = device.allocate(rows * row_bytes(*matrix));
@@ -163,9 +165,9 @@ std::unique_ptr<DeviceMatrix> allocate_matrix(OpenDevice& device, const MatrixSp
     matrix->outliers = device.allocate(rows * kMaxOutliers * sizeof(uint16_t));
   }
   const auto outlier_count = static_cast<int32_t>(spec.outliers.size());
-  matrix->input = {matrix->smoothing.as<float>(), spec.rotated, outlier_count, matrix->outlier_ids.as<int32_t>()};
+  matrix->input = {matrix->smoothing.as<float>(), spec.scheme.rotated, outlier_count, matrix->outlier_ids.as<int32_t>()};
   matrix->view = {matrix->data.as<void>(), matrix->scale.as<void>(), matrix->outliers.as<uint16_t>(), spec.rows, spec.cols,
-                  matrix->view.stride,     outlier_count,            spec.format,                     spec.activation};
+                  matrix->view.stride,     outlier_count,            spec.scheme.weights,             spec.scheme.activations};
   for (const BackendMemory* part : {&matrix->data, &matrix->scale, &matrix->smoothing, &matrix->outlier_ids, &matrix->outliers})
     matrix->bytes += part->bytes();
   return matrix;
@@ -202,8 +204,8 @@ void unpack_rows(const OpenDevice& device, const DeviceMatrix& matrix, int32_t r
 uint64_t checksum(const OpenDevice& device, const DeviceMatrix& matrix) {
   Checksum sum;
   sum.add(static_cast<uint64_t>(matrix.rows) << 32 | static_cast<uint32_t>(matrix.cols));
-  sum.add(static_cast<uint64_t>(matrix.format) << 16 | static_cast<uint64_t>(matrix.activation) << 8 |
-          (matrix.spec.rotated ? 1u : 0u));
+  sum.add(static_cast<uint64_t>(matrix.scheme.weights) << 16 | static_cast<uint64_t>(matrix.scheme.activations) << 8 |
+          (matrix.scheme.rotated ? 1u : 0u));
   for (const int32_t channel : matrix.spec.outliers)
     sum.add(static_cast<uint64_t>(channel));
   std::vector<uint8_t> block;

@@ -26,11 +26,9 @@ EngineOptions complete(EngineOptions options, const Model& model) {
 }
 
 KvCacheSpec kv_cache_spec(const Model& model, const EngineOptions& options) {
-  if (options.int8_kv && model.precision() != Precision::kInt8)
-    throw Error(ErrorCode::kInvalidArgument, "Expected int8 precision for an int8 KV cache.");
   const ModelConfig& config = model.config();
   KvCacheSpec spec = {static_cast<int32_t>(config.layers.size()), config.kv_heads, config.head_dim,
-                      options.int8_kv ? KvFormat::kInt8 : model.kv_format(), 0};
+                      options.kv_format.value_or(kv_format(model.precision())), 0};
   const int64_t context = pages_for(options.context_length);
   const auto page = static_cast<int64_t>(kv_page_bytes(spec));
   const bool given = options.kv_cache_bytes != 0;

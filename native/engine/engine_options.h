@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 
 #include "kv_cache/kv_cache.h"
 #include "model/model.h"
@@ -18,7 +19,7 @@ struct EngineOptions {
   // Budget of keys and values; less than one context is refused. 0: max_sequences contexts, but at most a quarter of the host's
   // memory, or half of what a device has free, and at least one context.
   size_t kv_cache_bytes = 0;
-  bool int8_kv = false;        // keys and values in int8 in place of the model's own format; with int8 precision only
+  std::optional<KvFormat> kv_format = {};  // of keys and values, in place of that of the model's precision
 };
 
 inline constexpr int32_t kDefaultContextLength = 8192;
@@ -26,8 +27,7 @@ inline constexpr int32_t kDefaultContextLength = 8192;
 // The options in full: every 0 that stands for a default is replaced but that of kv_cache_bytes.
 EngineOptions complete(EngineOptions options, const Model& model);
 
-// The cache of an engine with complete options. Throws Error: kInvalidArgument for int8 where the model has another precision,
-// kOutOfMemory for a budget below one context.
+// The cache of an engine with complete options. Throws Error(kOutOfMemory) for a budget below one context.
 KvCacheSpec kv_cache_spec(const Model& model, const EngineOptions& options);
 
 }  // namespace lowrank

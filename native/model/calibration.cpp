@@ -12,8 +12,6 @@ namespace {
 // is 5 to 7 % lower on SmolLM2), and 64 tokens as well as 256: outlier channels are the model's, hardly the text's.
 constexpr int32_t kIds = 64;
 constexpr int32_t kFirstId = 1000;
-// Channels kept in bfloat16 beside each product: 2.4 % of SmolLM2's weight bytes.
-constexpr int32_t kOutliers = 8;
 // Rows of a matrix that its columns' rms is taken from, evenly spread: enough for a factor that only shifts rounding.
 constexpr int32_t kSampledRows = 1024;
 // Bounds of the smoothing, so that a channel which is silent in both moves nothing far.
@@ -48,7 +46,7 @@ std::vector<double> sampled_column_rms(const RowReader& read, const MatrixSpec& 
 
 // The channels that are largest on either side of the product, ascending. What is left of a channel on either side once it is
 // smoothed is the square root of its size here.
-std::vector<int32_t> largest_channels(const std::vector<float>& input_rms, const std::vector<double>& weight_rms) {
+std::vector<int32_t> largest_channels(const std::vector<float>& input_rms, const std::vector<double>& weight_rms, int32_t count) {
   std::vector<double> sizes(input_rms.size());
   for (size_t k = 0; k < sizes.size(); ++k) {
     const double size = static_cast<double>(input_rms[k]) * weight_rms[k];
@@ -59,7 +57,7 @@ std::vector<int32_t> largest_channels(const std::vector<float>& input_rms, const
   std::stable_sort(channels.begin(), channels.end(), [&](int32_t a, int32_t b) {
     return sizes[static_cast<size_t>(a)] > sizes[static_cast<size_t>(b)];
   });
-  channels.resize(std::min(static_cast<size_t>(kOutliers), channels.size() / 8));
+  channels.resize(static_cast<size_t>(count));
   std::sort(channels.begin(), channels.end());
   return channels;
 }
@@ -139,12 +137,13 @@ std::vector<float> Calibration::column_rms(const float* rows, int32_t cols, int3
   return rms;
 }
 
-void Calibration::choose_transform(const std::vector<float>& input_rms, const RowReader& read, const CalibrationRecipe& recipe,
-                                   MatrixSpec& spec) {
-  spec.rotated = recipe.rotation;
+void Calibration::choose_transform(const std::vector<float>& input_rms, const RowReader& read, MatrixSpec& spec) {
+  const QuantScheme scheme = spec.scheme;
+  const int32_t outliers = outlier_channels(scheme, spec.cols);
+  if (!scheme.smoothed && outliers == 0) return;
   const std::vector<double> weight_rms = sampled_column_rms(read, spec);
-  if (recipe.outliers) spec.outliers = largest_channels(input_rms, weight_rms);
-  if (recipe.smoothing) spec.smoothing = smoothing_of(input_rms, weight_rms);
+  spec.set_transform(scheme.rotated, largest_channels(input_rms, weight_rms, outliers),
+                     scheme.smoothed ? smoothing_of(input_rms, weight_rms) : std::vector<float>());
 }
 
 }  // namespace lowrank

@@ -33,9 +33,8 @@ class Calibration final : private InputObserver {
   // Root mean square of each channel of the head's input, behind the last layer. The final norm must be there.
   std::vector<float> head_input_rms();
 
-  // Sets what the recipe has of rotation, outliers and smoothing in `spec`, from the input's rms and the weights themselves.
-  static void choose_transform(const std::vector<float>& input_rms, const RowReader& read, const CalibrationRecipe& recipe,
-                               MatrixSpec& spec);
+  // Finds the outliers and the smoothing that the spec's scheme asks for, from the input's rms and the weights themselves.
+  static void choose_transform(const std::vector<float>& input_rms, const RowReader& read, MatrixSpec& spec);
 
  private:
   void observe(int32_t layer, Site site, const float* input, int32_t stride) override;

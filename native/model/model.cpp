@@ -23,7 +23,7 @@ BaseModel Model::base(int threads) const {
   base.backend = backend_;
   base.norm_gain_offset = config_.norm_gain_offset;
   base.logits_multiplier = config_.logits_multiplier;
-  base.lora_dtype = precision_ == Precision::kInt8 ? LoraDType::kBFloat16 : LoraDType::kFloat32;
+  base.lora_dtype = lora_dtype(precision_);
   base.threads = threads;
   return base;
 }

@@ -22,8 +22,6 @@ class Model {
   const std::vector<std::string>& ignored_tensors() const { return ignored_tensors_; }
   const Backend& backend() const { return *backend_; }
   Precision precision() const { return precision_; }
-  // int8 keeps keys and values in bfloat16, the reference modes in float32.
-  KvFormat kv_format() const { return precision_ == Precision::kInt8 ? KvFormat::kBFloat16 : KvFormat::kFloat32; }
   // What the lora layer sees of this model; valid as long as the model.
   BaseModel base(int threads) const;
   uint64_t checksum() const;

@@ -13,6 +13,7 @@
 
 #include "core/error.h"
 #include "core/thread_pool.h"
+#include "quant/scheme_name.h"
 
 namespace lowrank {
 namespace {
@@ -34,12 +35,22 @@ struct Header {
 struct IndexEntry {
   int32_t rows;
   int32_t cols;
-  uint32_t outliers;  // int32 ids follow
+  uint64_t checksum;
+  uint16_t group;
+  uint16_t outliers;  // int32 ids follow
+  WeightFormat weights;
+  ActivationFormat activations;
   uint8_t rotated;
   uint8_t smoothed;  // cols float32 factors follow
-  uint8_t padding[2];
-  uint64_t checksum;
+
+  bool is_of(const MatrixSpec& spec) const {
+    const QuantScheme& scheme = spec.scheme;
+    return rows == spec.rows && cols == spec.cols && weights == scheme.weights && activations == scheme.activations &&
+           group == scheme.group && rotated == (scheme.rotated ? 1 : 0) && smoothed == (scheme.smoothed ? 1 : 0) &&
+           outliers == scheme.outliers;
+  }
 };
+static_assert(sizeof(IndexEntry) == 24);
 
 uint64_t aligned(uint64_t offset) { return (offset + kDataAlignment - 1) / kDataAlignment * kDataAlignment; }
 
@@ -76,8 +87,9 @@ void write_all(const std::filesystem::path& path, const Backend& backend, const 
   std::vector<uint8_t> index;
   for (const Matrix* matrix : matrices) {
     const MatrixSpec spec = backend.spec_of(*matrix);
-    const IndexEntry entry = {spec.rows, spec.cols, static_cast<uint32_t>(spec.outliers.size()), spec.rotated,
-                              !spec.smoothing.empty(), {}, backend.checksum(*matrix)};
+    const QuantScheme& scheme = spec.scheme;
+    const IndexEntry entry = {spec.rows, spec.cols, backend.checksum(*matrix), static_cast<uint16_t>(scheme.group),
+                              static_cast<uint16_t>(scheme.outliers), scheme.weights, scheme.activations, scheme.rotated, scheme.smoothed};
     append(index, &entry, 1);
     append(index, spec.outliers.data(), spec.outliers.size());
     append(index, spec.smoothing.data(), spec.smoothing.size());
@@ -113,10 +125,20 @@ void write_all(const std::filesystem::path& path, const Backend& backend, const 
 
 }  // namespace
 
-std::string packed_weights_id(const Backend& backend) {
+std::string packed_weights_id(const Backend& backend, const WeightSchemes& schemes) {
+  std::string formats, last;
+  const auto add = [&](const QuantScheme& scheme) {
+    const std::string name = scheme_name(scheme);
+    if (name != last) formats += "-" + name;
+    last = name;
+  };
+  for (const QuantScheme& scheme : schemes.sites) add(scheme);
+  add(schemes.lm_head);
+  add(schemes.embed_tokens);
+
   const Backend& calibrating = backend.shares_host_memory() ? backend : cpu_backend();
   return "v" + std::to_string(kVersion) + "-" + backend.name() + "-" + backend.weights_layout() + "-" +
-         calibrating.traits().rounding + "-int8";
+         calibrating.traits().rounding + formats;
 }
 
 void write_packed_weights(const std::string& path, const Backend& backend, const std::vector<const Matrix*>& matrices) {
@@ -168,12 +190,9 @@ std::unique_ptr<Matrix> PackedWeights::next(const MatrixSpec& wanted) {
   if (left_ == 0) damaged(file_->name(), "another matrix");
   --left_;
   const auto entry = take<IndexEntry>();
-  if (entry.rows != wanted.rows || entry.cols != wanted.cols) damaged(file_->name(), "the model's shapes");
-  if (entry.rotated > 1 || entry.smoothed > 1) damaged(file_->name(), "a yes or no");
-  if (entry.outliers > static_cast<uint32_t>(kMaxOutliers)) damaged(file_->name(), "few outlier channels");
+  if (!entry.is_of(wanted)) damaged(file_->name(), "the model's shapes and formats");
   MatrixSpec spec = wanted;
-  spec.rotated = entry.rotated != 0;
-  for (uint32_t i = 0; i < entry.outliers; ++i) spec.outliers.push_back(take<int32_t>());
+  for (uint16_t i = 0; i < entry.outliers; ++i) spec.outliers.push_back(take<int32_t>());
   for (int32_t k = 0; entry.smoothed != 0 && k < entry.cols; ++k) spec.smoothing.push_back(take<float>());
 
   const uint64_t offset = aligned(data_at_);

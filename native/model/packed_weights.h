@@ -3,7 +3,7 @@
 // A file (little-endian): the header below, an index and, each from a multiple of 4 KiB on, the memory of the matrices in order, whose
 // ranges begin at multiples of 64. So a process can compute with the file itself (see formats/mapped_file.h), and share its memory with
 // others that do.
-// The index has for each matrix its shape, input transform, and a checksum over all that it holds. Norms, biases and the
+// The index has for each matrix its shape, its scheme with the input transform, and a checksum over all that it holds. Norms, biases and the
 // configuration come from the model's own files, always.
 #pragma once
 
@@ -16,12 +16,13 @@
 #include "backend/backend.h"
 #include "formats/byte_source.h"
 #include "formats/mapped_file.h"
+#include "model/precision.h"
 
 namespace lowrank {
 
-// What a packed file depends on beside the model: recipe, layout, and the rounding of the ops that calibrated it. Part of its name in a
+// What a packed file depends on beside the model: formats, layout, and the rounding of the ops that calibrated it. Part of its name in a
 // cache.
-std::string packed_weights_id(const Backend& backend);
+std::string packed_weights_id(const Backend& backend, const WeightSchemes& schemes);
 
 // Writes a file beside `path` and renames it, so that `path` is never there in part. Throws Error(kIo), and leaves no file
 // then.
@@ -37,8 +38,8 @@ class PackedWeights {
   // Whether they lie there.
   bool is_shared() const { return mapped_ != nullptr; }
 
-  // The next matrix of the file, which must have this shape and these formats; its transform is taken from the file. Its
-  // memory is filled by `read`, or is the file's.
+  // The next matrix of the file, which must have this shape and scheme; the channels and factors of its transform are taken from the
+  // file. Its memory is filled by `read`, or is the file's.
   std::unique_ptr<Matrix> next(const MatrixSpec& wanted);
 
   // Fills and checks all the matrices that `next` has given, on `threads` threads. `done` is called on the caller's thread

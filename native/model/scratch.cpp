@@ -18,7 +18,7 @@ Scratch::Scratch(const Backend& backend, const ModelConfig& config, int32_t rows
   const int32_t widest = std::max({config.hidden_size, config.intermediate_size, attention});
   const int64_t m = rows;
   stride = round_up(widest, kActivationAlignment);
-  groups = scale_groups(widest);
+  groups = scale_groups(widest, kMinScaleGroup);
   x = zeros(kFloat * m * config.hidden_size, Buffer::Pages::kOwn);
   y = zeros(kFloat * m * config.hidden_size);
   wide = zeros(kFloat * m * wide_width, Buffer::Pages::kOwn);
@@ -56,7 +56,8 @@ void Scratch::reserve_thread_gate_up(int32_t rows, int threads) {
 Activations Scratch::activations(const Matrix& matrix, int32_t first_row) const {
   const int64_t first = first_row;
   Activations out;
-  out.format = matrix.activation;
+  out.format = matrix.scheme.activations;
+  out.group = matrix.scheme.group;
   out.cols = matrix.cols;
   out.stride = round_up(matrix.cols, kActivationAlignment);
   out.q = q.as<int8_t>() + first * stride;

@@ -13,6 +13,8 @@
 namespace lowrank {
 namespace {
 
+WeightSchemes schemes_of(const WeightsOptions& options) { return options.schemes.value_or(weight_schemes(options.precision)); }
+
 class Loader {
  public:
   // `packed`: where the matrices come from; null: from the file.
@@ -24,8 +26,9 @@ class Loader {
         backend_(backend),
         options_(options),
         packed_(packed),
+        schemes_(schemes_of(options)),
         cpu_(backend.shares_host_memory() ? backend : cpu_backend()),
-        calibrates_(options.precision == Precision::kInt8 && packed == nullptr),
+        calibrates_(is_calibrated(schemes_) && packed == nullptr),
         calibrates_apart_(calibrates_ && !backend.shares_host_memory()) {}
 
   Weights load() {
@@ -96,12 +99,9 @@ class Loader {
     out = BackendVector(backend_, std::move(values));
   }
 
-  MatrixSpec spec(int32_t rows, int32_t cols) const {
-    MatrixSpec out{};
-    out.rows = rows;
-    out.cols = cols;
-    out.format = options_.precision == Precision::kFloat32 ? WeightFormat::kFloat32 : WeightFormat::kInt8;
-    out.activation = options_.precision == Precision::kInt8 ? ActivationFormat::kInt8 : ActivationFormat::kFloat32;
+  static MatrixSpec spec(int32_t rows, int32_t cols, const QuantScheme& scheme) {
+    MatrixSpec out{rows, cols, scheme};
+    out.scheme.outliers = outlier_channels(scheme, cols);
     return out;
   }
 
@@ -112,7 +112,7 @@ class Loader {
     if (packed_ != nullptr) {
       matrix = packed_->next(wanted);
     } else {
-      if (!input_rms.empty()) Calibration::choose_transform(input_rms, read, options_.recipe, wanted);
+      if (!input_rms.empty()) Calibration::choose_transform(input_rms, read, wanted);
       matrix = backend_.pack(wanted, read, options_.threads);
       if (calibrates_apart_ && host != nullptr) *host = cpu_.pack(wanted, read, options_.threads);
     }
@@ -124,7 +124,7 @@ class Loader {
 
   // A table that is only gathered from needs no transform of an input that it does not have.
   std::unique_ptr<Matrix> table(const TensorInfo& tensor, bool is_head) {
-    MatrixSpec wanted = spec(config_.vocabulary_size, config_.hidden_size);
+    MatrixSpec wanted = spec(config_.vocabulary_size, config_.hidden_size, is_head ? schemes_.lm_head : schemes_.embed_tokens);
     const RowReader read = [&](int32_t begin, int32_t count, float* out) { file_.tensors().read_rows(tensor, begin, count, out); };
     return matrix(wanted, read, calibration_ && is_head ? calibration_->head_input_rms() : std::vector<float>(), nullptr);
   }
@@ -179,7 +179,7 @@ class Loader {
     const int32_t cols = config_.cols(site);
     const auto at = static_cast<size_t>(site);
     hold(stacked_bias(tensors, site), out.biases[at], host_layer(index).biases[at]);
-    MatrixSpec wanted = spec(config_.rows(site), cols);
+    MatrixSpec wanted = spec(config_.rows(site), cols, schemes_.sites[at]);
     const RowReader read = [&](int32_t begin, int32_t count, float* values) {
       for (const Projection projection : projections_of(site)) {
         const TensorRows& part = tensors.weights[static_cast<size_t>(projection)];
@@ -198,7 +198,8 @@ class Loader {
   const Backend& backend_;
   const WeightsOptions& options_;
   PackedWeights* const packed_;
-  // int8 only. The calibration runs on the CPU, whatever the weights are for: so they are the same on every device. For those of
+  const WeightSchemes schemes_;
+  // The calibration runs on the CPU, whatever the weights are for: so they are the same on every device. For those of
   // a device it has what it needs of its own, a layer at a time.
   const Backend& cpu_;
   const bool calibrates_;
@@ -240,7 +241,7 @@ void share(Weights& weights, const std::string& path, const ModelFile& file, con
 Weights load_weights(const ModelFile& file, const ModelTensors& tensors, const ModelConfig& config, const Backend& backend,
                      const WeightsOptions& options) {
   const std::string packed_path =
-      options.precision == Precision::kInt8 && options.packed_path ? options.packed_path() : std::string();
+      is_calibrated(schemes_of(options)) && options.packed_path ? options.packed_path() : std::string();
   const bool keeps = !packed_path.empty();
   if (keeps) {
     try {

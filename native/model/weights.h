@@ -3,6 +3,7 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -11,14 +12,9 @@
 #include "model/config.h"
 #include "model/model_file.h"
 #include "model/model_tensors.h"
+#include "model/precision.h"
 
 namespace lowrank {
-
-enum class Precision : uint8_t {
-  kInt8,       // int8 weights, int8 activations
-  kW8Float32,  // int8 weights dequantised, float32 activations, KV cache, A and B: proves the graph apart from W8A8
-  kFloat32,    // everything float32
-};
 
 // What a load did with WeightsOptions::packed_path.
 enum class PackedState : uint8_t { kNone, kRestored, kWritten };
@@ -30,25 +26,16 @@ struct Weights : DecoderWeights {
   bool shared = false;  // the matrices lie in the packed file, whose memory the system's processes share
 };
 
-// Which parts of an int8 product's input transform the calibration chooses; see InputTransform. A model is loaded with all of
-// them: leaving one out serves to measure what it is worth.
-struct CalibrationRecipe {
-  bool rotation = true;
-  bool outliers = true;
-  bool smoothing = true;
-};
-
 struct WeightsOptions {
   Precision precision = Precision::kInt8;
+  // The format of each matrix in place of the precision's; what the calibration finds of it is looked for only where it is wanted.
+  std::optional<WeightSchemes> schemes = {};
   int threads = 1;
   // Called after each matrix; throws to stop the load. May be empty.
   std::function<void(int64_t parameters_done, int64_t parameters_total)> progress;
-  // kInt8 only: tokens of the text to calibrate by, asked for when they are needed. May be empty, and may give none; see
-  // Calibration.
+  // Tokens of the text to calibrate by, asked for when they are needed. May be empty, and may give none; see Calibration.
   std::function<std::vector<int32_t>()> calibration_ids;
-  // Weights of another recipe must not be kept: `packed_path` says nothing of it.
-  CalibrationRecipe recipe;
-  // kInt8 only: gives the file to restore the packed weights from, and where that cannot be, to write them to. May be empty, and
+  // Of calibrated weights only: gives the file to restore the packed weights from, and where that cannot be, to write them to. May be empty, and
   // may give "": none. Asked for when the model's own files have been found in order. A file that is damaged or not this model's
   // is replaced; one that cannot be written is no error.
   std::function<std::string()> packed_path;

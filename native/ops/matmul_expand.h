@@ -1,7 +1,7 @@
 // y[m, n] = g[n] * (sum_i sx[m, i] * sw[n, i] * acc[m, n, i] + sum_j o[m, j] * C[n, j] + sum_r h[m, r] * B[n, r])
 //           + bias[n] + residual[m, n]
 // y[m, n] = soft_cap * tanh(y[m, n] / soft_cap)                       where soft_cap is not 0 (Gemma 2's logits, arXiv 2408.00118)
-// acc[m, n, i] = sum of q[m, k] * w[n, k] over the k of group i (kScaleGroup) exactly, in int32, and the groups are added in
+// acc[m, n, i] = sum of q[m, k] * w[n, k] over the k of group i (QuantScheme::group) exactly, in int32, and the groups are added in
 // order; o = x.outliers and C = w.outlier_columns, where there are any.
 //
 // The matrix product with dequantisation, LoRA expand, DoRA gain, bias and residual in one epilogue before the one

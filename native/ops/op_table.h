@@ -5,15 +5,13 @@
 #include "ops/embed_gather.h"
 #include "ops/logits_candidates.h"
 #include "ops/matmul_expand.h"
+#include "ops/matmul_kernels.h"
 #include "ops/op_list.h"
 #include "ops/quantize_shrink.h"
 #include "ops/rmsnorm_add.h"
 #include "ops/rope_write_kv.h"
 
 namespace lowrank {
-
-template <class Args>
-using Op = void (*)(const Args&, int part, int parts);
 
 #define LOWRANK_OP_FIELD(name, Name) Op<Name##Args> name;
 #define LOWRANK_OPTIONAL_OP_FIELD(name, Name) Op<Name##Args> name = nullptr;
@@ -25,6 +23,7 @@ struct TrainingOps {
 
 struct OpTable {
   LOWRANK_INFERENCE_OPS(LOWRANK_OP_FIELD)
+  MatmulKernels matmul_kernels = {};  // that matmul_expand chooses from
   TrainingOps training = {};
 };
 

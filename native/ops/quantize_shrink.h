@@ -4,7 +4,7 @@
 //   outliers[m, j] = u[channel j];  v = u with these channels at 0, padded with 0 to a multiple of 64
 //   v         = v * smoothing                                     (where the matrix is smoothed)
 //   v         = rotate_block(v), 64 channels at a time            (where the matrix is rotated: quant/rotation.h)
-// and for each group i of kScaleGroup channels
+// and for each group i of out.group channels
 //   sx[m, i]  = max |v| / 127,  q[m, k] = round_half_even(v[k] / sx[m, i])
 //   compensation[m, i] = -128 * sum of q[m, k]                    (on the CPU alone)
 // or, for float input, values[m, :] = u. A zero group has sx = 0 and q = 0. A row that holds NaN or Inf has an sx or an

@@ -6,20 +6,12 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "quant/scheme.h"
+
 namespace lowrank {
 
-// How a weight matrix is held.
-enum class WeightFormat : uint8_t {
-  kInt8,     // symmetric int8; a scale per row (output channel) and, with int8 input, per group of input channels
-  kBFloat16, // bfloat16, for the few matrices that int8 would hurt
-  kFloat32,
-};
-
-// What a matrix product reads its input as.
-enum class ActivationFormat : uint8_t {
-  kInt8,     // symmetric int8, one dynamic float32 scale per row (token) and group of channels
-  kFloat32,
-};
+template <class Args>
+using Op = void (*)(const Args&, int part, int parts);
 
 // How the low-rank factors A and B are held.
 enum class LoraDType : uint8_t {
@@ -33,13 +25,6 @@ inline constexpr size_t element_bytes(LoraDType dtype) {
 
 struct LoraFactor;
 
-// Consecutive input channels that share a scale in an int8 product, on both sides; the last group may be shorter. A
-// multiple of kRotationBlock, so that no block of the rotation lies in two groups.
-inline constexpr int32_t kScaleGroup = 128;
-inline constexpr int32_t scale_groups(int32_t cols) { return (cols + kScaleGroup - 1) / kScaleGroup; }
-
-// Channels of one block of the rotation, see quant/rotation.h.
-inline constexpr int32_t kRotationBlock = 64;
 inline constexpr int32_t kMaxOutliers = 64;
 
 // What an int8 product's input goes through before it is quantised: the outlier channels are taken out and kept in
@@ -56,9 +41,8 @@ struct InputTransform {
 struct Matrix {
   int32_t rows = 0;
   int32_t cols = 0;
-  WeightFormat format = WeightFormat::kFloat32;
-  ActivationFormat activation = ActivationFormat::kFloat32;
-  // int8 activations only. Logical weights and inputs stay as they are.
+  QuantScheme scheme;
+  // int8 activations only, as the scheme says. Logical weights and inputs stay as they are.
   InputTransform input;
   // B [rows, outlier_count]: the columns of the outlier channels, in bfloat16; null where there are none.
   const LoraFactor* outlier_columns = nullptr;
@@ -116,10 +100,13 @@ struct Activations {
   int32_t cols = 0;
   int32_t stride = 0;      // cols rounded up to a multiple of 64; elements from cols on are zero (but where rotated)
   int8_t* q = nullptr;     // [M, stride]
-  float* scale = nullptr;  // [M, scale_groups(cols)] x is about q * scale; absmax of the group / 127
-  int32_t* compensation = nullptr;  // [M, scale_groups(cols)] -128 * sum of q over the group: the CPU's alone, whose weights are w + 128
+  float* scale = nullptr;  // [M, groups()] x is about q * scale; absmax of the group / 127
+  int32_t* compensation = nullptr;  // [M, groups()] -128 * sum of q over the group: the CPU's alone, whose weights are w + 128
   float* outliers = nullptr;  // [M, kMaxOutliers] the input's outlier channels, as they were
   float* values = nullptr; // [M, stride] float32
+  int32_t group = kDefaultScaleGroup;  // channels that share a scale: as the matrix has it that this is multiplied by
+
+  int32_t groups() const { return scale_groups(cols, group); }
 };
 
 inline constexpr int32_t kActivationAlignment = 64;

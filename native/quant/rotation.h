@@ -5,7 +5,7 @@
 
 #include <cstdint>
 
-#include "ops/types.h"
+#include "quant/scheme.h"
 
 namespace lowrank {
 

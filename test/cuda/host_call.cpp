@@ -22,7 +22,7 @@ Activations HostCall::activations(const Activations& in, int32_t rows) {
   const auto count = static_cast<size_t>(rows);
   Activations there = in;
   there.q = in_out(in.q, count * static_cast<size_t>(in.stride));
-  there.scale = in_out(in.scale, count * static_cast<size_t>(scale_groups(in.cols)));
+  there.scale = in_out(in.scale, count * static_cast<size_t>(in.groups()));
   there.compensation = nullptr;
   there.outliers = in_out(in.outliers, count * kMaxOutliers);
   there.values = in_out(in.values, count * static_cast<size_t>(in.stride));

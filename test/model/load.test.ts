@@ -129,6 +129,17 @@ describe("facts", () => {
   });
 });
 
+test.each(["0", "100", "512", "64 ", "x"])("LOWRANK_SCALE_GROUP=%s is refused", async (group) => {
+  process.env["LOWRANK_SCALE_GROUP"] = group;
+  try {
+    const error = await failureOf(() => loadModel(folder));
+    expect(error.code).toBe("ERR_INVALID_ARGUMENT");
+    expect(error.message).toContain(`Expected 64, 128 or 256 for LOWRANK_SCALE_GROUP, received "${group}".`);
+  } finally {
+    delete process.env["LOWRANK_SCALE_GROUP"];
+  }
+});
+
 describe("progress", () => {
   test("goes up to the whole", async () => {
     const seen: LoadProgress[] = [];

@@ -69,6 +69,21 @@ describe("the second load", () => {
     expect((await facts(tinyModel("llama"))).packed).toBe("restored");
   });
 
+  test("is another file for scale groups of another size", async () => {
+    const { checksum } = await facts(tinyModel("llama"));
+    process.env["LOWRANK_SCALE_GROUP"] = "64";
+    try {
+      const others = await facts(tinyModel("llama"));
+      expect(others.packed).toBe("written");
+      expect(others.checksum).not.toBe(checksum);
+      expect(await facts(tinyModel("llama"))).toEqual({ ...others, packed: "restored" });
+    } finally {
+      delete process.env["LOWRANK_SCALE_GROUP"];
+    }
+    expect(await facts(tinyModel("llama"))).toMatchObject({ packed: "restored", checksum });
+    expect(files(".weights")).toHaveLength(2);
+  });
+
   test("knows a copy of the model by its content", async () => {
     await facts(tinyModel("llama"));
     const copy = new AlteredModel();

@@ -22,9 +22,7 @@ using cuda::kSplitParts;
 constexpr double kSplit = 5.5;  // of two float32: 4 masks, 4 subtractions, 3 words put together
 constexpr double kInt8AsBFloat16 = 1.5;
 
-double element_bytes(WeightFormat format) {
-  return format == WeightFormat::kInt8 ? 1 : format == WeightFormat::kBFloat16 ? 2 : kFloat;
-}
+double element_bytes(WeightFormat format) { return weight_bits(format) / 8.0; }
 
 // Calls visit(segment) for the op's segments.
 template <class Visit>
@@ -36,7 +34,7 @@ void visit_segments(const PaperStep& step, const device::AdapterSegments& adapte
 
 double activation_bytes(const device::Activations& x, int32_t rows, int32_t outliers) {
   if (x.format == ActivationFormat::kFloat32) return kFloat * rows * x.stride;
-  return double{1} * rows * (x.stride + kFloat * (scale_groups(x.cols) + outliers));
+  return double{1} * rows * (x.stride + kFloat * (device::scale_groups(x.cols) + outliers));
 }
 
 // Rows of the launch as its kernel pads them.
@@ -54,7 +52,7 @@ ProductTile padded(const device::MatmulExpandParams& p, const cuda::DeviceFacts&
 }
 
 Cost cost(const PaperStep& step, const device::MatmulExpandParams& p, const cuda::DeviceFacts& device) {
-  const double rows = p.row_end - p.row_begin, n = p.w.rows, groups = scale_groups(p.w.cols);
+  const double rows = p.row_end - p.row_begin, n = p.w.rows, groups = device::scale_groups(p.w.cols);
   const bool int8 = p.w.activation == ActivationFormat::kInt8;
   Cost cost;
   cost.read = n * (p.w.stride * element_bytes(p.w.format) + (int8 ? 2 * groups : kFloat));
@@ -194,7 +192,7 @@ Cost cost(const device::RopeWriteKvParams& p) {
 Cost cost(const device::EmbedGatherParams& p) {
   const device::Matrix& w = p.table.matrix;
   Cost cost;
-  cost.read = double{1} * p.rows * (w.stride * element_bytes(w.format) + 2.0 * scale_groups(w.cols) + kSector);
+  cost.read = double{1} * p.rows * (w.stride * element_bytes(w.format) + 2.0 * device::scale_groups(w.cols) + kSector);
   cost.written = kFloat * p.rows * w.cols;
   cost.float32 = 10.0 * p.rows * w.cols;
   return cost;

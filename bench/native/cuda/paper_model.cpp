@@ -20,10 +20,9 @@ constexpr int32_t kOutlierChannels = 8;
 
 MatrixSpec int8_spec(int32_t rows, int32_t cols) {
   MatrixSpec spec{rows, cols, WeightFormat::kInt8, ActivationFormat::kInt8};
-  spec.rotated = true;
-  spec.outliers.resize(kOutlierChannels);
-  std::iota(spec.outliers.begin(), spec.outliers.end(), 0);
-  spec.smoothing.assign(static_cast<size_t>(cols), 1.0f);
+  std::vector<int32_t> outliers(kOutlierChannels);
+  std::iota(outliers.begin(), outliers.end(), 0);
+  spec.set_transform(true, std::move(outliers), std::vector<float>(static_cast<size_t>(cols), 1.0f));
   return spec;
 }
 

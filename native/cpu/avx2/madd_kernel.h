@@ -22,7 +22,7 @@ namespace lowrank::cpu::avx2 {
 
 constexpr int kLargestRows = 4;
 constexpr int32_t kChunk = 8192;  // columns of x that are widened at a time
-static_assert(kChunk % kScaleGroup == 0);
+static_assert(kChunk % kMaxScaleGroup == 0);
 
 // Four activations of each of four rows, widened to the pairs (q0, q2) and (q1, q3) of int16.
 struct Quad {
@@ -108,7 +108,6 @@ static void add_group(const Group& in, float* out) {
 
 class MaddKernel {
  public:
-  static constexpr size_t kWeightBytes = 1;
   static constexpr int kRows = kLargestRows;
   static constexpr int kTiles = 1;
   static constexpr int kStreamRows = 0;
@@ -124,12 +123,13 @@ class MaddKernel {
     const auto groups = static_cast<size_t>(args.w->groups());
     const auto m = static_cast<size_t>(args.m), n = static_cast<size_t>(args.n);
     for (int32_t r = 0; r < args.rows; ++r) Avx2::store(sums + r * kTileRows, Avx2::zero());
-    for (int32_t k = 0; k < cols; k += kScaleGroup) {
+    const int32_t group_cols = args.w->scheme.group;
+    size_t g = 0;
+    for (int32_t k = 0; k < cols; k += group_cols, ++g) {
       ahead.ask(share);
       if (cols > kChunk && k % kChunk == 0) widen(args, k, cols - k < kChunk ? cols - k : kChunk);
-      const auto g = static_cast<size_t>(k / kScaleGroup);
       const Group group = {quads_ + k % kChunk / kTileDepth,
-                           cols - k < kScaleGroup ? cols - k : kScaleGroup,
+                           cols - k < group_cols ? cols - k : group_cols,
                            args.x->scale + m * groups + g,
                            args.x->compensation + m * groups + g,
                            groups,

@@ -1,7 +1,6 @@
 #include <algorithm>
 #include <cmath>
 
-#include "core/float16.h"
 #include "cpu/packing.h"
 #include "cpu/reference/ops.h"
 
@@ -13,29 +12,23 @@ namespace {
 template <class Number>
 using Block = Number[kSumBlock][kTileRows];
 
-template <class Number, class Packed, class Unpack>
-void unpack_block(const PackedMatrix& w, int32_t tile_row, int32_t k_begin, Block<Number>& block,
-                  Unpack unpack) {
-  const Packed* tile = tile_of_row<Packed>(w, tile_row);
-  const int32_t depth = tile_depth(w.format);
-  for (int32_t k = 0; k < kSumBlock; ++k)
-    for (int32_t lane = 0; lane < kTileRows; ++lane)
-      block[k][lane] = unpack(tile[tile_offset(depth, lane, k_begin + k)]);
-}
-
+// Integers of quantised weights, whose scales come later; weights of others.
 template <class Number>
 void load_block(const PackedMatrix& w, int32_t tile_row, int32_t k_begin, Block<Number>& block) {
-  switch (w.format) {
-    case WeightFormat::kInt8:
-      return unpack_block<Number, uint8_t>(w, tile_row, k_begin, block,
-                                           [](uint8_t packed) { return static_cast<Number>(packed - 128); });
-    case WeightFormat::kBFloat16:
-      return unpack_block<Number, uint16_t>(w, tile_row, k_begin, block, [](uint16_t packed) {
-        return static_cast<Number>(bfloat16_to_float32(packed));
-      });
-    case WeightFormat::kFloat32:
-      return unpack_block<Number, float>(w, tile_row, k_begin, block,
-                                         [](float packed) { return static_cast<Number>(packed); });
+  static_assert(kSumBlock == kRotationBlock);
+  const auto load = [&](int32_t lane, const auto& held) {
+    for (int32_t k = 0; k < kSumBlock; ++k) block[k][lane] = static_cast<Number>(held[k]);
+  };
+  for (int32_t lane = 0; lane < kTileRows; ++lane) {
+    if (is_quantized(w.scheme.weights)) {
+      int8_t held[kRotationBlock];
+      held_integers(w, tile_row + lane, k_begin, held);
+      load(lane, held);
+    } else {
+      float held[kRotationBlock];
+      held_block(w, tile_row + lane, k_begin, held);
+      load(lane, held);
+    }
   }
 }
 
@@ -125,13 +118,14 @@ class GroupedSum {
 // Rows [m_begin, m_end) of one tile of columns.
 void int8_tile(const MatmulExpandArgs& args, int32_t n_begin, int32_t m_begin, int32_t m_end) {
   const auto& w = static_cast<const PackedMatrix&>(*args.w);
-  static_assert(kScaleGroup % kSumBlock == 0);
+  static_assert(kMinScaleGroup % kSumBlock == 0);
+  const int32_t group = w.scheme.group;
   GroupedSum sums[kRowsAtOnce][kTileRows];
   const auto x = args.x.q + static_cast<size_t>(m_begin) * static_cast<size_t>(args.x.stride);
   const auto add = [&](int32_t m, int32_t k, const int32_t (&partial)[kTileRows]) {
     const int32_t next = k + kSumBlock;
-    const bool ends_group = next % kScaleGroup == 0 || next == w.padded_cols();
-    const float x_scale = args.x.scale[int64_t{m_begin + m} * w.groups() + k / kScaleGroup];
+    const bool ends_group = next % group == 0 || next == w.padded_cols();
+    const float x_scale = args.x.scale[int64_t{m_begin + m} * w.groups() + k / group];
     for (int32_t lane = 0; lane < kTileRows; ++lane)
       sums[m][lane].add(partial[lane], ends_group, x_scale * scale_of(w, n_begin + lane, k));
   };
@@ -153,22 +147,33 @@ void float_tile(const MatmulExpandArgs& args, int32_t n_begin, int32_t m_begin, 
   for (int32_t m = m_begin; m < m_end; ++m)
     for (int32_t n = n_begin; n < std::min(n_begin + kTileRows, w.rows); ++n) {
       const float sum = sums[m - m_begin][n - n_begin];
-      store(args, m, n, w.format == WeightFormat::kInt8 ? sum * w.scale.as<float>()[n] : sum);
+      store(args, m, n, is_quantized(w.scheme.weights) ? sum * w.scale.as<float>()[n] : sum);
     }
+}
+
+template <void (&tile)(const MatmulExpandArgs&, int32_t n_begin, int32_t m_begin, int32_t m_end)>
+void multiply(const MatmulExpandArgs& args, int part, int parts) {
+  const Range columns = split(args.w->rows, kTileRows, part, parts);
+  for (int32_t n = columns.begin; n < columns.end; n += kTileRows)
+    for (int32_t m = args.row_begin; m < args.row_end; m += kRowsAtOnce)
+      tile(args, n, m, std::min(m + kRowsAtOnce, args.row_end));
 }
 
 }  // namespace
 
+MatmulKernels matmul_kernels() {
+  MatmulKernels kernels;
+  for (int i = 0; i < kWeightFormats; ++i) {
+    const auto weights = static_cast<WeightFormat>(i);
+    kernels.of(weights, ActivationFormat::kFloat32) = multiply<float_tile>;
+    if (is_quantized(weights)) kernels.of(weights, ActivationFormat::kInt8) = multiply<int8_tile>;
+  }
+  return kernels;
+}
+
 void matmul_expand(const MatmulExpandArgs& args, int part, int parts) {
-  const Range columns = split(args.w->rows, kTileRows, part, parts);
-  for (int32_t n = columns.begin; n < columns.end; n += kTileRows)
-    for (int32_t m = args.row_begin; m < args.row_end; m += kRowsAtOnce) {
-      const int32_t end = std::min(m + kRowsAtOnce, args.row_end);
-      if (args.x.format == ActivationFormat::kInt8)
-        int8_tile(args, n, m, end);
-      else
-        float_tile(args, n, m, end);
-    }
+  static const MatmulKernels kernels = matmul_kernels();
+  kernels.find(args.w->scheme)(args, part, parts);
 }
 
 }  // namespace lowrank::cpu::reference

@@ -6,7 +6,10 @@ namespace lowrank::cpu {
 
 const OpTable& reference::ops() {
   using namespace reference;
-  static constexpr OpTable table = {LOWRANK_INFERENCE_OPS(LOWRANK_OP_ENTRY).training = {LOWRANK_TRAINING_OPS(LOWRANK_OP_ENTRY)}};
+  static const OpTable table = {
+      LOWRANK_INFERENCE_OPS(LOWRANK_OP_ENTRY).matmul_kernels = matmul_kernels(),
+      .training = {LOWRANK_TRAINING_OPS(LOWRANK_OP_ENTRY)},
+  };
   return table;
 }
 

@@ -16,6 +16,8 @@ inline constexpr int32_t kSumBlock = kActivationAlignment;
 LOWRANK_INFERENCE_OPS(LOWRANK_DECLARE_OP)
 LOWRANK_TRAINING_OPS(LOWRANK_DECLARE_OP)
 
+MatmulKernels matmul_kernels();
+
 // sum_k x[k]^2 in the order above.
 float sum_of_squares(const float* x, int32_t count);
 

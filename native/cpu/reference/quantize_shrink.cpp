@@ -49,8 +49,7 @@ void quantize_shrink_row(const FillU& fill_u, const InputTransform& input, const
   float* h = segment == nullptr
                  ? nullptr
                  : adapters.h + static_cast<size_t>(m) * static_cast<size_t>(adapters.h_stride);
-  static_assert(kScaleGroup % kRotationBlock == 0);
-  float u[kScaleGroup];
+  float u[kMaxScaleGroup];
   // Turns the block's u into v; returns its width, K's padding included.
   const auto transform = [&](Range block) {
     const int32_t width = round_up(block.end - block.begin, kActivationAlignment);
@@ -71,8 +70,8 @@ void quantize_shrink_row(const FillU& fill_u, const InputTransform& input, const
   };
 
   if (segment != nullptr) begin_shrink(*segment, h);
-  for (int32_t begin = 0; begin < out.cols; begin += kScaleGroup) {
-    const Range block = {begin, std::min(begin + kScaleGroup, out.cols)};
+  for (int32_t begin = 0; begin < out.cols; begin += out.group) {
+    const Range block = {begin, std::min(begin + out.group, out.cols)};
     fill_u(block, u);
     if (segment != nullptr) add_shrink_block(*segment, u, block, h);
     if (out.format == ActivationFormat::kFloat32) {
@@ -81,7 +80,7 @@ void quantize_shrink_row(const FillU& fill_u, const InputTransform& input, const
     }
     const int32_t width = transform(block);
     int8_t* q = out.q + row_begin + begin;
-    const int64_t group = int64_t{m} * scale_groups(out.cols) + begin / kScaleGroup;
+    const int64_t group = int64_t{m} * out.groups() + begin / out.group;
     out.scale[group] = quantize_group_int8(u, width, q);
     out.compensation[group] = -128 * std::accumulate(q, q + width, 0);
   }

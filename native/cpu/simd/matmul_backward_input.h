@@ -47,10 +47,10 @@ class InputGradient {
   const float* dy_row(int32_t m) const { return args_.dy + static_cast<size_t>(m) * static_cast<size_t>(args_.dy_stride); }
 
   void unpack_panel(int32_t n, int32_t depth, int32_t k) {
-    switch (w_.format) {
+    switch (w_.scheme.weights) {
       case WeightFormat::kInt8:
-        return unpack_rows<uint8_t>(n, depth, k, [&](int32_t row, const uint8_t* bytes, float* out) {
-          const F scale = S::set1(scale_at(row, k));
+        return unpack_rows<uint8_t>(n, depth, k, [this, group = k / w_.scheme.group](int32_t row, const uint8_t* bytes, float* out) {
+          const F scale = S::set1(scale_at(row, group));
           for (int i = 0; i < kRotationBlock; i += S::kLanes) {
             int8_t q[S::kLanes];
             for (int j = 0; j < S::kLanes; ++j) q[j] = static_cast<int8_t>(bytes[i + j] ^ 0x80);  // w + 128 in two's complement
@@ -65,6 +65,8 @@ class InputGradient {
         return unpack_rows<float>(n, depth, k, [](int32_t, const float* values, float* out) {
           std::memcpy(out, values, kRotationBlock * sizeof(float));
         });
+      default:  // a format without a way of its own
+        for (int32_t i = 0; i < depth; ++i) held_block(w_, n + i, k, panel_[i]);
     }
   }
 
@@ -82,10 +84,10 @@ class InputGradient {
     }
   }
 
-  float scale_at(int32_t row, int32_t k) const {
-    if (w_.activation != ActivationFormat::kInt8) return w_.scale.template as<float>()[row];
+  float scale_at(int32_t row, int32_t group) const {
+    if (w_.scheme.activations != ActivationFormat::kInt8) return w_.scale.template as<float>()[row];
     const auto groups = static_cast<size_t>(w_.groups());
-    const size_t at = (static_cast<size_t>(row / kTileRows) * groups + static_cast<size_t>(k / kScaleGroup)) * kTileRows;
+    const size_t at = (static_cast<size_t>(row / kTileRows) * groups + static_cast<size_t>(group)) * kTileRows;
     const uint32_t bits = static_cast<uint32_t>(w_.scale.template as<uint16_t>()[at + static_cast<size_t>(row % kTileRows)]) << 16;
     float scale;
     std::memcpy(&scale, &bits, sizeof scale);

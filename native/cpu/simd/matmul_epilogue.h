@@ -133,7 +133,7 @@ LOWRANK_INLINE void finish_block(const MatmulExpandArgs& args, const AdapterRows
   const int32_t columns = w.rows - n < kTileRows ? w.rows - n : kTileRows;
   F value[Rows];
   for (int i = 0; i < Rows; ++i) value[i] = S::load(sums + static_cast<size_t>(i) * sums_stride);
-  if (w.format == WeightFormat::kInt8 && w.activation == ActivationFormat::kFloat32) {
+  if (is_quantized(w.scheme.weights) && w.scheme.activations == ActivationFormat::kFloat32) {
     const F weight_scale = S::load(w.scale.as<float>() + n);
     for (int i = 0; i < Rows; ++i) value[i] = S::mul(weight_scale, value[i]);
   }

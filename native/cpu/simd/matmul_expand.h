@@ -1,7 +1,6 @@
 // The product of ops/matmul_expand.h, in tiles that stay in registers over the whole of K, for kernels of any
 // instruction set. A kernel is an object on the stack of one call, with
 //
-//   kWeightBytes      of one element of the weights
 //   kRows, kTiles     its largest tile: rows x (16 * kTiles) columns
 //   kStreamRows       up to so many rows of the batch go through `stream` (0: it has none)
 //   kBlockBytes       weights to go through with one tile of rows before the next (0: one panel of kTiles)
@@ -133,8 +132,7 @@ void multiply(const MatmulExpandArgs& args, int part, int parts) {
   const bool streams = args.row_end - args.row_begin <= Kernel::kStreamRows;
   const int32_t tile_rows = streams ? Kernel::kStreamRows : Kernel::kRows;
   const int32_t tile_columns = streams ? kTileRows : Kernel::kTiles * kTileRows;
-  const size_t panel_bytes =
-      static_cast<size_t>(w.padded_cols()) * static_cast<size_t>(tile_columns) * Kernel::kWeightBytes;
+  const size_t panel_bytes = tile_bytes(w.scheme, w.cols) * static_cast<size_t>(tile_columns / kTileRows);
   const size_t block_panels = panel_bytes < Kernel::kBlockBytes ? Kernel::kBlockBytes / panel_bytes : 1;
   constexpr int kTileSums = Kernel::kRows * Kernel::kTiles > Kernel::kStreamRows
                                 ? Kernel::kRows * Kernel::kTiles

@@ -66,8 +66,7 @@ struct FloatTile {
     for (int r = 0; r < Rows; ++r)
 #pragma GCC unroll 4
       for (int t = 0; t < Tiles; ++t) tile.acc[r][t] = S::zero();
-    const size_t tile_bytes =
-        static_cast<size_t>(args.w->padded_cols()) * kTileRows * sizeof(float) / Weights::kDepth;
+    const size_t tile_bytes = lowrank::cpu::tile_bytes(args.w->scheme, args.w->cols);
     const uint8_t* w = args.w->data.as<uint8_t>() + static_cast<size_t>(args.n / kTileRows) * tile_bytes;
     const auto x_stride = static_cast<size_t>(args.x->stride);
     const float* x = args.x->values + static_cast<size_t>(args.m) * x_stride;
@@ -83,7 +82,6 @@ struct FloatTile {
 
 template <class S, class Weights>
 struct FloatKernel {
-  static constexpr size_t kWeightBytes = sizeof(float) / Weights::kDepth;
   static constexpr int kRows = S::kMatmulRows;
   static constexpr int kTiles = S::kMatmulTiles;
   static constexpr int kStreamRows = 0;
@@ -102,14 +100,5 @@ struct FloatKernel {
     FloatTile<S, Weights, Rows, Tiles>::compute(args, sums);
   }
 };
-
-template <class S>
-void multiply_float(const MatmulExpandArgs& args, int part, int parts) {
-  switch (args.w->format) {
-    case WeightFormat::kInt8: return multiply<S, FloatKernel<S, Int8Weights>>(args, part, parts);
-    case WeightFormat::kBFloat16: return multiply<S, FloatKernel<S, BFloat16Weights>>(args, part, parts);
-    case WeightFormat::kFloat32: return multiply<S, FloatKernel<S, Float32Weights>>(args, part, parts);
-  }
-}
 
 }  // namespace lowrank::cpu

@@ -35,7 +35,6 @@ namespace lowrank::cpu {
 template <class S>
 class Int8DotKernel {
  public:
-  static constexpr size_t kWeightBytes = 1;
   static constexpr int kRows = 2 * S::kDotRows;
   static constexpr int kTiles = S::kDotTiles;
   static constexpr int kStreamRows = 6;
@@ -61,6 +60,7 @@ class Int8DotKernel {
     const uint16_t* w_scale;  // [tiles][groups][16] bfloat16
     size_t cols;              // padded to a multiple of 64
     size_t groups;
+    size_t group_bytes;  // of weights in one tile
     // Weights to ask for meanwhile, a line for each four of K; from ahead_end on, nothing is left to ask for.
     const uint8_t* ahead;
     const uint8_t* ahead_end;
@@ -74,9 +74,7 @@ class Int8DotKernel {
 
   static constexpr float kBias = 12582912;  // 1.5 * 2^23
   static constexpr int32_t kBiasBits = 0x4b400000;
-  static_assert(kScaleGroup * 128 * 127 < 1 << 22);
-
-  static constexpr size_t kGroupBytes = size_t{kScaleGroup} * kTileRows;
+  static_assert(kMaxScaleGroup * 128 * 127 < 1 << 22);
 
   static LOWRANK_INLINE I broadcast_four(const int8_t* q) {
     int32_t four;
@@ -104,8 +102,8 @@ class Int8DotKernel {
 
   // The bytes of group g in one tile: the last group may be shorter.
   static LOWRANK_INLINE size_t group_bytes(const Operands& in, size_t g) {
-    const size_t rest = in.cols * kTileRows - g * kGroupBytes;
-    return rest < kGroupBytes ? rest : kGroupBytes;
+    const size_t rest = in.cols * kTileRows - g * in.group_bytes;
+    return rest < in.group_bytes ? rest : in.group_bytes;
   }
 
   template <int Rows, int Tiles>
@@ -247,6 +245,7 @@ class Int8DotKernel {
             args.w->scale.as<uint16_t>() + n * groups,
             cols,
             groups,
+            static_cast<size_t>(args.w->scheme.group) * kTileRows,
             next + pass * tile_bytes,
             next + panel_tiles * tile_bytes,
             queue,

@@ -20,7 +20,7 @@
 namespace lowrank::cpu {
 
 inline constexpr int32_t kQuantizeRows = 4;
-static_assert(kQuantizeChunk % kScaleGroup == 0 && kScaleGroup % kRotationBlock == 0);
+static_assert(kQuantizeChunk % kMaxScaleGroup == 0 && kMinScaleGroup % kRotationBlock == 0);
 
 struct QuantizeArgs {
   int32_t rows;
@@ -37,9 +37,9 @@ class QuantizeBlock {
 
   // `order`: that of the rows' segments.
   QuantizeBlock(const QuantizeArgs& args, Source& source, RowShare share, ShrinkOrder order)
-      : args_(args), source_(source), cols_(args.out.cols), share_(share), order_(order) {
-    own_ = split(scale_groups(cols_), 1, share.index, share.count);
-    own_ = {own_.begin * kScaleGroup, own_.end * kScaleGroup < cols_ ? own_.end * kScaleGroup : cols_};
+      : args_(args), source_(source), cols_(args.out.cols), group_(args.out.group), groups_(args.out.groups()), share_(share), order_(order) {
+    own_ = split(groups_, 1, share.index, share.count);
+    own_ = {own_.begin * group_, own_.end * group_ < cols_ ? own_.end * group_ : cols_};
   }
 
   // Rows [m, m + count), all of one segment (or of none). `first`: they are its first.
@@ -99,11 +99,10 @@ class QuantizeBlock {
   void quantize_chunk(int32_t m, int32_t i, int32_t k, int32_t width) {
     take_outliers(m, i, k, width);
     const int32_t padded = round_up(width, kActivationAlignment);
-    const size_t groups = static_cast<size_t>(m) * static_cast<size_t>(scale_groups(cols_));
-    for (int32_t j = 0; j < padded; j += kScaleGroup) {
+    size_t group = static_cast<size_t>(m) * static_cast<size_t>(groups_) + static_cast<size_t>(k / group_);
+    for (int32_t j = 0; j < padded; j += group_, ++group) {
       if (k + j < own_.begin || k + j >= own_.end) continue;
-      const int32_t end = j + kScaleGroup < padded ? j + kScaleGroup : padded;
-      const size_t group = groups + static_cast<size_t>((k + j) / kScaleGroup);
+      const int32_t end = j + group_ < padded ? j + group_ : padded;
       const Int8Scale scale = int8_scale(static_cast<uint32_t>(S::int_reduce_max(transform_group(i, k, j, end))));
       args_.out.scale[group] = scale.scale;
       args_.out.compensation[group] = -128 * quantize_group(u_[i] + j, end - j, scale.inverse, args_.out.q + row_offset(m, k + j));
@@ -168,6 +167,7 @@ class QuantizeBlock {
   const QuantizeArgs& args_;
   Source& source_;
   const int32_t cols_;
+  const int32_t group_, groups_;
   const RowShare share_;
   ShrinkOrder order_;
   Range own_;  // columns that this part quantises

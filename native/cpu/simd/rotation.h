@@ -2,7 +2,7 @@
 #pragma once
 
 #include "cpu/simd/force_inline.h"
-#include "ops/types.h"
+#include "quant/scheme.h"
 
 namespace lowrank::cpu {
 

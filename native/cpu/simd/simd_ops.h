@@ -13,20 +13,34 @@
 
 namespace lowrank::cpu::simd {
 
+// The kernels of a set. Int8Kernel: see matmul_expand.h.
 template <class S, class Int8Kernel>
-void matmul_expand(const MatmulExpandArgs& args, int part, int parts) {
-  if (args.w->activation == ActivationFormat::kInt8)
-    multiply<S, Int8Kernel>(args, part, parts);
-  else
-    multiply_float<S>(args, part, parts);
+const MatmulKernels& all_kernels() {
+  static const MatmulKernels kernels = [] {
+    MatmulKernels all;
+    all.of(WeightFormat::kInt8, ActivationFormat::kInt8) = multiply<S, Int8Kernel>;
+    all.of(WeightFormat::kInt8, ActivationFormat::kFloat32) = multiply<S, FloatKernel<S, Int8Weights>>;
+    all.of(WeightFormat::kBFloat16, ActivationFormat::kFloat32) = multiply<S, FloatKernel<S, BFloat16Weights>>;
+    all.of(WeightFormat::kFloat32, ActivationFormat::kFloat32) = multiply<S, FloatKernel<S, Float32Weights>>;
+    return all;
+  }();
+  return kernels;
 }
 
+// Those of `base`, but for the int8 product by S::dot_bytes.
 template <class S, const OpTable& (&base)()>
-void int8_matmul_expand(const MatmulExpandArgs& args, int part, int parts) {
-  if (args.w->activation == ActivationFormat::kInt8)
-    multiply<S, Int8DotKernel<S>>(args, part, parts);
-  else
-    base().matmul_expand(args, part, parts);
+const MatmulKernels& dot_kernels() {
+  static const MatmulKernels kernels = [] {
+    MatmulKernels all = base().matmul_kernels;
+    all.of(WeightFormat::kInt8, ActivationFormat::kInt8) = multiply<S, Int8DotKernel<S>>;
+    return all;
+  }();
+  return kernels;
+}
+
+template <const MatmulKernels& (&kernels)()>
+void matmul_expand(const MatmulExpandArgs& args, int part, int parts) {
+  kernels().find(args.w->scheme)(args, part, parts);
 }
 
 template <class S>
@@ -53,14 +67,15 @@ void glu_quantize_shrink(const GluQuantizeShrinkArgs& args, int part, int parts)
   }
 }
 
-// `base` with every op that simd/ has. Int8Kernel: see matmul_expand.h.
+// `base` with every op that simd/ has.
 template <class S, class Int8Kernel = Int8DotKernel<S>>
 OpTable all_ops(const OpTable& base) {
   OpTable ops = base;
   ops.rmsnorm_quantize_shrink = rmsnorm_quantize_shrink<S>;
   ops.quantize_shrink = quantize_shrink<S>;
   ops.glu_quantize_shrink = glu_quantize_shrink<S>;
-  ops.matmul_expand = matmul_expand<S, Int8Kernel>;
+  ops.matmul_kernels = all_kernels<S, Int8Kernel>();
+  ops.matmul_expand = matmul_expand<all_kernels<S, Int8Kernel>>;
   ops.rope_write_kv = rotate_and_write<S>;
   ops.rmsnorm_add = add_to_residual<S>;
   ops.logits_blocks = reduce_logits<S>;
@@ -73,7 +88,8 @@ OpTable all_ops(const OpTable& base) {
 template <class S, const OpTable& (&base)()>
 OpTable with_dot_product() {
   OpTable ops = base();
-  ops.matmul_expand = int8_matmul_expand<S, base>;
+  ops.matmul_kernels = dot_kernels<S, base>();
+  ops.matmul_expand = matmul_expand<dot_kernels<S, base>>;
   return ops;
 }
 

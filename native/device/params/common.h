@@ -60,6 +60,10 @@ struct BlockTables {
   const int32_t* pages;      // a row's: [position / kPageTokens + 1], in order of position
 };
 
+// The scale groups that kernels know.
+inline constexpr int32_t kScaleGroup = 128;
+inline constexpr int32_t scale_groups(int32_t cols) { return lowrank::scale_groups(cols, kScaleGroup); }
+
 // int8:     data [ceil16(rows)][stride] int8; scale of int8 input [ceil16(rows)][scale_groups(cols)] bfloat16, of float
 //           input [ceil16(rows)] float32.
 // bfloat16, float32: data [ceil16(rows)][stride].

@@ -10,6 +10,7 @@
 #include "device_under_test.h"
 #include "emulated_settings.h"
 #include "ops/op_case.h"
+#include "quant/scheme_name.h"
 
 using namespace lowrank;
 using namespace lowrank::test;
@@ -23,10 +24,12 @@ std::vector<MatrixSpec> specs() {
     for (const WeightFormat format : {WeightFormat::kInt8, WeightFormat::kBFloat16, WeightFormat::kFloat32})
       all.push_back({shape[0], shape[1], format, ActivationFormat::kFloat32});
     all.push_back({shape[0], shape[1], WeightFormat::kInt8, ActivationFormat::kInt8});
-    all.push_back({shape[0], shape[1], WeightFormat::kInt8, ActivationFormat::kInt8, true});
-    MatrixSpec transformed{shape[0], shape[1], WeightFormat::kInt8, ActivationFormat::kInt8, true, {0}};
-    if (shape[1] > 64) transformed.outliers = {3, 40, shape[1] - 1};
-    for (int32_t k = 0; k < shape[1]; ++k) transformed.smoothing.push_back(0.5f + static_cast<float>(k % 7));
+    MatrixSpec transformed = all.back();
+    transformed.set_transform(true, {}, {});
+    all.push_back(transformed);
+    std::vector<float> smoothing;
+    for (int32_t k = 0; k < shape[1]; ++k) smoothing.push_back(0.5f + static_cast<float>(k % 7));
+    transformed.set_transform(true, shape[1] > 64 ? std::vector<int32_t>{3, 40, shape[1] - 1} : std::vector<int32_t>{0}, smoothing);
     all.push_back(transformed);
   }
   return all;
@@ -44,7 +47,7 @@ std::vector<float> unpacked(const Backend& backend, const Matrix& matrix) {
 }
 
 std::string text_of(const MatrixSpec& spec) {
-  return "format " + std::to_string(static_cast<int>(spec.format)) + ", " + std::to_string(spec.rows) + " x " +
+  return scheme_name(spec.scheme) + ", " + std::to_string(spec.rows) + " x " +
          std::to_string(spec.cols) + (spec.outliers.empty() ? "" : ", transformed");
 }
 
@@ -59,9 +62,22 @@ TEST("device/backend: packed weights have the bits of the CPU's") {
     const TestMatrix there = make_matrix(cpu, spec, weights);
     expect_same_bits(label(backend, text_of(spec)), unpacked(backend, *here.packed), unpacked(cpu, *there.packed));
     const MatrixSpec read = backend.spec_of(*here.packed);
-    CHECK(read.rows == spec.rows && read.cols == spec.cols && read.format == spec.format && read.rotated == spec.rotated &&
-          read.outliers == spec.outliers && read.smoothing == spec.smoothing);
+    CHECK(read == spec);
     CHECK(here.packed->bytes >= static_cast<size_t>(spec.rows) * static_cast<size_t>(spec.cols));
+  }
+}
+
+TEST("device/backend: scale groups of a size that no kernel knows are refused by name") {
+  for (const int32_t group : {64, 256}) {
+    const MatrixSpec spec = {16, 256, {WeightFormat::kInt8, ActivationFormat::kInt8, group}};
+    try {
+      device_under_test().allocate(spec);
+      CHECK(!"thrown");
+    } catch (const Error& error) {
+      CHECK(error.code() == ErrorCode::kBackendUnavailable);
+      CHECK(std::string(error.what()).find("received " + std::to_string(group) + ".") != std::string::npos);
+    }
+    CHECK_THROWS_CODE(make_matrix(device_under_test(), spec, std::vector<float>(16 * 256, 1.0f)), ErrorCode::kBackendUnavailable);
   }
 }
 

@@ -18,7 +18,7 @@ size_t size(int32_t value) { return static_cast<size_t>(value); }
 class Product {
  public:
   Product(int32_t rows, int32_t n, int32_t k, bool with_epilogue)
-      : rows_(rows), n_(n), stride_(round_up(k, kActivationAlignment)), groups_(scale_groups(k)), random_(size(rows * n + k)) {
+      : rows_(rows), n_(n), stride_(round_up(k, kActivationAlignment)), groups_(device::scale_groups(k)), random_(size(rows * n + k)) {
     x_ = bytes(rows, k);
     w_ = bytes(round_up(n, 16), k);
     x_scale_ = random_.floats(size(rows) * size(groups_), 0.001f, 0.1f);
@@ -53,7 +53,7 @@ class Product {
         float product = 0.0f;
         for (int32_t g = 0; g < groups_; ++g) {
           int32_t sum = 0;
-          for (int32_t k = g * kScaleGroup; k < std::min((g + 1) * kScaleGroup, stride_); ++k)
+          for (int32_t k = g * device::kScaleGroup; k < std::min((g + 1) * device::kScaleGroup, stride_); ++k)
             sum += int32_t{x_[size(m) * size(stride_) + size(k)]} * w_[size(n) * size(stride_) + size(k)];
           const float scale = x_scale_[size(m) * size(groups_) + size(g)] *
                               bfloat16_to_float32(w_scale_[size(n) * size(groups_) + size(g)]);

@@ -26,7 +26,7 @@ struct Side {
   Side(const Model& of, int32_t rows, int32_t pages)
       : model(of),
         cache(of.backend(), {static_cast<int32_t>(of.config().layers.size()), of.config().kv_heads, of.config().head_dim,
-                             of.kv_format(), pages}),
+                             kv_format(of.precision()), pages}),
         scratch(of.backend(), of.config(), rows, rows, pages * kPageTokens) {}
   const Model& model;
   KvCache cache;

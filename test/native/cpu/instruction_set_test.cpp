@@ -115,10 +115,64 @@ TEST("cpu/instruction_set: packed weights of every one lie alike") {
 TEST("cpu/instruction_set: packed weights are shared by those that round alike") {
   const OpTable& ops = cpu::reference::ops();
   const NumericTraits one = {"one", false, false, false}, other = {"other", false, false, false};
-  const auto id = [&](const char* name, const NumericTraits& traits) { return packed_weights_id(*cpu::make_backend(name, traits, ops)); };
+  const auto id = [&](const char* name, const NumericTraits& traits) {
+    return packed_weights_id(*cpu::make_backend(name, traits, ops), weight_schemes(Precision::kInt8));
+  };
   CHECK_EQ(id("first", one), id("second", one));
   CHECK(id("first", one) != id("first", other));
   CHECK(id("first", one).find(cpu_backend("reference").weights_layout()) != std::string::npos);
+}
+
+TEST("cpu/instruction_set: packed weights of other formats have another name") {
+  const Backend& backend = cpu_backend("reference");
+  const WeightSchemes preset = weight_schemes(Precision::kInt8);
+  std::set<std::string> ids = {packed_weights_id(backend, preset)};
+  const auto differs = [&](const auto& change) {
+    WeightSchemes schemes = preset;
+    change(schemes);
+    CHECK(ids.insert(packed_weights_id(backend, schemes)).second);
+  };
+  for (const int32_t group : {64, 256})
+    differs([&](WeightSchemes& schemes) { for_each_scheme(schemes, [&](QuantScheme& one) { one.group = group; }); });
+  differs([](WeightSchemes& schemes) { schemes.lm_head.rotated = false; });
+  differs([](WeightSchemes& schemes) { schemes.lm_head.smoothed = false; });
+  differs([](WeightSchemes& schemes) { schemes.lm_head.outliers = 7; });
+  differs([](WeightSchemes& schemes) { schemes.embed_tokens.group = 64; });
+  differs([](WeightSchemes& schemes) { schemes.sites[1].weights = WeightFormat::kBFloat16; });
+  differs([](WeightSchemes& schemes) { schemes.sites[3].activations = ActivationFormat::kFloat32; });
+}
+
+TEST("cpu/instruction_set: a pair of formats without a kernel is refused by name, whoever packs it") {
+  OpTable ops = cpu::reference::ops();
+  ops.matmul_kernels.of(WeightFormat::kInt8, ActivationFormat::kInt8) = nullptr;
+  const std::unique_ptr<Backend> backend = cpu::make_backend("no_int8", cpu::reference::kTraits, ops);
+  const RowReader unread = [](int32_t, int32_t, float*) { CHECK(!"read"); };
+  const MatrixSpec spec = {3, 64, {WeightFormat::kInt8, ActivationFormat::kInt8}};
+  CHECK_THROWS_CODE(backend->allocate(spec), ErrorCode::kBackendUnavailable);
+  try {
+    backend->pack(spec, unread, 1);
+    CHECK(!"thrown");
+  } catch (const Error& error) {
+    CHECK(error.code() == ErrorCode::kBackendUnavailable);
+    CHECK_EQ(std::string(error.what()),
+             std::string("Expected weights and activations that cpu (no_int8) multiplies, received int8 weights with int8 activations. "
+                         "It has: int8 with float32, bfloat16 with float32, float32 with float32."));
+  }
+  CHECK(backend->allocate({3, 64, {WeightFormat::kInt8, ActivationFormat::kFloat32}}) != nullptr);
+}
+
+TEST("cpu/instruction_set: every one has a kernel for each pair of formats that the reference has") {
+  const MatmulKernels& reference = cpu::reference::ops().matmul_kernels;
+  for (const Backend* backend : product_backends())
+    for (int weights = 0; weights < kWeightFormats; ++weights)
+      for (int activations = 0; activations < kActivationFormats; ++activations) {
+        QuantScheme scheme;
+        scheme.weights = static_cast<WeightFormat>(weights);
+        scheme.activations = static_cast<ActivationFormat>(activations);
+        const bool there = backend->ops().matmul_kernels.find(scheme) != nullptr;
+        CHECK_EQ(there, reference.find(scheme) != nullptr);
+        CHECK_EQ(there, scheme.activations == ActivationFormat::kFloat32 || is_quantized(scheme.weights));
+      }
 }
 
 TEST("cpu/instruction_set: products of those of one rounding are the same bits") {
@@ -128,12 +182,12 @@ TEST("cpu/instruction_set: products of those of one rounding are the same bits")
     Random random(static_cast<uint64_t>(rows));
     const std::vector<float> weights = random.floats(static_cast<size_t>(outputs * cols), -1, 1);
     ActivationStore x(ActivationFormat::kInt8, rows, cols);
-    const int32_t groups = scale_groups(cols);
+    const int32_t groups = x.view.groups(), group = x.view.group;
     std::memset(x.q.as<void>(), 0, static_cast<size_t>(rows * x.view.stride));
     for (int32_t m = 0; m < rows; ++m)
       for (int32_t g = 0; g < groups; ++g) {
         int32_t sum = 0;
-        for (int32_t k = g * kScaleGroup; k < std::min(cols, (g + 1) * kScaleGroup); ++k)
+        for (int32_t k = g * group; k < std::min(cols, (g + 1) * group); ++k)
           sum += x.q.as<int8_t>()[m * x.view.stride + k] = static_cast<int8_t>(random.integer(-127, 127));
         x.scale.as<float>()[m * groups + g] = random.uniform(1e-4f, 1e-2f);
         x.compensation.as<int32_t>()[m * groups + g] = -128 * sum;

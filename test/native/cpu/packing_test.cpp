@@ -93,9 +93,10 @@ TEST("cpu/packing: the layout of layout.h, padding included") {
   const int32_t rows = 19, cols = 70, padded_cols = 128;
   const Int8Weights weights = random_int8_weights(random, rows, cols);
   for (const WeightFormat format : kFormats) {
+    const size_t bytes = format == WeightFormat::kInt8 ? 1 : format == WeightFormat::kBFloat16 ? 2 : 4;
     const auto matrix = pack_matrix(spec_of(rows, cols, format), reader_of(weights.weights, cols), 1);
     const BufferPart& data = packed(matrix).data;
-    CHECK_EQ(data.bytes(), elements(32, padded_cols) * element_bytes(format));
+    CHECK_EQ(data.bytes(), elements(32, padded_cols) * bytes);
     for (int32_t n = 0; n < 32; ++n)
       for (int32_t k = 0; k < padded_cols; ++k) {
         const bool inside = n < rows && k < cols;

@@ -3,6 +3,7 @@
 #include <cmath>
 #include <cstring>
 #include <limits>
+#include <numeric>
 #include <set>
 #include <string>
 #include <vector>
@@ -42,35 +43,38 @@ std::string text_of(const TransformKind& kind, const int32_t (&shape)[2]) {
 
 TEST("cpu/packing: a matrix holds the transformed weights within half a step, padding included") {
   Random random(1);
-  for (const auto& s : kSizes)
-    for (const TransformKind& kind : transform_kinds()) {
-      const TestTransform transform = make_transform(random, s[1], kind);
-      const std::vector<float> weights = random.floats(size(s[0]) * size(s[1]), -1.0f, 1.0f);
-      const auto matrix = pack(transform.spec(s[0]), weights, 2);
-      for (int32_t n = 0; n < s[0]; ++n) {
-        const std::vector<double> expected = transform.weights(weights.data() + size(n) * size(s[1]));
-        double scale = 0;
-        for (size_t k = 0; k < expected.size(); ++k) {
-          if (k % kScaleGroup == 0) {
-            double absmax = 0;
-            for (size_t i = k; i < std::min(k + kScaleGroup, expected.size()); ++i)
-              absmax = std::max(absmax, std::fabs(expected[i]));
-            scale = scale_of(packed(matrix), n, static_cast<int32_t>(k));
-            CHECK_EQ(bfloat16(static_cast<float>(scale)), static_cast<float>(scale));
-            CHECK(scale >= absmax / 127 * (1 - 1e-4));  // rounded up, but for the errors of a float transform
-            CHECK(scale <= absmax / 127 * (1 + 1.0 / 128 + 1e-4));
-          }
-          const size_t at = tile_offset(kTileDepth, n % kTileRows, static_cast<int32_t>(k));
-          const int32_t q = tile_of_row<uint8_t>(packed(matrix), n)[at] - 128;
-          expect_near(text_of(kind, s) + " row " + std::to_string(n), k, q * scale, expected[k], scale * 0.501);
-          if (k >= size(s[1]) && !kind.rotated) CHECK_EQ(q, 0);
+  const auto check = [&](const auto& s, const TransformKind& kind, int32_t group) {
+    TestTransform transform = make_transform(random, s[1], kind);
+    transform.group = group;
+    const std::vector<float> weights = random.floats(size(s[0]) * size(s[1]), -1.0f, 1.0f);
+    const auto matrix = pack(transform.spec(s[0]), weights, 2);
+    for (int32_t n = 0; n < s[0]; ++n) {
+      const std::vector<double> expected = transform.weights(weights.data() + size(n) * size(s[1]));
+      double scale = 0;
+      for (size_t k = 0; k < expected.size(); ++k) {
+        if (k % size(group) == 0) {
+          double absmax = 0;
+          for (size_t i = k; i < std::min(k + size(group), expected.size()); ++i)
+            absmax = std::max(absmax, std::fabs(expected[i]));
+          scale = scale_of(packed(matrix), n, static_cast<int32_t>(k));
+          CHECK_EQ(bfloat16(static_cast<float>(scale)), static_cast<float>(scale));
+          CHECK(scale >= absmax / 127 * (1 - 1e-4));  // rounded up, but for the errors of a float transform
+          CHECK(scale <= absmax / 127 * (1 + 1.0 / 128 + 1e-4));
         }
+        const size_t at = tile_offset(kTileDepth, n % kTileRows, static_cast<int32_t>(k));
+        const int32_t q = tile_of_row<uint8_t>(packed(matrix), n)[at] - 128;
+        expect_near(text_of(kind, s) + " row " + std::to_string(n), k, q * scale, expected[k], scale * 0.501);
+        if (k >= size(s[1]) && !kind.rotated) CHECK_EQ(q, 0);
       }
-      // Rows that pad the last tile.
-      for (int32_t n = s[0]; n < packed(matrix).padded_rows(); ++n)
-        for (int32_t k = 0; k < packed(matrix).padded_cols(); ++k)
-          CHECK_EQ(int{tile_of_row<uint8_t>(packed(matrix), n)[tile_offset(kTileDepth, n % kTileRows, k)]}, 128);
     }
+    // Rows that pad the last tile.
+    for (int32_t n = s[0]; n < packed(matrix).padded_rows(); ++n)
+      for (int32_t k = 0; k < packed(matrix).padded_cols(); ++k)
+        CHECK_EQ(int{tile_of_row<uint8_t>(packed(matrix), n)[tile_offset(kTileDepth, n % kTileRows, k)]}, 128);
+  };
+  for (const auto& s : kSizes)
+    for (const TransformKind& kind : transform_kinds())
+      for (const int32_t group : {64, 128, 256}) check(s, kind, group);
 }
 
 TEST("cpu/packing: unpacking a transformed matrix gives the logical weights back") {
@@ -151,14 +155,17 @@ TEST("cpu/packing: the checksum tells every part of the transform, and not the t
     CHECK(checksums.insert(checksum(packed(pack(other, weights)))).second);
   };
   MatrixSpec other = spec;
-  other.rotated = false;
+  other.scheme.rotated = false;
   differs(other);
-  other = spec;
-  other.smoothing = {};
+  other.set_transform(true, spec.outliers, {});
   differs(other);
-  other = spec;
-  other.outliers = {};
+  other.set_transform(true, {}, spec.smoothing);
   differs(other);
+  for (const int32_t group : {64, 256}) {
+    other = spec;
+    other.scheme.group = group;
+    differs(other);
+  }
   other = spec;
   other.outliers.back() -= 1;
   differs(other);
@@ -173,7 +180,7 @@ TEST("cpu/packing: the checksum tells every part of the transform, and not the t
   const std::vector<float> zeros(weights.size(), 0.0f);
   const uint64_t of_zeros = checksum(packed(pack(spec, zeros)));
   other = spec;
-  other.rotated = false;
+  other.scheme.rotated = false;
   CHECK(checksum(packed(pack(other, zeros))) != of_zeros);
   other = spec;
   other.outliers.back() -= 1;
@@ -204,36 +211,52 @@ TEST("cpu/packing: refuses a transform that is none, before it reads") {
   MatrixSpec spec = sound;
   for (const std::vector<int32_t>& outliers : std::vector<std::vector<int32_t>>{
            {-1}, {100}, {kLargest}, {3, 2}, {3, 3}, {0, 99, 100}, {5, -1}, {kLargest, kLargest}}) {
-    spec.outliers = outliers;
+    spec.set_transform(false, outliers, {});
     refused(spec);
   }
-  spec.outliers.clear();
-  for (int32_t channel = 0; channel <= kMaxOutliers; ++channel)
-    spec.outliers.push_back(channel);
+  std::vector<int32_t> many(kMaxOutliers + 1);
+  std::iota(many.begin(), many.end(), 0);
+  spec.set_transform(false, many, {});
   refused(spec);
   for (const size_t count : {size_t{1}, size_t{99}, size_t{101}, size_t{128}}) {
     spec = sound;
-    spec.smoothing.assign(count, 1.0f);
+    spec.set_transform(false, {}, std::vector<float>(count, 1.0f));
     refused(spec);
   }
   for (const float bad : {0.0f, -0.0f, -1.0f, std::numeric_limits<float>::infinity(),
                           std::numeric_limits<float>::quiet_NaN()})
     for (const size_t at : {size_t{0}, size_t{99}}) {
       spec = sound;
-      spec.smoothing.assign(100, 1.0f);
+      spec.set_transform(false, {}, std::vector<float>(100, 1.0f));
       spec.smoothing[at] = bad;
       refused(spec);
     }
   for (const WeightFormat format : {WeightFormat::kInt8, WeightFormat::kBFloat16, WeightFormat::kFloat32}) {
     const MatrixSpec float_input = {4, 100, format, ActivationFormat::kFloat32};
     spec = float_input;
-    spec.rotated = true;
+    spec.set_transform(true, {}, {});
     refused(spec);
-    spec = float_input;
-    spec.outliers = {1};
+    spec.set_transform(false, {1}, {});
     refused(spec);
-    spec = float_input;
-    spec.smoothing.assign(100, 1.0f);
+    spec.set_transform(false, {}, std::vector<float>(100, 1.0f));
+    refused(spec);
+  }
+  // What the scheme says and the transform does not have, or the other way round.
+  spec = sound;
+  spec.scheme.outliers = 1;
+  refused(spec);
+  spec = sound;
+  spec.scheme.smoothed = true;
+  refused(spec);
+  spec = sound;
+  spec.outliers = {1};
+  refused(spec);
+  spec = sound;
+  spec.smoothing.assign(100, 1.0f);
+  refused(spec);
+  for (const int32_t group : {0, -64, 1, 32, 63, 65, 96, 192, 512, kLargest}) {
+    spec = sound;
+    spec.scheme.group = group;
     refused(spec);
   }
 }
@@ -243,13 +266,11 @@ TEST("cpu/packing: refuses weights that the transform takes out of float32's ran
   const std::vector<float> weights(64, kLargest);
   MatrixSpec spec = {1, 64, WeightFormat::kInt8, ActivationFormat::kInt8};
   CHECK(pack(spec, weights) != nullptr);
-  spec.smoothing.assign(64, 0.5f);
+  spec.set_transform(false, {}, std::vector<float>(64, 0.5f));
   CHECK_THROWS_CODE(pack(spec, weights), ErrorCode::kModelFormat);
-  spec.smoothing = {};
-  spec.rotated = true;
+  spec.set_transform(true, {}, {});
   CHECK_THROWS_CODE(pack(spec, weights), ErrorCode::kModelFormat);
-  spec.rotated = false;
-  spec.outliers = {63};
+  spec.set_transform(false, {63}, {});
   CHECK_THROWS_CODE(pack(spec, weights), ErrorCode::kModelFormat);  // bfloat16 rounds it to infinity
   for (const float fault : {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity()})
     for (const size_t at : {size_t{0}, size_t{63}}) {
@@ -262,9 +283,10 @@ TEST("cpu/packing: refuses weights that the transform takes out of float32's ran
 TEST("cpu/packing: a row of nothing but outliers has scale 0") {
   Random random(5);
   const std::vector<float> weights = random.bfloat16_floats(3 * 64, -1.0f, 1.0f);
-  MatrixSpec spec = {3, 64, WeightFormat::kInt8, ActivationFormat::kInt8, true, {}, {}};
-  for (int32_t channel = 0; channel < 64; ++channel)
-    spec.outliers.push_back(channel);
+  MatrixSpec spec = {3, 64, {WeightFormat::kInt8, ActivationFormat::kInt8}};
+  std::vector<int32_t> channels(64);
+  std::iota(channels.begin(), channels.end(), 0);
+  spec.set_transform(true, channels, {});
   const auto matrix = pack(spec, weights);
   std::vector<float> out(weights.size());
   unpack_rows(packed(matrix), 0, 3, out.data());

@@ -95,7 +95,7 @@ Answers answer(const Backend& backend, const Setting& setting) {
   options.threads = 2;
   options.context_length = 160;
   options.max_sequences = 3;
-  options.int8_kv = setting.int8_kv;
+  if (setting.int8_kv) options.kv_format = KvFormat::kInt8;
   // One context.
   options.kv_cache_bytes = static_cast<size_t>(pages_for(options.context_length) * kPageTokens) *
                            EngineCase(backend, setting.model, setting.precision, options).engine->kv_bytes_per_token();
@@ -153,7 +153,7 @@ TEST("backend memory: what the guarded backend gives is the ops' alone") {
   backend.write(memory.as<void>(), ones, sizeof ones);
   backend.read(back, memory.as<void>(), sizeof back);
   CHECK_EQ(back[2], 1.0f);
-  const MatrixSpec spec = {16, 64, WeightFormat::kInt8, ActivationFormat::kInt8, true, {3}, std::vector<float>(64, 2.0f)};
+  const MatrixSpec spec = {16, 64, {WeightFormat::kInt8, ActivationFormat::kInt8, kDefaultScaleGroup, true, true, 1}, {3}, std::vector<float>(64, 2.0f)};
   const auto matrix = backend.pack(spec, [](int32_t, int32_t rows, float* out) { std::fill_n(out, 64 * rows, 0.5f); }, 1);
   CHECK(!GuardedBackend::host_can_read(matrix->input.outliers) && !GuardedBackend::host_can_read(matrix->input.smoothing));
   CHECK(!GuardedBackend::host_can_read(backend.memory(*matrix)[0].data));

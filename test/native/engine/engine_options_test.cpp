@@ -59,11 +59,15 @@ TEST("engine/engine_options: keys and values take the contexts of all sequences,
   CHECK_THROWS_CODE(kv_cache_spec(*model, complete(options, *model)), ErrorCode::kOutOfMemory);
 }
 
-TEST("engine/engine_options: int8 keys and values go with int8 precision alone") {
-  EngineOptions options;
-  options.int8_kv = true;
-  const auto exact = tiny(Precision::kFloat32);
-  CHECK_THROWS_CODE(kv_cache_spec(*exact, complete(options, *exact)), ErrorCode::kInvalidArgument);
-  const auto model = tiny(Precision::kInt8);
-  CHECK(kv_cache_spec(*model, complete(options, *model)).format == KvFormat::kInt8);
+TEST("engine/engine_options: keys and values have the format of the precision, or one of their own") {
+  for (const Precision precision : {Precision::kInt8, Precision::kW8Float32, Precision::kFloat32}) {
+    const auto model = tiny(precision);
+    EngineOptions options;
+    CHECK(kv_cache_spec(*model, complete(options, *model)).format ==
+          (precision == Precision::kInt8 ? KvFormat::kBFloat16 : KvFormat::kFloat32));
+    for (const KvFormat format : {KvFormat::kBFloat16, KvFormat::kFloat32, KvFormat::kInt8}) {
+      options.kv_format = format;
+      CHECK(kv_cache_spec(*model, complete(options, *model)).format == format);
+    }
+  }
 }

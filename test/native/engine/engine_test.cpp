@@ -2,6 +2,8 @@
 // too (npm run verify).
 #include <algorithm>
 #include <atomic>
+#include <cmath>
+#include <optional>
 #include <thread>
 
 #include "check.h"
@@ -14,7 +16,7 @@ using namespace lowrank::test;
 namespace {
 
 // The golden adapter "plain": pairs of all projections, alpha 8, rank 4.
-std::shared_ptr<const Adapter> plain_adapter(const Engine& engine) {
+std::shared_ptr<const Adapter> plain_adapter(const Engine& engine, std::optional<LoraDType> dtype = {}) {
   constexpr const char* kNames[kProjections] = {"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"};
   const auto file = open_file(tiny_path("tiny-adapters/plain/adapter_model.safetensors"));
   std::vector<uint8_t> bytes(file->size());
@@ -33,7 +35,9 @@ std::shared_ptr<const Adapter> plain_adapter(const Engine& engine) {
       if (name.find(kNames[i]) != std::string::npos) entry.projection = static_cast<Projection>(i);
     entries.push_back(entry);
   }
-  return build_adapter(*source, entries, engine.model().base(1));
+  BaseModel base = engine.model().base(1);
+  if (dtype) base.lora_dtype = *dtype;
+  return build_adapter(*source, entries, base);
 }
 
 }  // namespace
@@ -51,6 +55,48 @@ TEST("engine: a request gives its tokens and ends") {
   CHECK_EQ(outcome.tokens.size(), size_t{5});
   const Outcome again = one.run(EngineCase::generate(2, 5));
   CHECK(again.tokens == outcome.tokens);
+}
+
+TEST("engine: keys, values, A and B have formats of their own, whatever the weights'") {
+  for (const Precision precision : {Precision::kInt8, Precision::kW8Float32, Precision::kFloat32}) {
+    const auto logits = [&](std::optional<KvFormat> kv, std::optional<LoraDType> lora) {
+      EngineOptions options;
+      options.context_length = 64;
+      options.kv_format = kv;
+      EngineCase one(cpu_backend(), "tiny-models/llama", precision, options);
+      CHECK(one.engine->kv_format() == kv.value_or(kv_format(precision)));
+      Request request;
+      request.id = 1;
+      request.kind = Request::Kind::kLogits;
+      for (int32_t i = 0; i < 40; ++i) request.tokens.push_back(1 + i * 37 % 271);
+      request.to = 40;
+      const auto adapter = plain_adapter(*one.engine, lora);
+      CHECK(adapter->dtype == lora.value_or(lora_dtype(precision)));
+      request.adapters = {{adapter, 1.0f}};
+      return one.run(std::move(request)).logits;
+    };
+    const std::vector<float> preset = logits({}, {});
+    CHECK(!preset.empty() && logits(kv_format(precision), lora_dtype(precision)) == preset);
+    const auto is_near = [&](const std::vector<float>& other) {
+      double squares = 0, distance = 0;
+      for (size_t i = 0; i < preset.size(); ++i) {
+        squares += double{preset[i]} * preset[i];
+        distance += (double{preset[i]} - other[i]) * (double{preset[i]} - other[i]);
+      }
+      CHECK(other.size() == preset.size() && std::sqrt(distance / squares) < 0.1);
+    };
+    for (const KvFormat format : {KvFormat::kBFloat16, KvFormat::kFloat32, KvFormat::kInt8})
+      if (format != kv_format(precision)) {
+        const std::vector<float> other = logits(format, {});
+        CHECK(other != preset);
+        is_near(other);
+      }
+    for (const LoraDType dtype : {LoraDType::kBFloat16, LoraDType::kFloat32, LoraDType::kInt8})
+      if (dtype != lora_dtype(precision)) {
+        const std::vector<float> other = logits({}, dtype);
+        is_near(other);
+      }
+  }
 }
 
 TEST("engine: logits of many positions arrive in order, whatever the number of rows at a time") {

@@ -65,7 +65,7 @@ std::vector<float> TinyBase::stacked(int32_t layer, Site site) const {
 
 std::unique_ptr<Matrix> TinyBase::pack(int32_t rows, int32_t cols, const std::vector<float>& values) const {
   return model.backend->pack(
-      {rows, cols, WeightFormat::kFloat32, ActivationFormat::kFloat32},
+      {rows, cols, {WeightFormat::kFloat32, ActivationFormat::kFloat32}},
       [&](int32_t begin, int32_t count, float* out) { std::copy_n(values.begin() + begin * cols, count * cols, out); }, 1);
 }
 

@@ -76,7 +76,8 @@ TEST("lora/tables: the base's own table under a pair takes nothing, another one 
 
 TEST("lora/tables: int8 tables are compared as the engine holds them, each in its own format") {
   TableCase item;
-  MatrixSpec spec{item.vocabulary, item.hidden, WeightFormat::kInt8, ActivationFormat::kInt8, true, {2, 5}, {}};
+  MatrixSpec spec{item.vocabulary, item.hidden, {WeightFormat::kInt8, ActivationFormat::kInt8}};
+  spec.set_transform(true, {2, 5}, {});
   const Backend& backend = *item.base.model.backend;
   item.base.packed.lm_head_matrix = backend.pack(
       spec,

@@ -55,10 +55,10 @@ class PlantedModel {
   }
 
   // [kTokens, vocabulary]
-  std::vector<float> logits(const Backend& backend, Precision precision, const CalibrationRecipe& recipe) const {
+  std::vector<float> logits(const Backend& backend, Precision precision, const WeightSchemes& schemes) const {
     WeightsOptions weights;
     weights.precision = precision;
-    weights.recipe = recipe;
+    weights.schemes = schemes;
     EngineOptions options;
     options.context_length = kTokens;
     Reports reports;
@@ -114,35 +114,67 @@ double divergence(const std::vector<float>& reference, const std::vector<float>&
   return sum / kTokens;
 }
 
+void without_rotation(QuantScheme& scheme) { scheme.rotated = false; }
+void without_outliers(QuantScheme& scheme) { scheme.outliers = 0; }
+void without_smoothing(QuantScheme& scheme) { scheme.smoothed = false; }
+
 }  // namespace
 
 TEST("model/calibration recipe: rotation, outliers and smoothing each bring int8 closer to float32") {
   const PlantedModel model;
   for (const Backend* backend : available_backends()) {
-    const std::vector<float> reference = model.logits(*backend, Precision::kFloat32, {});
-    const auto measured = [&](const CalibrationRecipe& recipe) {
-      return divergence(reference, model.logits(*backend, Precision::kInt8, recipe));
+    const std::vector<float> reference = model.logits(*backend, Precision::kFloat32, weight_schemes(Precision::kFloat32));
+    const auto measured = [&](const auto& change) {
+      WeightSchemes schemes = weight_schemes(Precision::kInt8);
+      for_each_scheme(schemes, change);
+      return divergence(reference, model.logits(*backend, Precision::kInt8, schemes));
     };
     // Measured: without rotation 3.0 times as far as with all three, without outliers 2.3 times, without smoothing 35 times.
     constexpr double kWorth = 1.5;
-    const double all = measured({});
+    const double all = measured([](QuantScheme&) {});
     CHECK(all > 0 && all < 0.06);  // measured: 0.045
-    CHECK(measured({.rotation = false}) > kWorth * all);
-    CHECK(measured({.outliers = false}) > kWorth * all);
-    CHECK(measured({.smoothing = false}) > kWorth * all);
+    CHECK(measured(without_rotation) > kWorth * all);
+    CHECK(measured(without_outliers) > kWorth * all);
+    CHECK(measured(without_smoothing) > kWorth * all);
+  }
+}
+
+TEST("model/calibration recipe: a model runs in groups of any size, and with a format of its own for each matrix") {
+  const PlantedModel model;
+  for (const Backend* backend : available_backends()) {
+    const std::vector<float> reference = model.logits(*backend, Precision::kFloat32, weight_schemes(Precision::kFloat32));
+    std::vector<std::vector<float>> seen;
+    const auto measured = [&](const auto& change) {
+      WeightSchemes schemes = weight_schemes(Precision::kInt8);
+      change(schemes);
+      seen.push_back(model.logits(*backend, Precision::kInt8, schemes));
+      for (size_t i = 0; i + 1 < seen.size(); ++i) CHECK(seen[i] != seen.back());
+      return divergence(reference, seen.back());
+    };
+    for (const int32_t group : group_sizes(*backend)) {
+      const double far = measured([&](WeightSchemes& schemes) { for_each_scheme(schemes, [&](QuantScheme& one) { one.group = group; }); });
+      CHECK(far > 0 && far < 0.09);
+    }
+    const double mixed = measured([](WeightSchemes& schemes) {
+      schemes.sites.fill({WeightFormat::kBFloat16, ActivationFormat::kFloat32});
+      schemes.sites[0] = weight_schemes(Precision::kInt8).sites[0];
+      schemes.sites[2] = weight_schemes(Precision::kInt8).sites[2];
+    });
+    CHECK(mixed > 0 && mixed < 0.06);
   }
 }
 
 TEST("model/calibration recipe: what it leaves out, a matrix does not have") {
   const std::vector<float> weights(64, 1.0f);
   const RowReader read = [&](int32_t, int32_t count, float* out) { std::copy_n(weights.begin(), 64 * count, out); };
-  const auto chosen = [&](const CalibrationRecipe& recipe) {
-    MatrixSpec spec = {1, 64, WeightFormat::kInt8, ActivationFormat::kInt8};
-    Calibration::choose_transform(std::vector<float>(64, 2.0f), read, recipe, spec);
-    return std::make_tuple(spec.rotated, spec.outliers.size(), spec.smoothing.size());
+  const auto chosen = [&](const auto& change) {
+    MatrixSpec spec = {1, 64, weight_schemes(Precision::kInt8).lm_head};
+    change(spec.scheme);
+    Calibration::choose_transform(std::vector<float>(64, 2.0f), read, spec);
+    return std::make_tuple(spec.scheme.rotated, spec.outliers.size(), spec.smoothing.size());
   };
-  CHECK(chosen({}) == std::make_tuple(true, size_t{8}, size_t{64}));
-  CHECK(chosen({.rotation = false}) == std::make_tuple(false, size_t{8}, size_t{64}));
-  CHECK(chosen({.outliers = false}) == std::make_tuple(true, size_t{0}, size_t{64}));
-  CHECK(chosen({.smoothing = false}) == std::make_tuple(true, size_t{8}, size_t{0}));
+  CHECK(chosen([](QuantScheme&) {}) == std::make_tuple(true, size_t{8}, size_t{64}));
+  CHECK(chosen(without_rotation) == std::make_tuple(false, size_t{8}, size_t{64}));
+  CHECK(chosen(without_outliers) == std::make_tuple(true, size_t{0}, size_t{64}));
+  CHECK(chosen(without_smoothing) == std::make_tuple(true, size_t{8}, size_t{0}));
 }

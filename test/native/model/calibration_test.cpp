@@ -23,8 +23,8 @@ RowReader reader_of(const std::vector<float>& weights, int32_t cols) {
 }
 
 MatrixSpec choose(const std::vector<float>& input_rms, const std::vector<float>& weights, int32_t rows) {
-  MatrixSpec spec = {rows, static_cast<int32_t>(input_rms.size()), WeightFormat::kInt8, ActivationFormat::kInt8};
-  Calibration::choose_transform(input_rms, reader_of(weights, spec.cols), {}, spec);
+  MatrixSpec spec = {rows, static_cast<int32_t>(input_rms.size()), weight_schemes(Precision::kInt8).lm_head};
+  Calibration::choose_transform(input_rms, reader_of(weights, spec.cols), spec);
   // What it chooses, a backend takes.
   CHECK(cpu_backend().pack(spec, reader_of(weights, spec.cols), 1) != nullptr);
   return spec;
@@ -38,7 +38,7 @@ TEST("model/calibration: the largest channels become outliers, in ascending orde
   for (size_t j = 0; j < large.size(); ++j)
     rms[static_cast<size_t>(large[j])] = 2.0f + static_cast<float>(j * 5 % 8);
   const MatrixSpec spec = choose(rms, std::vector<float>(3 * 200, 0.5f), 3);
-  CHECK(spec.rotated);
+  CHECK(spec.scheme.rotated);
   CHECK(spec.outliers == large);
 }
 

@@ -3,6 +3,7 @@
 #include <filesystem>
 #include <fstream>
 #include <iterator>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -97,6 +98,39 @@ TEST("model/packed weights: a damaged file, or another model's, is replaced") {
   }
   CHECK(load(path, "tiny-models/qwen2")->weights().packed == PackedState::kWritten);
   CHECK(load(path)->weights().packed == PackedState::kWritten);
+}
+
+TEST("model/packed weights: those of other formats are replaced, whatever differs") {
+  const TemporaryFolder folder;
+  const std::string path = (folder.path() / "a.weights").string();
+  const auto loaded = [&](const auto& change) {
+    WeightsOptions options;
+    options.packed_path = [&] { return path; };
+    options.schemes = weight_schemes(Precision::kInt8);
+    change(*options.schemes);
+    return Model::load(tiny_path("tiny-models/llama"), cpu_backend(), options);
+  };
+  const auto preset = [](WeightSchemes&) {};
+  CHECK(loaded(preset)->weights().packed == PackedState::kWritten);
+  std::set<uint64_t> checksums = {loaded(preset)->checksum()};
+  const auto replaces = [&](const auto& change) {
+    const auto written = loaded(change);
+    CHECK(written->weights().packed == PackedState::kWritten);
+    CHECK(checksums.insert(written->checksum()).second);
+    const auto restored = loaded(change);
+    CHECK(restored->weights().packed == PackedState::kRestored);
+    CHECK_EQ(restored->checksum(), written->checksum());
+  };
+  for (const int32_t group : {64, 256})
+    replaces([&](WeightSchemes& schemes) { for_each_scheme(schemes, [&](QuantScheme& scheme) { scheme.group = group; }); });
+  replaces([](WeightSchemes& schemes) { schemes.lm_head.rotated = false; });
+  replaces([](WeightSchemes& schemes) { schemes.lm_head.smoothed = false; });
+  replaces([](WeightSchemes& schemes) { schemes.lm_head.outliers = 5; });
+  // A format of its own for one place: the down projections in bfloat16, with float32 activations.
+  replaces([](WeightSchemes& schemes) {
+    schemes.sites[static_cast<size_t>(Site::kDown)] = {WeightFormat::kBFloat16, ActivationFormat::kFloat32};
+  });
+  CHECK(loaded(preset)->weights().packed == PackedState::kWritten);
 }
 
 TEST("model/packed weights: a place that cannot be written is no error") {

@@ -105,7 +105,7 @@ class Gather {
                                      ? random_int8_weights(random_, kVocabulary, shape_.hidden).weights
                                      : random_.bfloat16_floats(count, -1.0f, 1.0f);
     if (!shape_.transform.any())
-      return make_matrix(backend_, {kVocabulary, shape_.hidden, shape_.format, ActivationFormat::kFloat32},
+      return make_matrix(backend_, {kVocabulary, shape_.hidden, {shape_.format, ActivationFormat::kFloat32}},
                          std::move(weights));
     const TestTransform transform = make_transform(random_, shape_.hidden, shape_.transform);
     TestMatrix out = make_matrix(backend_, transform.spec(kVocabulary), std::move(weights));

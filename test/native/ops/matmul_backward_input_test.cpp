@@ -9,6 +9,7 @@
 #include "check.h"
 #include "ops/matmul_expand.h"
 #include "ops/transform_case.h"
+#include "quant/scheme_name.h"
 
 using namespace lowrank;
 using namespace lowrank::test;
@@ -95,48 +96,60 @@ struct Kind {
   WeightFormat weights;
   ActivationFormat activations;
   TransformKind transform;
+  int32_t group = kDefaultScaleGroup;
 };
-std::vector<Kind> kinds() {
+std::vector<Kind> kinds(const Backend& backend) {
   std::vector<Kind> all = {{WeightFormat::kInt8, ActivationFormat::kFloat32, {}},
                            {WeightFormat::kBFloat16, ActivationFormat::kFloat32, {}},
                            {WeightFormat::kFloat32, ActivationFormat::kFloat32, {}}};
-  for (const TransformKind& kind : transform_kinds()) all.push_back({WeightFormat::kInt8, ActivationFormat::kInt8, kind});
+  for (const TransformKind& kind : transform_kinds())
+    for (const int32_t group : group_sizes(backend))
+      all.push_back({WeightFormat::kInt8, ActivationFormat::kInt8, kind, group});
   return all;
 }
 
+// On every backend that trains; false where there is none.
 template <class Body>
-void for_each_case(const std::vector<std::array<int32_t, 3>>& shapes, Body body) {
-  for (const Backend* backend : available_backends())
+bool for_each_case(const std::vector<std::array<int32_t, 3>>& shapes, Body body) {
+  bool any = false;
+  for (const Backend* backend : available_backends()) {
+    if (backend->training_ops() == nullptr) continue;
+    any = true;
     for (const auto& [m, n, k] : shapes)
-      for (const Kind& kind : kinds()) {
+      for (const Kind& kind : kinds(*backend)) {
         Random random(static_cast<uint64_t>(k));
         const TestTransform transform = make_transform(random, k, kind.transform);
         MatrixSpec spec = transform.spec(n);
-        spec.format = kind.weights;
-        spec.activation = kind.activations;
+        spec.scheme.weights = kind.weights;
+        spec.scheme.activations = kind.activations;
+        spec.scheme.group = kind.group;
         const std::string what = "M " + std::to_string(m) + ", N " + std::to_string(n) + ", K " + std::to_string(k) + ", weights " +
-                                 std::to_string(static_cast<int>(kind.weights)) + kind.transform.text();
+                                 scheme_name(spec.scheme);
         Gradient gradient(*backend, spec, transform, m, static_cast<uint64_t>(m + 7 * n + 31 * k));
         body(gradient, what, m);
       }
+  }
+  return any;
 }
 
 }  // namespace
 
 TEST("ops: the gradient of a product's input is W^T dy of the logical weights") {
-  for_each_case({{1, 1, 1}, {1, 16, 64}, {3, 17, 65}, {7, 63, 127}, {65, 65, 193}, {130, 130, 200}, {2, 300, 320}},
+  const bool any = for_each_case({{1, 1, 1}, {1, 16, 64}, {3, 17, 65}, {7, 63, 127}, {65, 65, 193}, {130, 130, 200}, {2, 300, 320}},
                 [](Gradient& gradient, const std::string& what, int32_t) { gradient.check(what, gradient.run(1)); });
+  if (!any) SKIP("no backend here trains");
 }
 
 TEST("ops: the gradient of a product's input is the same bits in any number of parts") {
-  for_each_case({{5, 65, 321}, {67, 33, 130}}, [](Gradient& gradient, const std::string& what, int32_t) {
+  const bool any = for_each_case({{5, 65, 321}, {67, 33, 130}}, [](Gradient& gradient, const std::string& what, int32_t) {
     const std::vector<float> whole = gradient.run(1);
     for (const int parts : {2, 3, 7, 64}) expect_same_bits(what + ", parts " + std::to_string(parts), gradient.run(parts), whole);
   });
+  if (!any) SKIP("no backend here trains");
 }
 
 TEST("ops: a row's gradient is the same bits alone or in any batch, and other rows stay as they were") {
-  for_each_case({{70, 129, 193}}, [](Gradient& gradient, const std::string& what, int32_t m) {
+  const bool any = for_each_case({{70, 129, 193}}, [](Gradient& gradient, const std::string& what, int32_t m) {
     const std::vector<float> whole = gradient.run(1);
     const size_t stride = whole.size() / size(m);
     for (const auto& [begin, end] : std::vector<std::array<int32_t, 2>>{{0, 1}, {69, 70}, {3, 6}, {11, 68}, {5, 5}}) {
@@ -147,12 +160,14 @@ TEST("ops: a row's gradient is the same bits alone or in any batch, and other ro
       expect_same_bits(what + ", rows from " + std::to_string(begin), gradient.run(2, begin, end), expected);
     }
   });
+  if (!any) SKIP("no backend here trains");
 }
 
 TEST("ops: the gradient of a product's input is zero where dy is") {
-  for_each_case({{3, 65, 130}}, [](Gradient& gradient, const std::string& what, int32_t m) {
+  const bool any = for_each_case({{3, 65, 130}}, [](Gradient& gradient, const std::string& what, int32_t m) {
     for (int32_t row = 0; row < m; ++row) gradient.clear_row(row);
     const std::vector<float> dx = gradient.run(1);
     for (size_t i = 0; i < dx.size(); ++i) expect_near(what, i, dx[i], i % (dx.size() / size(m)) < 130 ? 0.0 : double{kUntouched}, 0);
   });
+  if (!any) SKIP("no backend here trains");
 }

@@ -30,11 +30,12 @@ struct Shape {
   ActivationFormat activation = ActivationFormat::kInt8;
   int32_t outliers = 0;  // outlier columns; int8 activations only
   bool rotated = false;
+  int32_t group = kDefaultScaleGroup;
   std::string text() const {
     return "M " + std::to_string(m) + ", N " + std::to_string(n) + ", K " + std::to_string(k) + ", weights " +
            std::to_string(static_cast<int>(weights)) + ", activations " +
            std::to_string(static_cast<int>(activation)) + ", outliers " + std::to_string(outliers) +
-           (rotated ? ", rotated" : "");
+           (rotated ? ", rotated" : "") + (group == kDefaultScaleGroup ? "" : ", groups of " + std::to_string(group));
   }
 };
 
@@ -60,7 +61,7 @@ class Product {
       : backend_(backend),
         shape_(shape),
         random_(static_cast<uint64_t>(shape.m * 1000003 + shape.n * 1009 + shape.k)),
-        x_(shape.activation, shape.m, shape.k) {
+        x_(shape.activation, shape.m, shape.k, shape.group) {
     make_weights();
     make_input();
     if (with_bias) bias_ = random_.floats(size(shape.n), -1.0f, 1.0f);
@@ -108,12 +109,12 @@ class Product {
     for (int32_t k = 0; k < x_.view.stride; ++k) {
       const double term = input_[size(m) * size(x_.view.stride) + size(k)] * weight(n, k);
       product += term;
-      group = k % kScaleGroup == 0 ? term : group + term;
-      const bool ends_group = (k + 1) % kScaleGroup == 0 || k + 1 == x_.view.stride;
+      group = k % shape_.group == 0 ? term : group + term;
+      const bool ends_group = (k + 1) % shape_.group == 0 || k + 1 == x_.view.stride;
       if (!int8 || ends_group) magnitude += std::fabs(int8 ? group : term);
     }
     double tolerance =
-        magnitude * kFloatEpsilon / 2 * (int8 ? scale_groups(shape_.k) : 70 + shape_.k / 64);
+        magnitude * kFloatEpsilon / 2 * (int8 ? scale_groups(shape_.k, shape_.group) : 70 + shape_.k / 64);
     double outlier_part = 0, outlier_magnitude = 0;
     for (size_t j = 0; j < outliers_.size(); ++j) {
       const double term = double{x_.view.outliers[size(m) * kMaxOutliers + j]} *
@@ -179,7 +180,7 @@ class Product {
     const size_t count = size(shape_.n) * size(shape_.k);
     std::vector<float> weights;
     if (shape_.weights == WeightFormat::kInt8)
-      weights = random_int8_weights(random_, shape_.n, shape_.k).weights;
+      weights = random_int8_weights(random_, shape_.n, shape_.k, shape_.group).weights;
     if (shape_.weights == WeightFormat::kBFloat16) weights = random_.bfloat16_floats(count, -0.3f, 0.3f);
     if (shape_.weights == WeightFormat::kFloat32) weights = random_.floats(count, -0.3f, 0.3f);
     if (shape_.outliers > 0) take_outliers(weights);
@@ -190,7 +191,8 @@ class Product {
           for (int32_t k = 0; k < shape_.k; ++k)
             if (!std::binary_search(outliers_.begin(), outliers_.end(), k)) row[k] *= 1.001f;
       }
-    const MatrixSpec spec = {shape_.n, shape_.k, shape_.weights, shape_.activation, shape_.rotated, outliers_, {}};
+    MatrixSpec spec = {shape_.n, shape_.k, {shape_.weights, shape_.activation, shape_.group}};
+    spec.set_transform(shape_.rotated, outliers_, {});
     matrix_ = make_matrix(backend_, spec, std::move(weights));
   }
 
@@ -202,8 +204,8 @@ class Product {
     transform.outliers = outliers_;
     transform.rotated = true;
     std::vector<double> held = transform.weights(row);
-    for (size_t begin = 0; begin < held.size(); begin += kScaleGroup) {
-      const size_t end = std::min(begin + kScaleGroup, held.size());
+    for (size_t begin = 0; begin < held.size(); begin += size(shape_.group)) {
+      const size_t end = std::min(begin + size(shape_.group), held.size());
       double absmax = 0;
       for (size_t k = begin; k < end; ++k) absmax = std::max(absmax, std::fabs(held[k]));
       const auto next_up = [](double step) {
@@ -232,11 +234,11 @@ class Product {
       float* row = weights.data() + n * size(shape_.k);
       const float absmax = std::fabs(*std::max_element(
           row, row + shape_.k, [](float a, float b) { return std::fabs(a) < std::fabs(b); }));
-      for (int32_t begin = 0; begin < shape_.k; begin += kScaleGroup) {
+      for (int32_t begin = 0; begin < shape_.k; begin += shape_.group) {
         int32_t other = begin;
         while (channels.contains(other))
           ++other;
-        if (other < std::min(begin + kScaleGroup, shape_.k)) row[other] = -absmax;
+        if (other < std::min(begin + shape_.group, shape_.k)) row[other] = -absmax;
       }
       for (const int32_t channel : outliers_)
         row[channel] = random_.bfloat16_floats(1, -0.3f, 0.3f)[0];
@@ -252,12 +254,12 @@ class Product {
       const bool extreme = m == 2;
       float scale = 0.0f;
       for (int32_t k = 0; k < view.stride; ++k) {
-        const size_t group = size(m) * size(scale_groups(shape_.k)) + size(k / kScaleGroup);
+        const size_t group = size(m) * size(view.groups()) + size(k / shape_.group);
         const size_t at = size(m) * size(view.stride) + size(k);
         if (view.format == ActivationFormat::kInt8) {
           int32_t q = extreme ? (random_.integer(0, 1) == 0 ? 127 : -127) : random_.integer(-127, 127);
           if (zero || k >= cols) q = 0;
-          if (k % kScaleGroup == 0) {
+          if (k % shape_.group == 0) {
             scale = zero ? 0.0f : random_.uniform(0.001f, 0.1f);
             view.scale[group] = scale;
             view.compensation[group] = 0;
@@ -349,7 +351,8 @@ class Product {
   std::vector<AdapterRows> segments_;
 };
 
-std::vector<Shape> shapes() {
+// For each size of groups that the backend has: whole groups, a part of one, and less than one; with and without a stream of rows.
+std::vector<Shape> shapes(const Backend& backend) {
   std::vector<Shape> all;
   const int32_t sizes[][3] = {{1, 1, 1},   {1, 16, 64},  {2, 17, 3},   {7, 33, 65},   {17, 48, 130},
                               {17, 5, 67}, {5, 100, 63}, {3, 64, 576}, {16, 96, 192}, {33, 31, 257}};
@@ -368,6 +371,13 @@ std::vector<Shape> shapes() {
     all.push_back({s[0], s[1], s[2]});
   all.push_back({9, 20, 64, WeightFormat::kInt8, ActivationFormat::kInt8, 64, false});
   all.push_back({70, 130, 65, WeightFormat::kInt8, ActivationFormat::kInt8, 8, true});
+  for (const int32_t group : group_sizes(backend)) {
+    if (group == kDefaultScaleGroup) continue;
+    for (const auto& s : {std::array{1, 33, 576}, std::array{7, 33, 65}})
+      all.push_back({s[0], s[1], s[2], WeightFormat::kInt8, ActivationFormat::kInt8, 8, true, group});
+    for (const auto& s : {std::array{5, 20, 256}, std::array{17, 20, 513}, std::array{3, 3, 8500}})
+      all.push_back({s[0], s[1], s[2], WeightFormat::kInt8, ActivationFormat::kInt8, 0, false, group});
+  }
   return all;
 }
 
@@ -375,7 +385,7 @@ std::vector<Shape> shapes() {
 
 TEST("ops/matmul_expand: the equation, with and without each part of the epilogue") {
   for (const Backend* backend : product_backends())
-    for (const Shape& shape : shapes())
+    for (const Shape& shape : shapes(*backend))
       for (int mask = 0; mask < 8; mask += is_shortened(*backend) ? 7 : 1) {
         const Product product(*backend, shape, (mask & 1) != 0, (mask & 2) != 0, (mask & 4) != 0);
         product.check(product.run(0, shape.m, 1), 0, shape.m, label(*backend, shape.text()));
@@ -384,7 +394,7 @@ TEST("ops/matmul_expand: the equation, with and without each part of the epilogu
 
 TEST("ops/matmul_expand: the residual may be y itself") {
   for (const Backend* backend : product_backends())
-    for (const Shape& shape : shapes()) {
+    for (const Shape& shape : shapes(*backend)) {
       const Product product(*backend, shape, true, true, true);
       const std::vector<float> apart = product.run(0, shape.m, 2);
       const std::vector<float> in_place = product.run(0, shape.m, 2, true);
@@ -396,7 +406,7 @@ TEST("ops/matmul_expand: the residual may be y itself") {
 
 TEST("ops/matmul_expand: bit-identical for any number of parts") {
   for (const Backend* backend : product_backends())
-    for (const Shape& shape : shapes()) {
+    for (const Shape& shape : shapes(*backend)) {
       const Product product(*backend, shape, true, true, true);
       const std::vector<float> whole = product.run(0, shape.m, 1);
       for (int parts = is_shortened(*backend) ? max_parts(*backend) : 2; parts <= max_parts(*backend); ++parts)
@@ -406,7 +416,7 @@ TEST("ops/matmul_expand: bit-identical for any number of parts") {
 
 TEST("ops/matmul_expand: a row alone equals the row in its batch, bit for bit") {
   for (const Backend* backend : product_backends())
-    for (const Shape& shape : shapes()) {
+    for (const Shape& shape : shapes(*backend)) {
       const Product product(*backend, shape, true, true, false);
       const std::vector<float> batch = product.run(0, shape.m, 1);
       for (int32_t rows = is_shortened(*backend) ? 5 : 1; rows <= std::min(shape.m, 9); rows += 4)
@@ -425,7 +435,7 @@ TEST("ops/matmul_expand: a row alone equals the row in its batch, bit for bit") 
 
 TEST("ops/matmul_expand: a soft cap, for any number of parts and some of the rows") {
   for (const Backend* backend : product_backends())
-    for (const Shape& shape : shapes()) {
+    for (const Shape& shape : shapes(*backend)) {
       Product product(*backend, shape, true, true, false);
       for (const float soft_cap : {0.5f, 30.0f}) {
         product.set_soft_cap(soft_cap);
@@ -439,32 +449,34 @@ TEST("ops/matmul_expand: a soft cap, for any number of parts and some of the row
 }
 
 TEST("ops/matmul_expand: sums are exact up to the largest K with all values at +-127") {
-  constexpr int32_t kCols = 1 << 17;
-  for (const Backend* backend : product_backends()) {
-    const auto cols = static_cast<size_t>(kCols);
-    std::vector<float> weights(3 * cols, 127.0f);  // rows: all 127, all -127, alternating
-    for (size_t k = 0; k < cols; ++k) {
-      weights[cols + k] = -127.0f;
-      weights[2 * cols + k] = k % 2 == 0 ? 127.0f : -127.0f;
+  constexpr int32_t kMaxCols = 1 << 17;
+  for (const Backend* backend : product_backends())
+    for (const int32_t group : group_sizes(*backend)) {
+      const int32_t k_count = std::min(kMaxCols, 1024 * group);  // whose sums are float32 numbers
+      const auto cols = static_cast<size_t>(k_count);
+      std::vector<float> weights(3 * cols, 127.0f);  // rows: all 127, all -127, alternating
+      for (size_t k = 0; k < cols; ++k) {
+        weights[cols + k] = -127.0f;
+        weights[2 * cols + k] = k % 2 == 0 ? 127.0f : -127.0f;
+      }
+      const TestMatrix matrix = make_matrix(
+          *backend, {3, k_count, {WeightFormat::kInt8, ActivationFormat::kInt8, group}}, std::move(weights));
+      ActivationStore x(ActivationFormat::kInt8, 2, k_count, group);
+      std::memset(x.view.q, 127, cols);
+      std::memset(x.view.q + cols, -127, cols);
+      const int32_t groups = k_count / group;
+      for (int i = 0; i < 2 * groups; ++i) {
+        x.view.scale[i] = 1.0f;
+        x.view.compensation[i] = -128 * (i < groups ? 127 : -127) * group;
+      }
+      float y[6];
+      MatmulExpandArgs args = {x.view, matrix.packed.get(), 0, 2, nullptr, nullptr, y, 3, {}};
+      run_parts(backend->ops().matmul_expand, args, 1);
+      const float largest = 127.0f * 127.0f * static_cast<float>(k_count);  // a float32, exactly
+      const float expected[] = {largest, -largest, 0.0f, -largest, largest, 0.0f};
+      for (size_t i = 0; i < 6; ++i)
+        expect_near(label(*backend, "all +-127"), i, y[i], expected[i], 0);
     }
-    const TestMatrix matrix = make_matrix(
-        *backend, {3, kCols, WeightFormat::kInt8, ActivationFormat::kInt8}, std::move(weights));
-    ActivationStore x(ActivationFormat::kInt8, 2, kCols);
-    std::memset(x.view.q, 127, cols);
-    std::memset(x.view.q + cols, -127, cols);
-    constexpr int32_t kGroups = kCols / kScaleGroup;
-    for (int i = 0; i < 2 * kGroups; ++i) {
-      x.view.scale[i] = 1.0f;
-      x.view.compensation[i] = -128 * (i < kGroups ? 127 : -127) * kScaleGroup;
-    }
-    float y[6];
-    MatmulExpandArgs args = {x.view, matrix.packed.get(), 0, 2, nullptr, nullptr, y, 3, {}};
-    run_parts(backend->ops().matmul_expand, args, 1);
-    const float largest = 127.0f * 127.0f * static_cast<float>(kCols);  // a float32, exactly
-    const float expected[] = {largest, -largest, 0.0f, -largest, largest, 0.0f};
-    for (size_t i = 0; i < 6; ++i)
-      expect_near(label(*backend, "all +-127"), i, y[i], expected[i], 0);
-  }
 }
 
 TEST("ops/matmul_expand: NaN or infinity in an outlier channel shows in every column of its row, and nowhere else") {

@@ -67,8 +67,24 @@ Unaligned::Unaligned(const std::vector<float>& values) : storage_((values.size()
   if (!values.empty()) std::memcpy(data(), values.data(), values.size() * sizeof(float));
 }
 
-ActivationStore::ActivationStore(ActivationFormat format, int32_t rows, int32_t cols) {
+std::vector<int32_t> group_sizes(const Backend& backend) {
+  std::vector<int32_t> sizes;
+  for (const int32_t group : {64, 128, 256}) {
+    try {
+      backend.allocate({1, 1, {WeightFormat::kInt8, ActivationFormat::kInt8, group}});
+      sizes.push_back(group);
+    } catch (const Error& error) {
+      CHECK(error.code() == ErrorCode::kBackendUnavailable);
+    }
+  }
+  CHECK(std::find(sizes.begin(), sizes.end(), kDefaultScaleGroup) != sizes.end());
+  if (std::string(backend.name()) == "cpu") CHECK_EQ(sizes.size(), size_t{3});
+  return sizes;
+}
+
+ActivationStore::ActivationStore(ActivationFormat format, int32_t rows, int32_t cols, int32_t group) {
   view.format = format;
+  view.group = group;
   view.cols = cols;
   view.stride = round_up(cols, kActivationAlignment);
   const size_t elements = static_cast<size_t>(rows) * static_cast<size_t>(view.stride);
@@ -79,7 +95,7 @@ ActivationStore::ActivationStore(ActivationFormat format, int32_t rows, int32_t 
   };
   if (format == ActivationFormat::kInt8) {
     q = filled(elements);
-    const size_t groups = static_cast<size_t>(rows) * static_cast<size_t>(scale_groups(cols));
+    const size_t groups = static_cast<size_t>(rows) * static_cast<size_t>(view.groups());
     scale = filled(groups * sizeof(float));
     compensation = filled(groups * sizeof(int32_t));
     outliers = filled(static_cast<size_t>(rows) * kMaxOutliers * sizeof(float));
@@ -103,7 +119,7 @@ TestMatrix make_matrix(const Backend& backend, MatrixSpec spec, std::vector<floa
   return {std::move(weights), std::move(packed)};
 }
 
-Int8Weights random_int8_weights(Random& random, int32_t rows, int32_t cols) {
+Int8Weights random_int8_weights(Random& random, int32_t rows, int32_t cols, int32_t group) {
   Int8Weights out;
   const auto k_count = static_cast<size_t>(cols);
   for (int32_t n = 0; n < rows; ++n) {
@@ -111,8 +127,8 @@ Int8Weights random_int8_weights(Random& random, int32_t rows, int32_t cols) {
     out.scale.push_back(scale);
     size_t largest_at = 0;
     for (size_t k = 0; k < k_count; ++k) {
-      if (k % kScaleGroup == 0) {
-        const size_t end = std::min(k + kScaleGroup, k_count);
+      if (k % static_cast<size_t>(group) == 0) {
+        const size_t end = std::min(k + static_cast<size_t>(group), k_count);
         largest_at = static_cast<size_t>(random.integer(static_cast<int32_t>(k), static_cast<int32_t>(end) - 1));
       }
       const int32_t q =

@@ -67,10 +67,13 @@ class Unaligned {
   Buffer storage_;
 };
 
+// The sizes of scale groups that the backend's int8 products have: all three, or the default alone.
+std::vector<int32_t> group_sizes(const Backend& backend);
+
 // Owns what an Activations points to. Everything is filled with rubbish first, so that what an op must write
 // is seen.
 struct ActivationStore {
-  ActivationStore(ActivationFormat format, int32_t rows, int32_t cols);
+  ActivationStore(ActivationFormat format, int32_t rows, int32_t cols, int32_t group = kDefaultScaleGroup);
   Activations view;
   Buffer q, scale, compensation, outliers, values;
 };
@@ -89,7 +92,7 @@ struct Int8Weights {
   std::vector<float> scale;    // [rows]
   std::vector<float> weights;  // [rows, cols] q * scale
 };
-Int8Weights random_int8_weights(Random& random, int32_t rows, int32_t cols);
+Int8Weights random_int8_weights(Random& random, int32_t rows, int32_t cols, int32_t group = kDefaultScaleGroup);
 
 // Factors of an adapter, with values that their format holds exactly, so that packing them changes nothing. int8: integers, those of
 // the last rank +-127, with scales of their ranks, the first of which is zero where there are several.

@@ -28,7 +28,7 @@ const char* name_of(QuantizeKind kind) {
 std::string QuantizeShape::text() const {
   return std::string(name_of(kind)) + " M " + std::to_string(m) + ", K " + std::to_string(k) + ", format " +
          std::to_string(static_cast<int>(format)) + (adapters ? ", adapters" : "") + (indexed ? ", indexed" : "") +
-         transform.text();
+         transform.text() + (group == kDefaultScaleGroup ? "" : ", groups of " + std::to_string(group));
 }
 
 QuantizeOutput QuantizeOutput::row(int32_t m, int32_t rows) const {
@@ -68,7 +68,7 @@ float& QuantizeCase::x(int32_t m, int32_t k) {
 QuantizeOutput QuantizeCase::run_rows(int32_t begin, int32_t end, int parts) const {
   const int32_t rows = end - begin;
   const Unaligned x(x_), gain(gain_), own_gain(own_gain_);
-  ActivationStore out(shape_.format, rows, shape_.k);
+  ActivationStore out(shape_.format, rows, shape_.k, shape_.group);
   Unaligned h(std::vector<float>(size(rows) * size(kHStride), kUntouched));
   std::vector<AdapterRows> segments;
   for (AdapterRows segment : segments_) {
@@ -108,7 +108,7 @@ QuantizeOutput QuantizeCase::run_rows(int32_t begin, int32_t end, int parts) con
   const size_t elements = size(rows) * size(out.view.stride);
   if (shape_.format == ActivationFormat::kInt8) {
     copy.values.assign(out.view.q, out.view.q + elements);
-    const int32_t groups = rows * scale_groups(shape_.k);
+    const int32_t groups = rows * out.view.groups();
     copy.scale.assign(out.view.scale, out.view.scale + groups);
     if (std::string(backend_.name()) == "cpu") copy.compensation.assign(out.view.compensation, out.view.compensation + groups);
     for (int32_t m = 0; m < rows; ++m)
@@ -176,12 +176,13 @@ void QuantizeCase::check(const QuantizeOutput& out) {
 void QuantizeCase::check_int8(const QuantizeOutput& out, int32_t m, const Row& row, const std::string& what) const {
   const std::vector<double> v = transform_.input(row.u);
   const std::vector<double> slack = transform_.input_tolerances(row.u, row.tolerances);
-  for (size_t begin = 0; begin < v.size(); begin += kScaleGroup) {
-    const size_t group = size(m) * size(scale_groups(shape_.k)) + begin / kScaleGroup;
+  const size_t group_size = size(shape_.group);
+  for (size_t begin = 0; begin < v.size(); begin += group_size) {
+    const size_t group = size(m) * size(scale_groups(shape_.k, shape_.group)) + begin / group_size;
     const double scale = out.scale[group];
     double absmax = 0, absmax_slack = 0;
     int32_t sum = 0;
-    for (size_t k = begin; k < std::min(begin + kScaleGroup, v.size()); ++k) {
+    for (size_t k = begin; k < std::min(begin + group_size, v.size()); ++k) {
       const size_t index = size(m) * v.size() + k;
       const float q = out.values[index];
       if (k >= size(shape_.k) && !transform_.rotated)

@@ -23,14 +23,15 @@ struct QuantizeShape {
   ActivationFormat format;
   bool adapters = false, indexed = false;
   TransformKind transform = {};
+  int32_t group = kDefaultScaleGroup;
   std::string text() const;
 };
 
 // What an op left for its rows, copied out for comparisons.
 struct QuantizeOutput {
   std::vector<float> values;    // [M, stride]: values, or q
-  std::vector<float> scale;     // [M, scale_groups(K)], int8 only
-  std::vector<int32_t> compensation;  // [M, scale_groups(K)], int8 on the CPU only: see Activations
+  std::vector<float> scale;     // [M, groups], int8 only
+  std::vector<int32_t> compensation;  // [M, groups], int8 on the CPU only: see Activations
   std::vector<float> outliers;  // [M, outlier count], int8 only
   std::vector<float> h;         // [M, h_stride]
   // Row m of `rows`.

@@ -20,7 +20,7 @@ constexpr float kInfinity = std::numeric_limits<float>::infinity();
 size_t size(int32_t value) { return static_cast<size_t>(value); }
 
 // Every op with every transform, and float output with all of it, which must be left out.
-std::vector<QuantizeShape> shapes() {
+std::vector<QuantizeShape> shapes(const Backend& backend) {
   std::vector<QuantizeShape> all;
   const int32_t sizes[][2] = {{1, 1}, {2, 3}, {1, 64}, {7, 65}, {17, 130}, {3, 576}, {17, 67}, {5, 1000}, {2, 4161}};
   for (const QuantizeKind kind : kQuantizeKinds)
@@ -41,6 +41,12 @@ std::vector<QuantizeShape> shapes() {
   for (const QuantizeKind kind : kQuantizeKinds)
     all.push_back({kind, 18, 2180, ActivationFormat::kInt8, true, false, {true, true, true}});
   all.push_back({QuantizeKind::kPlain, 1, 1 << 17, ActivationFormat::kInt8, true, false, {true, true, true}});
+  for (const int32_t group : group_sizes(backend))
+    for (const auto& s : sizes)
+      for (const QuantizeKind kind : kQuantizeKinds)
+        if (group != kDefaultScaleGroup)
+          for (const TransformKind& transform : {TransformKind{}, TransformKind{true, true, true}})
+            all.push_back({kind, s[0], s[1], ActivationFormat::kInt8, true, false, transform, group});
   return all;
 }
 
@@ -48,7 +54,7 @@ std::vector<QuantizeShape> shapes() {
 
 TEST("ops/quantize_shrink: the equations") {
   for (const Backend* backend : available_backends())
-    for (const QuantizeShape& shape : shapes()) {
+    for (const QuantizeShape& shape : shapes(*backend)) {
       QuantizeCase call(*backend, shape);
       call.check(call.run(1));
     }
@@ -56,7 +62,7 @@ TEST("ops/quantize_shrink: the equations") {
 
 TEST("ops/quantize_shrink: a plain row quantises to the same bits on every instruction set") {
   for (const Backend* backend : available_backends())
-    for (const QuantizeShape& shape : shapes()) {
+    for (const QuantizeShape& shape : shapes(*backend)) {
       if (shape.kind != QuantizeKind::kPlain) continue;
       const QuantizeOutput actual = QuantizeCase(*backend, shape).run(1);
       const QuantizeOutput reference = QuantizeCase(cpu_backend("reference"), shape).run(1);
@@ -69,7 +75,7 @@ TEST("ops/quantize_shrink: a plain row quantises to the same bits on every instr
 
 TEST("ops/quantize_shrink: bit-identical for any number of parts, and for a row alone") {
   for (const Backend* backend : available_backends())
-    for (const QuantizeShape& shape : shapes()) {
+    for (const QuantizeShape& shape : shapes(*backend)) {
       QuantizeCase call(*backend, shape);
       const std::string what = label(*backend, shape.text());
       const QuantizeOutput whole = call.run(1);

@@ -110,7 +110,7 @@ TEST("ops/quantize_shrink: NaN and Inf show in their own row's scale or outliers
             else
               CHECK(std::isfinite(row.scale[0]));
             if (std::isnan(row.scale[0]))
-              for (size_t k = 0; k < size(kScaleGroup); ++k)
+              for (size_t k = 0; k < size(kDefaultScaleGroup); ++k)
                 CHECK_EQ(row.values[k], 0.0f);
             expect_same(what + " before a faulty row", out.row(0, 3), sound.row(0, 3));
             expect_same(what + " after a faulty row", out.row(2, 3), sound.row(2, 3));

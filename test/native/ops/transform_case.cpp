@@ -38,7 +38,9 @@ InputTransform TestTransform::view() const {
 }
 
 MatrixSpec TestTransform::spec(int32_t rows) const {
-  return {rows, cols, WeightFormat::kInt8, ActivationFormat::kInt8, rotated, outliers, smoothing};
+  MatrixSpec spec = {rows, cols, WeightFormat::kInt8, ActivationFormat::kInt8, group};
+  spec.set_transform(rotated, outliers, smoothing);
+  return spec;
 }
 
 std::vector<double> TestTransform::input(const std::vector<double>& u) const {

@@ -27,6 +27,7 @@ struct TestTransform {
   std::vector<int32_t> outliers;
   std::vector<float> smoothing;  // [cols] or empty
   bool rotated = false;
+  int32_t group = kDefaultScaleGroup;
   Unaligned smoothing_store;  // [cols rounded up to 64], 0 behind cols
 
   InputTransform view() const;

@@ -43,7 +43,7 @@ struct Product {
   // y [m, n]
   std::vector<float> run(const Backend& backend, int parts) const {
     const TestMatrix matrix = make_matrix(backend, transform.spec(n), weights);
-    ActivationStore store(ActivationFormat::kInt8, m, k);
+    ActivationStore store(ActivationFormat::kInt8, m, k, transform.group);
     const PackedTransform packed(backend, *matrix.packed);
     run_parts(backend.ops().quantize_shrink, QuantizeShrinkArgs{x.data(), k, m, packed.view, store.view, {}}, parts);
     std::vector<float> y(size(m) * size(n), 77.0f);
@@ -70,8 +70,8 @@ struct Product {
   }
 };
 
-std::vector<double> group_of(const std::vector<double>& v, size_t begin) {
-  const auto end = std::min(begin + size(kScaleGroup), v.size());
+std::vector<double> group_of(const std::vector<double>& v, size_t begin, int32_t group) {
+  const auto end = std::min(begin + size(group), v.size());
   return std::vector<double>(v.begin() + static_cast<std::ptrdiff_t>(begin), v.begin() + static_cast<std::ptrdiff_t>(end));
 }
 double absolute_sum(const std::vector<double>& v) {
@@ -87,11 +87,12 @@ double largest(const std::vector<double>& v) {
   return value;
 }
 
-Product make_product(int32_t m, int32_t n, int32_t k, const TransformKind& kind) {
+Product make_product(int32_t m, int32_t n, int32_t k, const TransformKind& kind, int32_t group = kDefaultScaleGroup) {
   Random random(static_cast<uint64_t>(m + 100 * n + 10000 * k));
   Product product = {m, n, k, random.floats(size(n) * size(k), -0.5f, 0.5f), random.floats(size(m) * size(k), -3.0f, 3.0f),
                      {}};
   product.transform = make_transform(random, k, kind);
+  product.transform.group = group;
   return product;
 }
 
@@ -99,36 +100,38 @@ Product make_product(int32_t m, int32_t n, int32_t k, const TransformKind& kind)
 
 TEST("ops: a transformed product is W x within the bound of its quantisation") {
   const int32_t sizes[][3] = {{1, 16, 64}, {2, 17, 65}, {17, 33, 130}, {3, 5, 3}, {5, 48, 577}, {2, 20, 4161}};
-  for (const Backend* backend : available_backends())
-    for (const auto& s : sizes)
-      for (const TransformKind& kind : transform_kinds()) {
-        const Product product = make_product(s[0], s[1], s[2], kind);
-        const std::vector<float> y = product.run(*backend, 1);
-        const std::string what = label(*backend, "M " + std::to_string(s[0]) + ", N " + std::to_string(s[1]) + ", K " +
-                                                     std::to_string(s[2]) + kind.text());
-        for (int parts = 2; parts <= 3; ++parts)
-          expect_same_bits(what, product.run(*backend, parts), y);
-        for (int32_t row = 0; row < product.m; ++row) {
-          const float* x = product.x.data() + size(row) * size(product.k);
-          const std::vector<double> v = product.transform.input(std::vector<double>(x, x + product.k));
-          for (int32_t column = 0; column < product.n; ++column) {
-            const float* weights = product.weights.data() + size(column) * size(product.k);
-            const std::vector<double> w = product.transform.weights(weights);
-            double bound = 0;
-            for (size_t k = 0; k < v.size(); k += size(kScaleGroup)) {
-              const std::vector<double> vg = group_of(v, k), wg = group_of(w, k);
-              // bfloat16 rounds the weights' scale up.
-              const double sx = largest(vg) / 127, sw = largest(wg) / 127 * (1 + 1.0 / 128);
-              bound += sw / 2 * absolute_sum(vg) + sx / 2 * absolute_sum(wg) + static_cast<double>(vg.size()) * sx * sw / 4;
-            }
-            bound *= 1 + 1e-3;  // the roundings of scales and of the transform itself
-            for (const int32_t channel : product.transform.outliers)  // bfloat16 columns
-              bound += std::fabs(double{x[channel]} * weights[channel]) / 256;
-            const size_t at = size(row) * size(product.n) + size(column);
-            expect_near(what, at, y[at], product.exact(row, column), bound + 1e-6);
+  const auto check = [&](const Backend* backend, const int32_t (&s)[3], int32_t group) {
+    for (const TransformKind& kind : transform_kinds()) {
+      const Product product = make_product(s[0], s[1], s[2], kind, group);
+      const std::vector<float> y = product.run(*backend, 1);
+      const std::string what = label(*backend, "M " + std::to_string(s[0]) + ", N " + std::to_string(s[1]) + ", K " +
+                                                   std::to_string(s[2]) + ", groups of " + std::to_string(group) + kind.text());
+      for (int parts = 2; parts <= 3; ++parts)
+        expect_same_bits(what, product.run(*backend, parts), y);
+      for (int32_t row = 0; row < product.m; ++row) {
+        const float* x = product.x.data() + size(row) * size(product.k);
+        const std::vector<double> v = product.transform.input(std::vector<double>(x, x + product.k));
+        for (int32_t column = 0; column < product.n; ++column) {
+          const float* weights = product.weights.data() + size(column) * size(product.k);
+          const std::vector<double> w = product.transform.weights(weights);
+          double bound = 0;
+          for (size_t k = 0; k < v.size(); k += size(group)) {
+            const std::vector<double> vg = group_of(v, k, group), wg = group_of(w, k, group);
+            // bfloat16 rounds the weights' scale up.
+            const double sx = largest(vg) / 127, sw = largest(wg) / 127 * (1 + 1.0 / 128);
+            bound += sw / 2 * absolute_sum(vg) + sx / 2 * absolute_sum(wg) + static_cast<double>(vg.size()) * sx * sw / 4;
           }
+          bound *= 1 + 1e-3;  // the roundings of scales and of the transform itself
+          for (const int32_t channel : product.transform.outliers)  // bfloat16 columns
+            bound += std::fabs(double{x[channel]} * weights[channel]) / 256;
+          const size_t at = size(row) * size(product.n) + size(column);
+          expect_near(what, at, y[at], product.exact(row, column), bound + 1e-6);
         }
       }
+    }  };
+  for (const Backend* backend : available_backends())
+    for (const int32_t group : group_sizes(*backend))
+      for (const auto& s : sizes) check(backend, s, group);
 }
 
 TEST("ops: each step of the transform is far more accurate than none where a channel is huge") {
