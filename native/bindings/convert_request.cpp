@@ -91,7 +91,7 @@ EngineOptions engine_options_of(const Napi::Object& object) {
   options.max_waiting = static_cast<int32_t>(integer_of(object, "maxQueue", 0, 1 << 20));
   options.max_rows = static_cast<int32_t>(integer_of(object, "maxStepTokens", 1, 1 << 14));
   options.kv_cache_bytes = static_cast<size_t>(number_of(object, "kvCacheMemory", 0, 1e15));
-  options.int8_kv = object.Get("int8KvCache").ToBoolean().Value();
+  if (object.Get("int8KvCache").ToBoolean().Value()) options.kv_format = KvFormat::kInt8;
   return options;
 }
 

@@ -30,7 +30,7 @@ class Scratch {
   int32_t gate_up_width;  // floats of `thread_gate_up`
   int32_t wide_width;     // floats of `wide`
   int32_t stride;         // elements of `q` and `values`
-  int32_t groups;         // scale groups
+  int32_t groups;         // scale groups, of the smallest size
   BackendMemory x;        // [max_rows, hidden] float32: the residual stream
   BackendMemory y;        // [max_rows, hidden] float32: a block's output before its norm
   BackendMemory wide;     // [max_rows, wide_width] float32: q|k|v, then gate|up
