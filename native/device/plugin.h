@@ -13,7 +13,7 @@
 namespace lowrank::device {
 
 // Raised with each change of this file, of op_code.h or of the parameters of an op.
-inline constexpr uint32_t kPluginVersion = 1;
+inline constexpr uint32_t kPluginVersion = 2;
 inline constexpr const char* kPluginEntry = "lowrank_cuda_plugin";
 
 enum class Status : int32_t {
