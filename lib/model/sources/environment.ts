@@ -97,4 +97,8 @@ async function storedToken(): Promise<string | undefined> {
 }
 
 /** Where models and what is made of them are kept. */
-export const cacheDirectories = (): string[] => [hubCacheDirectory(), modelCacheDirectory(), packedDirectory()];
+export const cacheDirectories = (): string[] => [
+  hubCacheDirectory(),
+  modelCacheDirectory(),
+  packedDirectory(),
+];
