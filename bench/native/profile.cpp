@@ -58,7 +58,9 @@ std::vector<RowSegment> deal_out(const std::vector<std::unique_ptr<Composition>>
 
 void profile(const std::string& path, const ProfileOptions& options) {
   const auto [rows, context, threads, int8_kv, decode, adapters, blocks, runs] = options;
-  const auto model = Model::load(path, cpu_backend(), {Precision::kInt8, threads, {}, {}, {}});
+  WeightsOptions weights;
+  weights.threads = threads;
+  const auto model = Model::load(path, cpu_backend(), weights);
   const ModelConfig& config = model->config();
   const int32_t sequences = decode ? rows : 1;
   const int32_t length = context + rows / sequences;

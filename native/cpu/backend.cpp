@@ -8,7 +8,7 @@
 namespace lowrank {
 namespace {
 
-// Of the widest intermediate values. Second caches have 512 KiB to 2 MiB.
+// Of the widest intermediate values. L2 is 512 KiB to 2 MiB.
 constexpr size_t kRowBlockBytes = size_t{768} << 10;
 
 class CpuBackend final : public Backend {

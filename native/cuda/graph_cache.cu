@@ -52,7 +52,7 @@ void GraphCache::launch(const device::StepRecord& step, cudaStream_t stream) {
   Place place = find(hash);
   if (place == entries_.end()) {
     enqueue(step);
-    if (seen_.size() >= kMostSeen) seen_.clear();
+    if (seen_.size() >= kMaxSeen) seen_.clear();
     if (seen_.insert(hash).second) return launch_each(stream);
     place = build(hash, stream);
   }
@@ -70,7 +70,7 @@ GraphCache::Place GraphCache::find(uint64_t hash) {
 }
 
 GraphCache::Place GraphCache::build(uint64_t hash, cudaStream_t stream) {
-  if (entries_.size() >= kMostGraphs) drop_oldest();
+  if (entries_.size() >= kMaxGraphs) drop_oldest();
   cudaGraph_t graph = nullptr;
   check(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal), "beginning the capture of a step");
   cudaError_t error = cudaSuccess;

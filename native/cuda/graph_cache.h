@@ -18,8 +18,8 @@ namespace lowrank::cuda {
 // another.
 class GraphCache {
  public:
-  static constexpr size_t kMostGraphs = 64;
-  static constexpr size_t kMostSeen = 4096;  // steps that are remembered by their hash alone
+  static constexpr size_t kMaxGraphs = 64;
+  static constexpr size_t kMaxSeen = 4096;  // steps that are remembered by their hash alone
 
   explicit GraphCache(const DeviceFacts& device) : launches_(device) {}
   ~GraphCache();

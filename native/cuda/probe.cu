@@ -15,7 +15,7 @@ namespace lowrank::cuda {
 namespace {
 
 // The kernels need cp.async and the int8 products of tensor cores, of this compute capability and above.
-constexpr int kLeastMajor = 8;
+constexpr int kMinMajor = 8;
 
 [[noreturn]] void unavailable(const std::string& text) { throw Failure{device::Status::kUnavailable, text}; }
 
@@ -80,11 +80,11 @@ device::DeviceDescription describe_device(int32_t index) {
   description.compute_major = properties.major;
   description.compute_minor = properties.minor;
   description.multiprocessors = properties.multiProcessorCount;
-  description.usable = properties.major >= kLeastMajor ? 1 : 0;
+  description.usable = properties.major >= kMinMajor ? 1 : 0;
   if (description.usable == 0)
     copy_text(description.reason, sizeof description.reason,
               std::string(properties.name) + " has compute capability " + std::to_string(properties.major) + "." +
-                  std::to_string(properties.minor) + ", and the kernels need " + std::to_string(kLeastMajor) + ".0 or newer");
+                  std::to_string(properties.minor) + ", and the kernels need " + std::to_string(kMinMajor) + ".0 or newer");
   return description;
 }
 

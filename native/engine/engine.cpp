@@ -133,7 +133,7 @@ void Engine::take_inbox(bool wait) {
     std::unique_lock<std::mutex> lock(mutex_);
     for (bool more = wait; more && !called();) {
       lock.unlock();
-      more = cache_.back_ahead();
+      more = cache_.prefault_next_pages();
       lock.lock();
     }
     if (wait) wake_.wait(lock, called);

@@ -28,8 +28,8 @@ constexpr int64_t kMaxParts = 512;                          // each is an open f
 // The fewest bytes that one member (key length, key, type, value) and one tensor record (name length, name,
 // number of dimensions, one dimension, type, offset) take: with them a count is checked against the file's
 // size.
-constexpr uint64_t kLeastMemberBytes = 8 + 1 + 4 + 1;
-constexpr uint64_t kLeastTensorBytes = 8 + 1 + 4 + 8 + 4 + 8;
+constexpr uint64_t kMinMemberBytes = 8 + 1 + 4 + 1;
+constexpr uint64_t kMinTensorBytes = 8 + 1 + 4 + 8 + 4 + 8;
 
 uint32_t read_version(GgufHeaderReader& reader, const std::string& name) {
   const uint32_t magic = reader.read_u32();
@@ -164,8 +164,8 @@ GgufFile::Header GgufFile::Header::read(const ByteSource& bytes, uint32_t file) 
   GgufHeaderReader reader(bytes, kMaxHeaderBytes);
   Header header{};
   header.version = read_version(reader, bytes.name());
-  const uint64_t tensor_count = read_count(reader, "tensors", kLeastTensorBytes, kMaxTensors);
-  const uint64_t member_count = read_count(reader, "metadata members", kLeastMemberBytes, kMaxMembers);
+  const uint64_t tensor_count = read_count(reader, "tensors", kMinTensorBytes, kMaxTensors);
+  const uint64_t member_count = read_count(reader, "metadata members", kMinMemberBytes, kMaxMembers);
   header.members.reserve(static_cast<size_t>(member_count));
   for (uint64_t i = 0; i < member_count; ++i) {
     std::string key = reader.read_string("a metadata key", 1, kMaxKeyBytes);

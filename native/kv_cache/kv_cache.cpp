@@ -70,7 +70,7 @@ void KvCache::copy_page(int32_t from, int32_t to) {
   backend_.copy(base + page_bytes() * static_cast<size_t>(to), base + page_bytes() * static_cast<size_t>(from), page_bytes());
 }
 
-bool KvCache::back_ahead() {
+bool KvCache::prefault_next_pages() {
   if (!backend_.shares_host_memory()) return false;
   constexpr size_t kSlice = size_t{1} << 20;
   constexpr size_t kSmallestPage = 4096;

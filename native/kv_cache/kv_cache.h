@@ -25,7 +25,7 @@ inline constexpr int32_t pages_for(int32_t tokens) { return (tokens + kPageToken
 size_t kv_page_bytes(const KvCacheSpec& spec);
 
 // A page holds kPageTokens positions of every layer. All of the budget is reserved at once; the host's system backs a page
-// when it is first written, so that an engine with a long context costs what its sequences have filled (and back_ahead), a device
+// when it is first written, so that an engine with a long context costs what its sequences have filled (and prefault_next_pages), a device
 // gives all of it. A page lives while it has owners: sequences, and the prefix cache. Used by the engine's thread alone.
 class KvCache {
  public:
@@ -49,7 +49,7 @@ class KvCache {
   // Has the host's system back a little more of the memory behind the pages that were ever handed out, so that the step that fills
   // it need not wait: in a virtual machine fresh memory may take 2 ms a MiB, as long as computing what comes there. For idle
   // times; at most kPagesAhead pages and kBytesAhead bytes ahead. False where nothing is left to do, as on a device.
-  bool back_ahead();
+  bool prefault_next_pages();
   static constexpr size_t kPagesAhead = 20;
   static constexpr size_t kBytesAhead = size_t{16} << 20;
 
@@ -74,7 +74,7 @@ class KvCache {
   std::vector<int32_t> free_;
   std::function<bool()> reclaim_;
   int32_t touched_pages_ = 0;  // pages ever handed out: 0 … touched - 1
-  size_t backed_ = 0;          // bytes that back_ahead went through
+  size_t backed_ = 0;          // bytes that prefault_next_pages went through
   int32_t used_pages_ = 0;
   int32_t idle_pages_ = 0;
 };

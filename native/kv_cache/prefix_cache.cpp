@@ -6,7 +6,7 @@ namespace lowrank {
 namespace {
 
 // A copy of a page costs about as much as computing a few tokens.
-constexpr int32_t kLeastCopiedTokens = 4;
+constexpr int32_t kMinCopiedTokens = 4;
 
 std::vector<int32_t> slice(const std::vector<int32_t>& tokens, int32_t begin, int32_t end) {
   return {tokens.begin() + begin, tokens.begin() + end};
@@ -78,9 +78,9 @@ int32_t PrefixCache::match(const std::vector<int32_t>& tokens, int32_t limit, co
   int32_t end = std::min(limit, begin + kPageTokens);
   for (const auto& span : context.spans)
     if (span.begin > begin) end = std::min(end, span.begin);
-  if (end - begin < kLeastCopiedTokens) return begin;
+  if (end - begin < kMinCopiedTokens) return begin;
   const auto [block, count] = most_alike(cursor, Key{context.describe(begin, end), slice(tokens, begin, end)});
-  if (count < kLeastCopiedTokens) return begin;
+  if (count < kMinCopiedTokens) return begin;
   const int32_t page = block->page;
   touch(block);
   pages_.share_page(page);  // it must not be reclaimed for its own copy
@@ -148,7 +148,7 @@ void PrefixCache::publish_all(const std::vector<int32_t>& tokens, int32_t comput
                               BlockTable& blocks, Cursor& cursor) {
   publish(tokens, computed, context, blocks, cursor);
   const int32_t begin = cursor.blocks * kPageTokens;
-  if (computed - begin < kLeastCopiedTokens) return;
+  if (computed - begin < kMinCopiedTokens) return;
   Key key{context.describe(begin, computed), slice(tokens, begin, computed)};
   const auto [block, count] = most_alike(cursor, key);
   Block* kept = count == computed - begin ? block : add(cursor, std::move(key), blocks.pages()[cursor.blocks]);

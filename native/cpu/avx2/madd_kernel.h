@@ -9,7 +9,7 @@
 // the same pairs once for 4 rows and a block of columns, and broadcast from there.
 //
 // Tiles of 4 rows x 16 columns: 8 accumulators, 4 vectors of weights, the mask and a broadcast fill 14 of the
-// 16 registers. The weights of a block stay in the second cache for all rows; from memory they are read once,
+// 16 registers. The weights of a block stay in L2 for all rows; from memory they are read once,
 // strictly forwards.
 #pragma once
 
@@ -126,7 +126,7 @@ class MaddKernel {
     const int32_t group_cols = args.w->scheme.group;
     size_t g = 0;
     for (int32_t k = 0; k < cols; k += group_cols, ++g) {
-      ahead.ask(share);
+      ahead.prefetch_next(share);
       if (cols > kChunk && k % kChunk == 0) widen(args, k, cols - k < kChunk ? cols - k : kChunk);
       const Group group = {quads_ + k % kChunk / kTileDepth,
                            cols - k < group_cols ? cols - k : group_cols,

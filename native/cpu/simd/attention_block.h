@@ -45,17 +45,17 @@ LOWRANK_INLINE void for_each_vector(const float* from, int32_t head_dim, size_t 
   }
 }
 
-// The blocks to ask memory for while another one is read: pages lie anywhere, so the hardware cannot guess the next one. The
-// loops over a block ask for lines one by one as they go: all at once, they would only queue up in front of the loads.
+// The blocks to prefetch while another one is read: pages lie anywhere, so the hardware cannot guess the next one. The
+// loops over a block prefetch line by line as they go: all at once, they would only queue up in front of the loads.
 struct BlocksAhead {
-  const KvBlock& next;  // into the first cache
+  const KvBlock& next;  // into L1
   const KvBlock& far;   // into the second
 
-  LOWRANK_INLINE void ask_keys(size_t byte, size_t bytes) const { ask(next.k, far.k, byte, bytes); }
-  LOWRANK_INLINE void ask_values(size_t byte, size_t bytes) const { ask(next.v, far.v, byte, bytes); }
+  LOWRANK_INLINE void prefetch_keys(size_t byte, size_t bytes) const { prefetch_both(next.k, far.k, byte, bytes); }
+  LOWRANK_INLINE void prefetch_values(size_t byte, size_t bytes) const { prefetch_both(next.v, far.v, byte, bytes); }
 
  private:
-  static LOWRANK_INLINE void ask(const uint8_t* near_block, const uint8_t* far_block, size_t byte, size_t bytes) {
+  static LOWRANK_INLINE void prefetch_both(const uint8_t* near_block, const uint8_t* far_block, size_t byte, size_t bytes) {
     for (size_t end = byte + bytes; byte < end; byte += 64) {
       prefetch(near_block + byte);
       prefetch_far(far_block + byte);

@@ -57,8 +57,8 @@ class DotProducts {
         sum_any<S::kValueQueries, false, true>(args, queries, 0);
     }
     // Those beside the pairs that were read.
-    ahead.ask_values(0, static_cast<size_t>(any.begin / 2) * row_bytes);
-    ahead.ask_values(static_cast<size_t>((any.end + 1) / 2) * row_bytes, static_cast<size_t>(kBlockPairs - (any.end + 1) / 2) * row_bytes);
+    ahead.prefetch_values(0, static_cast<size_t>(any.begin / 2) * row_bytes);
+    ahead.prefetch_values(static_cast<size_t>((any.end + 1) / 2) * row_bytes, static_cast<size_t>(kBlockPairs - (any.end + 1) / 2) * row_bytes);
   }
 
  private:
@@ -73,7 +73,7 @@ class DotProducts {
     const BlocksAhead& ahead;
   };
 
-  template <int Queries, bool Ask>
+  template <int Queries, bool Prefetch>
   static LOWRANK_INLINE void score_tile(const Scores& args, int32_t i) {
     constexpr size_t kPairBytes = size_t{kPageTokens} * 4;
     const uint16_t* q = args.q + static_cast<size_t>(i) * args.stride;
@@ -83,7 +83,7 @@ class DotProducts {
     for (int r = 0; r < Queries; ++r) low[r] = high[r] = S::zero();
     for (int32_t p = 0; p < args.pairs; ++p) {
       const size_t at = static_cast<size_t>(p) * kPairBytes;
-      if constexpr (Ask) args.ahead.ask_keys(at, kPairBytes);
+      if constexpr (Prefetch) args.ahead.prefetch_keys(at, kPairBytes);
       const I keys_low = S::int_load(args.keys + at);
       const I keys_high = S::int_load(args.keys + at + kPairBytes / 2);
 #pragma GCC unroll 16
@@ -100,16 +100,16 @@ class DotProducts {
     }
   }
 
-  // Queries [i, end). Ask: with the first tile, the blocks ahead are asked for.
-  template <int Queries, bool Ask>
+  // Queries [i, end). Prefetch: with the first tile, the blocks ahead are prefetched.
+  template <int Queries, bool Prefetch>
   static void score_any(const Scores& args, int32_t end, int32_t i) {
     if (end - i >= Queries) {
-      score_tile<Queries, Ask>(args, i);
+      score_tile<Queries, Prefetch>(args, i);
       for (i += Queries; end - i >= Queries; i += Queries) score_tile<Queries, false>(args, i);
       if constexpr (Queries > 1)
         if (i < end) score_any<Queries - 1, false>(args, end, i);
     } else if constexpr (Queries > 1) {
-      score_any<Queries - 1, Ask>(args, end, i);
+      score_any<Queries - 1, Prefetch>(args, end, i);
     }
   }
 
@@ -142,7 +142,7 @@ class DotProducts {
   }
 
   // o[i + r, :] += the pairs in [begin, end); of one query alone, `seen` masks their keys.
-  template <int Queries, bool Whole, bool Masked, bool Ask>
+  template <int Queries, bool Whole, bool Masked, bool Prefetch>
   static LOWRANK_INLINE void sum_tile(const Values& args, int32_t i, int32_t begin, int32_t end, Range seen) {
     const uint16_t* weights = args.weights + static_cast<size_t>(i) * kPageTokens;
     float* o = args.o + static_cast<size_t>(i) * args.stride;
@@ -153,7 +153,7 @@ class DotProducts {
       for (int v = 0; v < kVectors; ++v) sum[r][v] = S::load(o + static_cast<size_t>(r) * args.stride + v * S::kLanes);
     for (int32_t pair = begin; pair < end; ++pair) {
       const size_t at = static_cast<size_t>(pair) * args.row_bytes + args.first_byte;
-      if constexpr (Ask) args.ahead.ask_values(at, Whole ? size_t{kDimensionChunk} * 4 : static_cast<size_t>(args.dims) * 4);
+      if constexpr (Prefetch) args.ahead.prefetch_values(at, Whole ? size_t{kDimensionChunk} * 4 : static_cast<size_t>(args.dims) * 4);
       I values[kVectors];
 #pragma GCC unroll 4
       for (int v = 0; v < kVectors; ++v) {
@@ -174,7 +174,7 @@ class DotProducts {
   }
 
   // Pairs that all queries see whole are taken together; those before and behind, query by query.
-  template <int Queries, bool Whole, bool Ask>
+  template <int Queries, bool Whole, bool Prefetch>
   static LOWRANK_INLINE void sum_group(const Values& args, int32_t i) {
     int32_t begin = 0, end = kBlockPairs;
     for (int r = 0; r < Queries; ++r) {
@@ -189,7 +189,7 @@ class DotProducts {
       if (own.begin < own.end && own.begin / 2 < own_end)
         sum_tile<1, Whole, true, false>(args, i + r, own.begin / 2, own_end, own);
     }
-    if (begin < end) sum_tile<Queries, Whole, false, Ask>(args, i, begin, end, {});
+    if (begin < end) sum_tile<Queries, Whole, false, Prefetch>(args, i, begin, end, {});
     for (int r = 0; r < Queries; ++r) {
       const Range& own = args.visible[i + r];
       const int32_t own_begin = own.begin / 2 > end ? own.begin / 2 : end;
@@ -198,15 +198,15 @@ class DotProducts {
     }
   }
 
-  template <int Queries, bool Whole, bool Ask>
+  template <int Queries, bool Whole, bool Prefetch>
   static void sum_any(const Values& args, int32_t end, int32_t i) {
     if (end - i >= Queries) {
-      sum_group<Queries, Whole, Ask>(args, i);
+      sum_group<Queries, Whole, Prefetch>(args, i);
       for (i += Queries; end - i >= Queries; i += Queries) sum_group<Queries, Whole, false>(args, i);
       if constexpr (Queries > 1)
         if (i < end) sum_any<Queries - 1, Whole, false>(args, end, i);
     } else if constexpr (Queries > 1) {
-      sum_any<Queries - 1, Whole, Ask>(args, end, i);
+      sum_any<Queries - 1, Whole, Prefetch>(args, end, i);
     }
   }
 };

@@ -1,6 +1,6 @@
 // The two products of attention_paged.h in float32, S = Q K^T and O += P V: for a float32 cache, and for a bfloat16 one where
 // the instruction set has no bfloat16 products. Keys and values are widened once a block for all queries of a tile, 64
-// dimensions at a time, in a buffer of 8 KiB that stays in the first cache.
+// dimensions at a time, in a buffer of 8 KiB that stays in L1.
 #pragma once
 
 #include "cpu/simd/attention_block.h"
@@ -53,12 +53,12 @@ class FloatProducts {
   static const float* widen_keys(const KvBlock& block, const BlocksAhead& ahead, int32_t d, int32_t dims, float* keys) {
     constexpr size_t kLine = size_t{kPageTokens} * sizeof(float);
     if (block.format == KvFormat::kFloat32) {
-      ahead.ask_keys(static_cast<size_t>(d) * kLine, static_cast<size_t>(dims) * kLine);
+      ahead.prefetch_keys(static_cast<size_t>(d) * kLine, static_cast<size_t>(dims) * kLine);
       return reinterpret_cast<const float*>(block.k) + static_cast<size_t>(d) * kPageTokens;
     }
     const uint8_t* from = block.k + static_cast<size_t>(d / 2) * kLine;
     for (int32_t i = 0; i < dims; i += 2, from += kLine) {
-      ahead.ask_keys(static_cast<size_t>(from - block.k), kLine);
+      ahead.prefetch_keys(static_cast<size_t>(from - block.k), kLine);
       for (int32_t lane = 0; lane < kPageTokens; lane += S::kLanes) {
         const I pairs = S::int_load(from + static_cast<size_t>(lane) * 4);
         S::store(keys + i * kPageTokens + lane, first_of_pairs<S>(pairs));
@@ -74,7 +74,7 @@ class FloatProducts {
     const int32_t depth = kv_depth(block.format, head_dim);
     const size_t row_bytes = static_cast<size_t>(head_dim) * sizeof(float), begin = static_cast<size_t>(d) * sizeof(float);
     for (int32_t row = 0; row < kPageTokens / depth; ++row) {
-      ahead.ask_values(static_cast<size_t>(row) * row_bytes + begin, static_cast<size_t>(dims) * sizeof(float));
+      ahead.prefetch_values(static_cast<size_t>(row) * row_bytes + begin, static_cast<size_t>(dims) * sizeof(float));
       if ((row + 1) * depth <= seen.begin || row * depth >= seen.end) continue;
       const uint8_t* from = block.v + static_cast<size_t>(row) * row_bytes + begin;
       float* out = values + static_cast<size_t>(row) * static_cast<size_t>(depth) * kDimensionChunk;

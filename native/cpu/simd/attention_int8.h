@@ -104,8 +104,8 @@ class Int8Products {
         sum_all<false>(args, queries);
     }
     // Those beside what was read.
-    ahead.ask_values(0, static_cast<size_t>(quads.begin) * row_bytes);
-    ahead.ask_values(static_cast<size_t>(quads.end) * row_bytes, static_cast<size_t>(kPageTokens / 4 - quads.end) * row_bytes);
+    ahead.prefetch_values(0, static_cast<size_t>(quads.begin) * row_bytes);
+    ahead.prefetch_values(static_cast<size_t>(quads.end) * row_bytes, static_cast<size_t>(kPageTokens / 4 - quads.end) * row_bytes);
   }
 
  private:
@@ -132,7 +132,7 @@ class Int8Products {
     const BlocksAhead& ahead;
   };
 
-  template <int Count, bool Ask>
+  template <int Count, bool Prefetch>
   static LOWRANK_INLINE void score_tile(const Scores& args, int32_t i) {
     constexpr size_t kQuadBytes = size_t{kPageTokens} * 4;
     const int8_t* upper_q = args.q.upper + static_cast<size_t>(i) * args.stride;
@@ -146,7 +146,7 @@ class Int8Products {
     }
     for (int32_t p = 0; p < args.quads; ++p) {
       const size_t at = static_cast<size_t>(p) * kQuadBytes;
-      if constexpr (Ask) args.ahead.ask_keys(at, kQuadBytes);
+      if constexpr (Prefetch) args.ahead.prefetch_keys(at, kQuadBytes);
       const I keys[2] = {S::int_xor(S::int_load(args.keys + at), sign), S::int_xor(S::int_load(args.keys + at + kQuadBytes / 2), sign)};
 #pragma GCC unroll 8
       for (int r = 0; r < Count; ++r) {
@@ -167,16 +167,16 @@ class Int8Products {
       }
   }
 
-  // Queries [i, end). Ask: with the first tile, the blocks ahead are asked for.
-  template <int Count, bool Ask>
+  // Queries [i, end). Prefetch: with the first tile, the blocks ahead are prefetched.
+  template <int Count, bool Prefetch>
   static void score_any(const Scores& args, int32_t end, int32_t i) {
     if (end - i >= Count) {
-      score_tile<Count, Ask>(args, i);
+      score_tile<Count, Prefetch>(args, i);
       for (i += Count; end - i >= Count; i += Count) score_tile<Count, false>(args, i);
       if constexpr (Count > 1)
         if (i < end) score_any<Count - 1, false>(args, end, i);
     } else if constexpr (Count > 1) {
-      score_any<Count - 1, Ask>(args, end, i);
+      score_any<Count - 1, Prefetch>(args, end, i);
     }
   }
 
@@ -201,7 +201,7 @@ class Int8Products {
     return left <= 0 ? S::int_zero() : S::int_load_first(from + v * 64, left < S::kLanes ? left : S::kLanes);
   }
 
-  template <int Count, bool Whole, bool Ask>
+  template <int Count, bool Whole, bool Prefetch>
   static LOWRANK_INLINE void sum_tile(const Values& args, int32_t i) {
     const uint8_t* upper_w = args.weights.upper + i * kPageTokens;
     const uint8_t* lower_w = args.weights.lower + i * kPageTokens;
@@ -212,7 +212,7 @@ class Int8Products {
       for (int v = 0; v < kVectors; ++v) upper[r][v] = lower[r][v] = S::int_zero();
     for (int32_t quad = args.quads.begin; quad < args.quads.end; ++quad) {
       const size_t at = static_cast<size_t>(quad) * args.row_bytes;
-      if constexpr (Ask) args.ahead.ask_values(args.first_byte + at, Whole ? size_t{kDimensionChunk} * 4 : static_cast<size_t>(args.dims) * 4);
+      if constexpr (Prefetch) args.ahead.prefetch_values(args.first_byte + at, Whole ? size_t{kDimensionChunk} * 4 : static_cast<size_t>(args.dims) * 4);
       I values[kVectors];
 #pragma GCC unroll 4
       for (int v = 0; v < kVectors; ++v) values[v] = load_dimensions<Whole>(args, args.values + at, v);
@@ -237,27 +237,27 @@ class Int8Products {
       }
   }
 
-  // Queries that see no key of the block are left out. With the first tile, the blocks ahead are asked for.
+  // Queries that see no key of the block are left out. With the first tile, the blocks ahead are prefetched.
   template <bool Whole>
   static void sum_all(const Values& args, int32_t queries) {
-    bool ask = true;
+    bool prefetch = true;
     for (int32_t i = 0; i < queries;) {
       int32_t count = 0;
       while (count < kValueQueries && i + count < queries && args.visible[i + count].begin < args.visible[i + count].end) ++count;
       switch (count) {
-        case 3: sum_first<3, Whole>(args, i, ask); break;
-        case 2: sum_first<2, Whole>(args, i, ask); break;
-        case 1: sum_first<1, Whole>(args, i, ask); break;
+        case 3: sum_first<3, Whole>(args, i, prefetch); break;
+        case 2: sum_first<2, Whole>(args, i, prefetch); break;
+        case 1: sum_first<1, Whole>(args, i, prefetch); break;
         default: ++i; continue;
       }
-      ask = false;
+      prefetch = false;
       i += count;
     }
   }
   template <int Count, bool Whole>
-  static LOWRANK_INLINE void sum_first(const Values& args, int32_t i, bool ask) {
+  static LOWRANK_INLINE void sum_first(const Values& args, int32_t i, bool prefetch) {
     static_assert(Count <= kValueQueries);
-    if (ask)
+    if (prefetch)
       sum_tile<Count, Whole, true>(args, i);
     else
       sum_tile<Count, Whole, false>(args, i);

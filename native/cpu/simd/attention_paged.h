@@ -26,7 +26,7 @@
 
 namespace lowrank::cpu {
 
-inline constexpr int32_t kBlocksAhead = 4;         // that few rows ask for in advance: a block is done sooner than memory answers
+inline constexpr int32_t kBlocksAhead = 4;         // that few rows prefetch: a block is done sooner than memory answers
 inline constexpr float kNoKeys = -__builtin_inff();
 inline constexpr float kLog2E = 0x1.715476p+0f;
 
@@ -44,8 +44,8 @@ class AttentionTile {
     return fit < kTileQueries ? fit : kTileQueries;
   }
 
-  // Before the first of a part's tiles. Few rows wait for memory: their blocks are asked for as long before they are read as it
-  // takes to answer, from tile to tile. Many rows find them in the second cache.
+  // Before the first of a part's tiles. Few rows wait for memory: their blocks are prefetched as long before they are read as it
+  // takes to answer, from tile to tile. Many rows find them in L2.
   void begin(const PartTiles<S>& tiles) {
     if (args_.rows > kTileQueries || tiles.ended()) return;
     near_.emplace(tiles);
@@ -68,7 +68,7 @@ class AttentionTile {
     for (int32_t split = splits.begin; split < splits.end; ++split) {
       const Range pages = tile_.pages_of(split);
       for (int32_t page = pages.begin; page < pages.end; ++page) {
-        lines_.ask(share);
+        lines_.prefetch_next(share);
         read_block(page);
       }
       if (own.shared())
@@ -222,7 +222,7 @@ class AttentionTile {
   void add_block(const KvBlock& block, const BlocksAhead& ahead) {
     Products::score(q_, stride_, block, ahead, args_.head_dim, queries_, buffer_, scores_);
     if (args_.soft_cap != 0.0f) cap_scores();
-    soften_all();
+    softmax_block();
     Products::add_values(weights_, scores_, visible_, any_, block, ahead, args_.head_dim, queries_, buffer_, o_, stride_);
   }
 
@@ -241,7 +241,7 @@ class AttentionTile {
   // the steps that are one number a query; each query's numbers are the same as alone. Masked: some of them do not see all
   // keys of the block. Scaled: the keys and values have scales.
   template <int Count, bool Masked, bool Scaled>
-  LOWRANK_INLINE void soften(int32_t i) {
+  LOWRANK_INLINE void softmax_queries(int32_t i) {
     F low[Count], high[Count], both[Count];
 #pragma GCC unroll 4
     for (int r = 0; r < Count; ++r) {
@@ -356,12 +356,12 @@ class AttentionTile {
   }
 
   // All queries that see a key of the block.
-  void soften_all() {
-    if (Products::kTakesScales || k_scale_ != nullptr) return soften_some<true>();
-    if constexpr (!Products::kTakesScales) soften_some<false>();
+  void softmax_block() {
+    if (Products::kTakesScales || k_scale_ != nullptr) return softmax_scaled_block<true>();
+    if constexpr (!Products::kTakesScales) softmax_scaled_block<false>();
   }
   template <bool Scaled>
-  LOWRANK_INLINE void soften_some() {
+  LOWRANK_INLINE void softmax_scaled_block() {
     for (int32_t i = 0; i < queries_;) {
       int32_t count = 0;
       bool masked = false;
@@ -371,20 +371,20 @@ class AttentionTile {
         masked |= seen.end - seen.begin < kPageTokens;
       }
       if (masked)
-        soften_few<true, Scaled>(i, count);
+        softmax_queries_of<true, Scaled>(i, count);
       else
-        soften_few<false, Scaled>(i, count);
+        softmax_queries_of<false, Scaled>(i, count);
       i += count > 0 ? count : 1;
     }
   }
 
   template <bool Masked, bool Scaled>
-  LOWRANK_INLINE void soften_few(int32_t i, int32_t count) {
+  LOWRANK_INLINE void softmax_queries_of(int32_t i, int32_t count) {
     switch (count) {
-      case 4: return soften<4, Masked, Scaled>(i);
-      case 3: return soften<3, Masked, Scaled>(i);
-      case 2: return soften<2, Masked, Scaled>(i);
-      case 1: return soften<1, Masked, Scaled>(i);
+      case 4: return softmax_queries<4, Masked, Scaled>(i);
+      case 3: return softmax_queries<3, Masked, Scaled>(i);
+      case 2: return softmax_queries<2, Masked, Scaled>(i);
+      case 1: return softmax_queries<1, Masked, Scaled>(i);
       default: return;  // it sees none
     }
   }

@@ -10,8 +10,8 @@
 //   stream(tile, sums)  sums [rows][16] of one tile of columns, for all rows at once
 //
 // Blocking: a panel of 16 * kTiles columns with all of K (18 KiB for K = 576 and 2 tiles in int8) is read
-// from memory once, and from the first or second cache for every further tile of rows; x is small beside it.
-// A kernel that prepares its rows takes a block of panels that fits the second cache instead. Few rows
+// from memory once, and from L1 or L2 for every further tile of rows; x is small beside it.
+// A kernel that prepares its rows takes a block of panels that fits L2 instead. Few rows
 // (decode) take the weights one tile of 16 columns at a time: strictly forwards, as they lie, each byte once.
 #pragma once
 
@@ -32,7 +32,7 @@ struct TileArgs {
   int32_t cursor;     // see row_run
 };
 
-// Queues the lines of y that the tile will write: a y larger than the second cache would otherwise stall the stores of every tile
+// Queues the lines of y that the tile will write: a y larger than L2 would otherwise stall the stores of every tile
 // at once (15 % of the time for 512 x 3,072).
 static LOWRANK_INLINE void queue_output(const MatmulExpandArgs& args, const TileArgs& tile, PrefetchQueue& queue) {
   const float* row = args.y + static_cast<size_t>(tile.m) * static_cast<size_t>(args.y_stride) + tile.n;
@@ -146,7 +146,7 @@ void multiply(const MatmulExpandArgs& args, int part, int parts) {
     const TileArgs tile = walk.tile();
     walk.advance();
     if (streams || rows_begun < 0) queue_factors(args, tile, ahead);
-    ahead.ask_for_rest();
+    ahead.prefetch_rest();
     if (tile.m != rows_begun) kernel.begin_rows(tile);
     rows_begun = tile.m;
     if (streams) {

@@ -13,7 +13,7 @@
 //
 // Prefill: S::kDotRows rows x 16 * S::kDotTiles columns at a time. With 32 registers of 512 bits that is 6 x 32: 12
 // accumulators, 12 sums, 2 vectors of weights and the broadcast, and every 12 vpdpbusd take 2 + 6 loads. A panel of 32 columns
-// (18 KiB for K = 576) leaves room in the first cache for what the epilogue reads; with 4 x 48, as fast by itself, an
+// (18 KiB for K = 576) leaves room in L1 for what the epilogue reads; with 4 x 48, as fast by itself, an
 // adapter cost 1 % more. With 16 registers of 256 bits it is 6 x 16: 12 accumulators, two halves of the weights and the
 // broadcast; the sums wait in memory for the group's end.
 //
@@ -61,16 +61,16 @@ class Int8DotKernel {
     size_t cols;              // padded to a multiple of 64
     size_t groups;
     size_t group_bytes;  // of weights in one tile
-    // Weights to ask for meanwhile, a line for each four of K; from ahead_end on, nothing is left to ask for.
+    // Weights to prefetch meanwhile, a line for each four of K; from ahead_end on, nothing is left to prefetch.
     const uint8_t* ahead;
     const uint8_t* ahead_end;
-    // What else to ask for, so many lines with each group.
+    // What else to prefetch, `queue_share` lines with each group.
     PrefetchQueue* queue;
     size_t queue_share;
   };
 
   static constexpr size_t kStreamAhead = 8192;  // bytes
-  static constexpr int kFollowedRows = 4;       // of so many, the hardware follows the stream
+  static constexpr int kHardwarePrefetchRows = 4;       // up to here the hardware prefetches the stream
 
   static constexpr float kBias = 12582912;  // 1.5 * 2^23
   static constexpr int32_t kBiasBits = 0x4b400000;
@@ -118,7 +118,7 @@ class Int8DotKernel {
     const uint8_t* w = in.w;
     const uint8_t* ahead = in.ahead < in.ahead_end ? in.ahead : in.w;  // its own are in the cache
     for (size_t g = 0; g < in.groups; ++g) {
-      in.queue->ask(in.queue_share);
+      in.queue->prefetch_next(in.queue_share);
       I acc[Rows][Tiles];
 #pragma GCC unroll 16
       for (int r = 0; r < Rows; ++r)
@@ -169,7 +169,7 @@ class Int8DotKernel {
         for (int c = 0; c < kChains; ++c) acc[r][c] = c == 0 ? begin_sum(in, r, g) : S::int_zero();
       const uint8_t* const end = w + group_bytes(in, g);
       for (; w != end; w += 64 * kChains, x += kTileDepth * kChains) {
-        if constexpr (Rows > kFollowedRows) prefetch_far(w, kStreamAhead);
+        if constexpr (Rows > kHardwarePrefetchRows) prefetch_far(w, kStreamAhead);
 #pragma GCC unroll 4
         for (int c = 0; c < kChains; ++c) {
           const I weights = S::int_load(w + 64 * c);
@@ -191,7 +191,7 @@ class Int8DotKernel {
     for (int r = 0; r < Rows; ++r) S::store(out + r * kTileRows, sum[r]);
   }
 
-  // More rows than the registers hold: one block after the other, which read the weights from the first cache.
+  // More rows than the registers hold: one block after the other, which read the weights from L1.
   template <int Rows, int Tiles>
   static void compute_rows(const Operands& in, float* out) {
     if constexpr (Rows <= S::kDotRows) {

@@ -16,7 +16,7 @@ static LOWRANK_INLINE void prefetch(const void* line) {
 #endif
 }
 
-// Into the second cache only, which has more misses under way than the first: what is needed later than the first one can keep it.
+// Into L2 only, which has more misses under way than L1: what is needed later than L1 can keep it.
 // The line lies `offset` bytes from p.
 static LOWRANK_INLINE void prefetch_far(const void* p, size_t offset = 0) {
 #if defined(__GNUC__)

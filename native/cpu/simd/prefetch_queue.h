@@ -1,5 +1,4 @@
-// Memory to ask for a little at a time, between other work: a burst of more lines than the core can have under way holds up all
-// that follows it.
+// Spreads prefetches over a loop: a burst of more lines than the core has line-fill buffers holds up all that follows it.
 #pragma once
 
 #include "cpu/simd/prefetch.h"
@@ -10,18 +9,18 @@ class PrefetchQueue {
  public:
   size_t lines() const { return lines_; }
 
-  // Of more ranges than it holds, the last are not asked for.
+  // Of more ranges than it holds, the last are not prefetched.
   void add(const void* first, size_t bytes) { add(first, bytes, false); }
   // Memory that will be written.
   void add_output(const void* first, size_t bytes) { add(first, bytes, true); }
 
-  // Asks for the next `count` lines, or as many as there are, which are not wanted soon.
-  LOWRANK_INLINE void ask(size_t count) {
+  // Prefetches the next `count` lines, or as many as there are, into L2.
+  LOWRANK_INLINE void prefetch_next(size_t count) {
     if (lines_ != 0) take(count);
   }
 
-  // Asks for all the others, into the first cache.
-  void ask_for_rest() {
+  // Prefetches all the others, into L1.
+  void prefetch_rest() {
     for (; begin_ != end_; ++begin_)
       for (uint32_t i = 0; i < ranges_[begin_].lines; ++i) prefetch(ranges_[begin_].at + i * kLine);
     lines_ = 0;

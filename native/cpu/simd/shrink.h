@@ -93,7 +93,7 @@ LOWRANK_INLINE void shrink_tile(const ShrinkChunk& chunk, const Element* group, 
   }
 }
 
-// `order`: stands at what is to be asked for while the first group is read; null where A is in the cache.
+// `order`: stands at what is to be prefetched while the first group is read; null where A is in the cache.
 template <class S, int Rows, class Element>
 LOWRANK_INLINE void shrink_rows(const ShrinkChunk& chunk, const PackedFactor& a, Range ranks, int32_t row, int32_t rows,
                                 ShrinkOrder* order) {
@@ -125,12 +125,12 @@ void shrink_chunk(const ShrinkTerm& term, Range ranks, ShrinkChunk chunk, int32_
   }
 }
 
-// Asks for the first groups of a segment of which nothing was asked for yet, and leaves `order` behind them.
+// Prefetches the first groups of a segment of which nothing was prefetched yet, and leaves `order` behind them.
 static LOWRANK_INLINE void begin_segment(ShrinkOrder& order, const AdapterRows* segment, int32_t cols) {
   const auto& a = static_cast<const PackedFactor&>(*segment->shrink->a);
   const size_t bytes = static_cast<size_t>(cols < kQuantizeChunk ? cols : kQuantizeChunk) * kFactorRanks * element_bytes(a.dtype);
   order.go_to(segment);
-  for (size_t asked = 0; asked < kShrinkAhead; asked += bytes) {
+  for (size_t fetched = 0; fetched < kShrinkAhead; fetched += bytes) {
     const uint8_t* const group = order.next();
     if (group == nullptr) return;
     for (size_t byte = 0; byte < bytes; byte += 64) prefetch_far(group, byte);

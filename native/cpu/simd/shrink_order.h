@@ -1,4 +1,4 @@
-// The order in which a part of a quantise op reads the A of its rows' adapters, so that what comes next can be asked for in time:
+// The order in which a part of a quantise op reads the A of its rows' adapters, so that what comes next can be prefetched in time:
 // A is too short for the hardware to follow at full speed.
 #pragma once
 

@@ -18,15 +18,15 @@ BlockView current_block;
 
 namespace {
 
-constexpr uint32_t kMostThreads = 1024;
+constexpr uint32_t kMaxThreads = 1024;
 constexpr uint32_t kTurnsBeforeYield = 8;  // shuffled: one in so many collectives lets another warp on
 
 // The block that runs: there is one at a time, on one thread of the host.
 struct Block {
   Fiber scheduler;
-  std::vector<Thread> threads{kMostThreads};
-  std::vector<Warp> warps{kMostThreads / 32};
-  FiberStacks stacks{kMostThreads};
+  std::vector<Thread> threads{kMaxThreads};
+  std::vector<Warp> warps{kMaxThreads / 32};
+  FiberStacks stacks{kMaxThreads};
   SharedMemory shared;
 
   const LaunchRequest* request = nullptr;

@@ -19,7 +19,7 @@ namespace lowrank::emulator::races {
 
 namespace {
 
-constexpr uint32_t kMostThreads = 1024;
+constexpr uint32_t kMaxThreads = 1024;
 constexpr uint32_t kLanes = 32;
 constexpr size_t kWord = 4;
 
@@ -73,13 +73,13 @@ struct Seen {
 
 struct State {
   std::vector<Region> regions;
-  WarpOrder warps[kMostThreads / kLanes];
+  WarpOrder warps[kMaxThreads / kLanes];
   uint32_t block = 0;
   uint32_t barriers = 0;
   std::map<uintptr_t, std::vector<Accesses>> other_blocks;  // atomic operations of earlier blocks of the launch, by their word
   std::map<const void*, std::vector<Seen>> released;
   std::vector<Seen> block_seen;             // what all threads of the block know since a barrier
-  std::vector<Seen> seen[kMostThreads];     // and what each has learnt after it
+  std::vector<Seen> seen[kMaxThreads];     // and what each has learnt after it
   bool any_seen = false;
 };
 // Plain memory, made by the first watch: accesses before it are of no interest.

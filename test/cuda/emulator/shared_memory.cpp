@@ -13,7 +13,7 @@ namespace {
 constexpr size_t kDynamicAlignment = 128;
 constexpr size_t kArrayAlignment = 16;
 constexpr size_t kGap = sanitizers::kAddress ? 64 : 0;
-constexpr size_t kMostArrays = 64;
+constexpr size_t kMaxArrays = 64;
 constexpr int kGarbage = 0xff;  // NaN as a float, -1 as an integer
 
 size_t round_up(size_t value, size_t multiple) { return (value + multiple - 1) / multiple * multiple; }
@@ -21,7 +21,7 @@ size_t round_up(size_t value, size_t multiple) { return (value + multiple - 1) /
 }  // namespace
 
 void SharedMemory::begin_block(size_t dynamic_bytes, size_t limit) {
-  const size_t wanted = round_up(limit + kMostArrays * (kGap + kArrayAlignment), kDynamicAlignment);
+  const size_t wanted = round_up(limit + kMaxArrays * (kGap + kArrayAlignment), kDynamicAlignment);
   if (base_ == nullptr || room_ < wanted) {
     if (base_ != nullptr) {
       sanitizers::unpoison(base_, room_);
@@ -47,7 +47,7 @@ void SharedMemory::begin_block(size_t dynamic_bytes, size_t limit) {
 void* SharedMemory::array(const void* tag, size_t bytes) {
   for (size_t i = 1; i < arrays_.size(); ++i)
     if (arrays_[i].tag == tag) return arrays_[i].data;
-  if (taken_ + bytes > limit_ || arrays_.size() == kMostArrays) return nullptr;
+  if (taken_ + bytes > limit_ || arrays_.size() == kMaxArrays) return nullptr;
   uint8_t* const data = base_ + used_;
   sanitizers::unpoison(data, bytes);
   arrays_.push_back({tag, data, bytes});

@@ -8,7 +8,7 @@
 namespace lowrank::selftest {
 namespace {
 
-constexpr int kLeastCapability = 80;
+constexpr int kMinCapability = 80;
 constexpr size_t kPlainSharedBytes = size_t{48} << 10;  // more must be opted into
 
 }  // namespace
@@ -43,7 +43,7 @@ Device::Device() {
   check(cudaGetDeviceProperties(&properties, 0), "cudaGetDeviceProperties");
   name_ = properties.name;
   capability_ = 10 * properties.major + properties.minor;
-  if (capability_ < kLeastCapability)
+  if (capability_ < kMinCapability)
     throw Error(ErrorCode::kBackendUnavailable, "Expected compute capability 8.0 or later, " + name_ + " has " +
                                                     std::to_string(properties.major) + "." + std::to_string(properties.minor));
   facts_ = {properties.multiProcessorCount, static_cast<int32_t>(properties.sharedMemPerBlockOptin)};

@@ -15,7 +15,7 @@ TEST("kv cache: memory is backed ahead up to a bound, further as pages are hande
   const size_t page = cache.page_bytes();
   const auto count = [&] {
     size_t slices = 0;
-    while (cache.back_ahead()) ++slices;
+    while (cache.prefault_next_pages()) ++slices;
     return slices;
   };
   CHECK_EQ(count(), KvCache::kBytesAhead >> 20);
@@ -35,7 +35,7 @@ TEST("kv cache: memory is backed ahead up to a bound, further as pages are hande
 TEST("kv cache: of small pages few are backed ahead") {
   KvCache cache(cpu_backend("reference"), {2, 2, 64, KvFormat::kBFloat16, 1 << 12});
   size_t slices = 0;
-  while (cache.back_ahead()) ++slices;
+  while (cache.prefault_next_pages()) ++slices;
   CHECK(slices > 0 && slices <= (KvCache::kPagesAhead * cache.page_bytes() >> 20) + 1);
 }
 
