@@ -126,10 +126,16 @@ function cudaParts() {
     },
     {
       name: "cuda-emulator",
-      about: "the emulator's own tests, plain and with the address and undefined-behaviour sanitizers",
+      about: "the emulator's own tests",
+      tools: ["cmake", "c++"],
+      commands: () => emulated("lowrank_emulator_tests"),
+    },
+    {
+      name: "cuda-emulator-address",
+      about: "the emulator's own tests with the address and undefined-behaviour sanitizers",
       tools: ["cmake", "c++"],
       env: SANITIZER_ENV,
-      commands: () => emulated("lowrank_emulator_tests", "lowrank_emulator_tests_address"),
+      commands: () => emulated("lowrank_emulator_tests_address"),
     },
     {
       name: "cuda-emulator-thread",
