@@ -8,7 +8,7 @@
 namespace lowrank {
 namespace {
 
-// From so many rows on, an op takes long enough that its parts are worth sharing out as threads get free.
+// From this many rows on, an op takes long enough that its parts are worth sharing out as threads get free.
 constexpr int32_t kSharedRows = 32;
 constexpr int kSharedParts = 3;
 
