@@ -19,11 +19,15 @@ export interface AdapterFlag {
   scale: number;
 }
 
+/** What an adapter at a path is called: its folder, or its file without the ending. */
+export const adapterNameOf = (path: string): string =>
+  basename(resolve(path)).replace(/\.(gguf|safetensors)$/i, "");
+
 function parseAdapter(text: string, before: AdapterFlag[] = []): AdapterFlag[] {
   const [, path, scale] = /^(.+?)(?:@(-?[\d.]+))?$/.exec(text) ?? [];
   if (path === undefined || Number.isNaN(Number(scale ?? 1)))
     throw new InvalidArgumentError("Expected a folder or file, and @ with a scale where it is not 1.");
-  const stem = basename(resolve(path)).replace(/\.(gguf|safetensors)$/i, "");
+  const stem = adapterNameOf(path);
   const name = before.some((one) => one.name === stem) ? `${stem}-${before.length + 1}` : stem;
   return [...before, { name, path, scale: Number(scale ?? 1) }];
 }

@@ -1,13 +1,10 @@
-import { createRequire } from "node:module";
 import { Command, CommanderError } from "commander";
 import { LowrankError } from "../errors/index.js";
 import { COMMANDS } from "./commands/index.js";
 import type { Runner } from "./context.js";
 import { EXIT, exitCodeOf, type ExitCode } from "./exit-codes.js";
 import { Terminal } from "./terminal.js";
-
-const version = (): string =>
-  (createRequire(import.meta.url)("../../package.json") as { version: string }).version;
+import { packageVersion } from "./version.js";
 
 const OWN_COMMANDS = ["help"];
 
@@ -58,7 +55,7 @@ export async function runProgram(args: readonly string[]): Promise<ExitCode> {
     };
   const program = new Command("lowrank")
     .description("Small language models with swappable adapters, on your own machine.")
-    .version(version())
+    .version(packageVersion())
     .configureHelp({ showGlobalOptions: true })
     .exitOverride();
   const asked = args.find((one) => !one.startsWith("-"));

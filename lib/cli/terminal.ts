@@ -99,7 +99,7 @@ export class LoadBars {
   }
 }
 
-/** NO_COLOR and FORCE_COLOR as https://no-color.org and Node.js have them. */
+/** On a terminal, unless NO_COLOR is set (https://no-color.org). */
 function coloured(stream: NodeJS.WriteStream): boolean {
   if (process.env["NO_COLOR"]) return false;
   return stream.isTTY === true;

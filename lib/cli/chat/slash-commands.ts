@@ -1,5 +1,5 @@
-import { basename, resolve } from "node:path";
 import { expected } from "../../errors/index.js";
+import { adapterNameOf } from "../open-model.js";
 import type { ChatSession } from "./session.js";
 
 interface SlashCommand {
@@ -14,7 +14,7 @@ interface SlashCommand {
 async function adapterOf(session: ChatSession, given: string): Promise<string> {
   const { adapters } = session.model;
   if (adapters.list().some(({ name }) => name === given)) return given;
-  const name = basename(resolve(given)).replace(/\.(gguf|safetensors)$/i, "");
+  const name = adapterNameOf(given);
   await adapters.load(name, given);
   return name;
 }

@@ -1,5 +1,5 @@
-import { createRequire } from "node:module";
 import { addon, devices, instructionSets } from "../../native/index.js";
+import { packageVersion } from "../version.js";
 import type { Finding } from "./index.js";
 
 const MIN_NODE = 20;
@@ -25,8 +25,7 @@ export async function addonLoads(): Promise<Finding> {
   } catch (error) {
     return { state: "failure", says: (error as Error).message };
   }
-  const { version } = createRequire(import.meta.url)("../../../package.json") as { version: string };
-  return { state: "ok", says: `lowrank ${version} loads` };
+  return { state: "ok", says: `lowrank ${packageVersion()} loads` };
 }
 
 export async function instructionSet(): Promise<Finding> {
